@@ -1,0 +1,1 @@
+"""Pixels: the gate for untrusted image bytes, decoding, geometry, quality and feedback."""

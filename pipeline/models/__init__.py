@@ -1,0 +1,1 @@
+"""Model packs: obtained from pinned sources, converted, verified, cached, loaded."""
