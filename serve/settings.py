@@ -1,0 +1,174 @@
+"""Every setting, and the only reader of `configs/*.toml` and of the environment.
+
+A setting has one name in three spellings: `models.cache_dir` in prose, `cache_dir` under
+`[models]` in a TOML file, `LIMEN_MODELS_CACHE_DIR` in the environment. The environment
+overrides the file and the file overrides the defaults below. A name that nobody reads is an
+error, because a misspelt limit would otherwise be no limit at all. The README's table is
+generated from the sentences here.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from platformdirs import user_cache_path
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from serve.errors import Code, ServeError
+
+ENVIRONMENT_PREFIX = "LIMEN_"
+CONFIG_VARIABLE = "LIMEN_CONFIG"  # names the TOML file; not itself a setting
+CONFIG_BYTES_MAX = 2**20
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:  # `~nobody`: turn it into a refused value
+        raise ValueError(str(error)) from error
+
+
+Directory = Annotated[Path, AfterValidator(_expanded)]
+
+
+class Section(BaseModel):
+    """A table of the settings file: frozen, closed, described field by field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Models(Section):
+    """Where model packs come from and where they are kept."""
+
+    cache_dir: Directory = Field(
+        default_factory=lambda: user_cache_path("limen", appauthor=False) / "models",
+        json_schema_extra={"default_in_words": "`limen/models` in the user's cache folder"},
+    )
+    """Folder of downloaded sources and built model packs."""
+
+    mirror_dir: Directory | None = None
+    """Folder searched for pinned source files before any registry is asked."""
+
+
+class Pipeline(Section):
+    """How much of the machine a batch may use, and how large an image may be."""
+
+    threads: int = Field(default=0, ge=0, le=1024)
+    """Worker threads; 0 means one for each core."""
+
+    batch_max: int = Field(default=8, ge=1, le=1024)
+    """Images that one run of a model takes at most."""
+
+    image_bytes_max: int = Field(default=16 * 2**20, ge=2**10, le=2**30)
+    """Size of an encoded image, in bytes, above which it is refused unread."""
+
+    image_pixels_max: int = Field(default=50_000_000, ge=2**10, le=2**30)
+    """Width times height, in pixels, above which an image is refused undecoded."""
+
+
+class Settings(BaseSettings):
+    """All sections. Take one from `load`."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_nested_delimiter="_",
+        env_nested_max_split=1,  # the section is the first word; a key keeps its underscores
+        env_ignore_empty=True,  # `LIMEN_MODELS_MIRROR_DIR=` unsets, it does not mean the folder "."
+    )
+
+    models: Models = Field(default_factory=Models)
+    pipeline: Pipeline = Field(default_factory=Pipeline)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 (the signature is the library's)
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment first, then the tables of the file; nothing else is read."""
+        return env_settings, init_settings
+
+
+def load(config: Path | None = None) -> Settings:
+    """The settings of this process, from `config` or the file that LIMEN_CONFIG names.
+
+    Raises `config_unreadable`, `setting_unknown` (with the nearest known name) or
+    `setting_invalid`.
+    """
+    if config is None and os.environ.get(CONFIG_VARIABLE):
+        config = Path(os.environ[CONFIG_VARIABLE])
+    tables = {} if config is None else _read_toml(config)
+    _refuse_unknown_keys(tables)
+    _refuse_unknown_variables(os.environ)
+    try:
+        return Settings(**tables)
+    except ValidationError as error:
+        raise ServeError(Code.SETTING_INVALID, _explain(error)) from error
+
+
+def fields() -> Iterator[tuple[str, str, FieldInfo]]:
+    """Every setting as (section, key, field), in the order of this file."""
+    for section, table in Settings.model_fields.items():
+        assert isinstance(table.annotation, type)
+        assert issubclass(table.annotation, Section)
+        for key, field in table.annotation.model_fields.items():
+            yield section, key, field
+
+
+def variable(section: str, key: str) -> str:
+    """The environment variable that sets `section.key`."""
+    return f"{ENVIRONMENT_PREFIX}{section}_{key}".upper()
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(CONFIG_BYTES_MAX + 1)
+        if len(data) > CONFIG_BYTES_MAX:
+            raise ServeError(Code.CONFIG_UNREADABLE, f"{path}: over {CONFIG_BYTES_MAX} bytes")
+        return tomllib.loads(data.decode())
+    except OSError as error:
+        raise ServeError(Code.CONFIG_UNREADABLE, f"{path}: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ServeError(Code.CONFIG_UNREADABLE, f"{path}: {error}") from error
+
+
+def _refuse_unknown_keys(tables: dict[str, Any]) -> None:
+    known = [f"{section}.{key}" for section, key, _ in fields()]
+    for section, table in tables.items():
+        if section not in Settings.model_fields:
+            raise _unknown(section, Settings.model_fields)
+        if not isinstance(table, dict):
+            raise ServeError(Code.SETTING_INVALID, f"{section} is a table: write [{section}]")
+        for key in table:
+            if f"{section}.{key}" not in known:
+                raise _unknown(f"{section}.{key}", known)
+
+
+def _refuse_unknown_variables(names: Iterable[str]) -> None:
+    known = [CONFIG_VARIABLE, *(variable(section, key) for section, key, _ in fields())]
+    for name in names:
+        if name.upper().startswith(ENVIRONMENT_PREFIX) and name.upper() not in known:
+            raise _unknown(name, known)
+
+
+def _unknown(name: str, known: Iterable[str]) -> ServeError:
+    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0)
+    return ServeError(Code.SETTING_UNKNOWN, f"{name}; did you mean {nearest[0]}?")
+
+
+def _explain(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(map(str, item['loc']))} = {item['input']!r}: {item['msg']}"
+        for item in error.errors()
+    )
