@@ -183,7 +183,6 @@ def thinned(curve: DetCurve, points_max: int) -> DetCurve:
     travelled = np.concatenate([[0.0], np.cumsum(steps)])
     marks = np.linspace(0.0, travelled[-1], points_max)
     kept = np.unique(np.searchsorted(travelled, marks, side="left"))
-    kept[-1] = travelled.size - 1  # where the curve ends in place, the mark found it sooner
     return DetCurve(curve.thresholds[kept], curve.fmr[kept], curve.fnmr[kept])
 
 

@@ -12,6 +12,7 @@ from pipeline.decision.comparison import Comparison
 from pipeline.decision.policy import LivenessPolicy, Policy
 from pipeline.decision.reasons import DESCRIPTIONS, Reason
 from pipeline.decision.verdict import Challenge, Outcome, Recapture, Verdict, decide
+from pipeline.errors import Code, PipelineError
 from pipeline.evidence import (
     FaceEvidence,
     Feedback,
@@ -27,19 +28,23 @@ STRICT = Policy()
 MATCH_ONLY = Policy(LivenessPolicy.MATCH_ONLY)
 
 MATCHES = [
-    Comparison(native=0.95, similarity=0.36, threshold=0.36),
-    Comparison(native=0.99, similarity=1.0, threshold=0.36),
+    Comparison(native=0.95, similarity=0.36, threshold=0.36, is_match=True),
+    Comparison(native=0.99, similarity=1.0, threshold=0.36, is_match=True),
+]
+BROKEN_SCORES = [
+    (0.91, math.nextafter(0.36, 0.0), 0.36),
+    (NAN, 0.9, 0.36),
+    (math.inf, 0.9, 0.36),
+    (0.95, NAN, 0.36),
+    (0.95, 1.5, 0.36),
+    (0.95, 0.9, NAN),
+    (0.95, 0.9, 0.0),
 ]
 MISMATCHES = [
-    Comparison(native=0.91, similarity=math.nextafter(0.36, 0.0), threshold=0.36),
-    Comparison(native=-1.0, similarity=0.0, threshold=0.36),
-    Comparison(native=NAN, similarity=0.9, threshold=0.36),
-    Comparison(native=math.inf, similarity=0.9, threshold=0.36),
-    Comparison(native=0.95, similarity=NAN, threshold=0.36),
-    Comparison(native=0.95, similarity=1.5, threshold=0.36),
-    Comparison(native=0.95, similarity=0.9, threshold=NAN),
-    Comparison(native=0.95, similarity=0.9, threshold=0.0),
-    Comparison(native=0.95, similarity=0.0, threshold=0.0),
+    Comparison(native=-1.0, similarity=0.0, threshold=0.36, is_match=False),
+    # The native score decides: at its threshold, rounding may lift the similarity to 0.36.
+    Comparison(native=0.91, similarity=0.36, threshold=0.36, is_match=False),
+    *(Comparison(*scores, is_match=False) for scores in BROKEN_SCORES),
 ]
 BONA_FIDE = [PassiveLiveness(0.5, 0.5), PassiveLiveness(1.0, 0.5)]
 ATTACKS = [
@@ -221,10 +226,12 @@ def test_recapture_always_tells_the_person_something_true() -> None:
     assert decide(silent, MATCHES[0], Challenge.PASSED, STRICT) == Recapture((Feedback.OTHER,))
 
 
-def test_a_comparison_matches_at_its_threshold_and_not_below() -> None:
-    """Equality matches, the next smaller number does not, and broken numbers never do."""
-    assert all(comparison.is_match for comparison in MATCHES)
-    assert not any(comparison.is_match for comparison in MISMATCHES)
+@pytest.mark.parametrize("scores", BROKEN_SCORES)
+def test_a_match_that_its_numbers_deny_cannot_exist(scores: tuple[float, float, float]) -> None:
+    """A claimed match below its threshold, or on a NaN, is refused before it can be judged."""
+    with pytest.raises(PipelineError) as refused:
+        Comparison(*scores, is_match=True)
+    assert refused.value.code is Code.WRONG_SHAPE
 
 
 def test_reasons_are_the_closed_set_of_the_contract() -> None:
