@@ -1,9 +1,13 @@
-"""What several commands share: the settings of this run and the `--json` switch."""
+"""What several commands share: settings, image files and the `--json` switch."""
 
-from typing import Annotated
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from serve.errors import Code, ServeError
 from serve.settings import Settings
 
 JSON_SWITCH = "--json"
@@ -15,3 +19,29 @@ def settings_of(context: typer.Context) -> Settings:
     settings = context.find_root().obj
     assert isinstance(settings, Settings)
     return settings
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """One JSON document on stdout."""
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def read_image(context: typer.Context, path: Path) -> bytes:
+    """The bytes of an image file, read no further than the limit the gate will refuse at.
+
+    Raises `file_unreadable`.
+    """
+    limit = settings_of(context).pipeline.image_bytes_max
+    try:
+        with path.open("rb") as stream:
+            return stream.read(limit + 1)
+    except OSError as error:
+        raise ServeError(Code.FILE_UNREADABLE, f"{path}: {error.strerror}") from error
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Put a picture or report where the user asked. Raises `file_unwritable`."""
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise ServeError(Code.FILE_UNWRITABLE, f"{path}: {error.strerror}") from error

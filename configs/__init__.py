@@ -1,0 +1,1 @@
+"""Configuration that ships with Limen: model pack recipes and example settings."""

@@ -1,0 +1,34 @@
+"""Chips to templates: one graph call per batch, then unit norm."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import Code, PipelineError
+from pipeline.evidence import Pixels, Template
+from pipeline.ports import Model
+
+BATCH_MAX = 8
+NORM_MIN = 1e-3  # a raw template this short carries no direction
+
+
+def make_templates(model: Model, chips: Sequence[Pixels]) -> list[Template]:
+    """One template per `(S, S, 3)` uint8 RGB chip, in order. Raises `device_error`."""
+    templates: list[Template] = []
+    for start in range(0, len(chips), BATCH_MAX):
+        raw = model.run({"chips": np.stack(chips[start : start + BATCH_MAX])})["embedding"]
+        templates.extend(Template(model.model_id, vector) for vector in unit_rows(raw))
+    return templates
+
+
+def unit_rows(raw: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`(N, D)` float32 rows scaled to norm 1. Raises `device_error` for a row that has none.
+
+    Each row is normalised by itself, so its bytes do not depend on its neighbours.
+    """
+    norms = np.array([np.sqrt(np.dot(row, row)) for row in raw.astype(np.float64)])
+    bad = np.flatnonzero(~(norms > NORM_MIN))  # NaN is bad too
+    if bad.size > 0:
+        raise PipelineError(Code.DEVICE_ERROR, f"row {bad[0]} has norm {norms[bad[0]]}")
+    return (raw / norms[:, None]).astype(np.float32)

@@ -1,0 +1,245 @@
+"""The whole path of a batch: bytes in, evidence out, one result per item in the same order.
+
+Every stage takes the items that reached it and leaves the others alone. An item's error is a
+value beside its neighbours' results and changes nothing for them.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from pipeline.errors import Failure, PipelineError
+from pipeline.evidence import (
+    Age,
+    Detection,
+    FaceEvidence,
+    Image,
+    Mesh,
+    Missing,
+    PassiveLiveness,
+    Pixels,
+    Pose,
+    Quality,
+    Template,
+)
+from pipeline.face.age import estimate_ages
+from pipeline.face.align import FACE_SIDE_PX, cut_chip
+from pipeline.face.detect import DetectorOptions, detect_faces
+from pipeline.face.embed import make_templates
+from pipeline.face.liveness import CroppedModel, detect_attacks
+from pipeline.face.mesh import fit_meshes
+from pipeline.face.pose import pose_of
+from pipeline.image.decode import decode, decode_all
+from pipeline.image.feedback import choose_feedback
+from pipeline.image.header import Limits, read_header
+from pipeline.image.quality import assess
+from pipeline.ports import Model
+
+DECODE_SIDE_PX = 360  # shorter side at least: enough for both looks of the detector
+PRESENCE_MIN = 0.5  # of the mesh model: below it the detector was wrong
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which optional evidence a caller pays for.
+
+    Detection, mesh, pose and quality always run: evidence that nobody assessed must not look fit.
+    """
+
+    template: bool = True
+    passive_liveness: bool = True
+    age: bool = True
+
+
+FULL = Plan()
+FRAME = Plan(template=False, age=False)  # of a capture stream, until the best shot is chosen
+
+
+@dataclass(frozen=True, slots=True)
+class FaceModels:
+    """Loaded models by task; None or empty where the pack is absent."""
+
+    detection: Model
+    mesh: Model
+    embedding: Model
+    age: Model | None = None
+    passive_liveness: tuple[CroppedModel, ...] = ()
+
+
+@dataclass(slots=True)
+class _Item:
+    """One image on its way; what no stage reaches keeps the reason it is missing."""
+
+    data: bytes = field(repr=False)
+    image: Image
+    template: Template | Missing
+    age: Age | Missing
+    passive_liveness: PassiveLiveness | Missing
+    detections: tuple[Detection, ...] = ()
+    mesh: Mesh | Missing = Missing.NO_FACE
+    pose: Pose | Missing = Missing.NO_FACE
+    chip: Pixels | None = field(default=None, repr=False)
+    quality: tuple[Quality, ...] = ()
+    failure: Failure | None = None
+
+
+class FacePipeline:
+    """Detect, fit, align, embed and assess over loaded models. Safe to share between threads."""
+
+    def __init__(
+        self,
+        models: FaceModels,
+        limits: Limits | None = None,
+        detector: DetectorOptions | None = None,
+    ) -> None:
+        self._models = models
+        self._limits = limits or Limits()
+        self._detector = detector or DetectorOptions()
+
+    def run(self, images: Sequence[bytes], plan: Plan = FULL) -> list[FaceEvidence | Failure]:
+        """Evidence or failure for each encoded image, in order. Never raises for an item."""
+        entries = [
+            decoded if isinstance(decoded, Failure) else self._item(data, decoded, plan)
+            for data, decoded in zip(
+                images, decode_all(images, DECODE_SIDE_PX, self._limits), strict=True
+            )
+        ]
+        items = [entry for entry in entries if isinstance(entry, _Item)]
+        for stage in (self._detect, self._look_closer, self._fit, self._cut):
+            items = _run_stage(stage, items)
+        if plan.template:
+            items = _run_stage(self._embed, items)
+        if plan.age and self._models.age is not None:
+            items = _run_stage(self._estimate_age, items)
+        if plan.passive_liveness and self._models.passive_liveness:
+            items = _run_stage(self._detect_attack, items)
+        _run_stage(self._assess, items)
+        return [_outcome(entry) if isinstance(entry, _Item) else entry for entry in entries]
+
+    def _item(self, data: bytes, image: Image, plan: Plan) -> _Item:
+        models = self._models
+        return _Item(
+            data,
+            image,
+            template=_missing(plan.template, available=True),
+            age=_missing(plan.age, available=models.age is not None),
+            passive_liveness=_missing(
+                plan.passive_liveness, available=bool(models.passive_liveness)
+            ),
+        )
+
+    def _detect(self, batch: Sequence[_Item]) -> list[_Item]:
+        pixels = [item.image.pixels for item in batch]
+        found = detect_faces(self._models.detection, pixels, self._detector)
+        for item, faces in zip(batch, found, strict=True):
+            item.detections = faces
+        return [item for item in batch if item.detections]
+
+    def _look_closer(self, batch: Sequence[_Item]) -> list[_Item]:
+        """Decode again, larger, the images whose face would have to be enlarged for the chip."""
+        for item in batch:
+            face_px = item.detections[0].box.width_px
+            if item.image.scale < 1 and face_px < FACE_SIDE_PX:
+                side_px = min(item.image.pixels.shape[:2]) * FACE_SIDE_PX / max(face_px, 1.0)
+                header = read_header(item.data, self._limits)
+                before = item.image.scale
+                item.image = decode(item.data, header, math.ceil(side_px))
+                grown = item.image.scale / before
+                item.detections = tuple(face.scaled(grown) for face in item.detections)
+        return list(batch)
+
+    def _fit(self, batch: Sequence[_Item]) -> list[_Item]:
+        pixels = [item.image.pixels for item in batch]
+        faces = [item.detections[0] for item in batch]
+        for item, mesh in zip(batch, fit_meshes(self._models.mesh, pixels, faces), strict=True):
+            if mesh.presence >= PRESENCE_MIN:
+                item.mesh, item.pose = mesh, pose_of(mesh)
+            else:
+                item.detections = ()
+        return [item for item in batch if item.detections]
+
+    def _cut(self, batch: Sequence[_Item]) -> list[_Item]:
+        for item in batch:
+            item.chip = cut_chip(item.image.pixels, _mesh(item))
+        return list(batch)
+
+    def _embed(self, batch: Sequence[_Item]) -> list[_Item]:
+        templates = make_templates(self._models.embedding, [_chip(item) for item in batch])
+        for item, template in zip(batch, templates, strict=True):
+            item.template = template
+        return list(batch)
+
+    def _estimate_age(self, batch: Sequence[_Item]) -> list[_Item]:
+        assert self._models.age is not None
+        pixels = [item.image.pixels for item in batch]
+        faces = [item.detections[0] for item in batch]
+        for item, age in zip(batch, estimate_ages(self._models.age, pixels, faces), strict=True):
+            item.age = age
+        return list(batch)
+
+    def _detect_attack(self, batch: Sequence[_Item]) -> list[_Item]:
+        pixels = [item.image.pixels for item in batch]
+        meshes = [_mesh(item) for item in batch]
+        found = detect_attacks(self._models.passive_liveness, pixels, meshes)
+        for item, liveness in zip(batch, found, strict=True):
+            item.passive_liveness = liveness
+        return list(batch)
+
+    def _assess(self, batch: Sequence[_Item]) -> list[_Item]:
+        for item in batch:
+            assert isinstance(item.pose, Pose)
+            item.quality = assess(
+                item.image, item.detections, _mesh(item), item.pose, _chip(item)
+            )
+        return list(batch)
+
+
+def _missing(requested: bool, *, available: bool) -> Missing:  # noqa: FBT001 (a plan's flag)
+    """What stands for a piece of evidence until a stage provides it."""
+    if not requested:
+        return Missing.NOT_REQUESTED
+    return Missing.NO_FACE if available else Missing.MODEL_UNAVAILABLE
+
+
+def _run_stage(
+    stage: Callable[[Sequence[_Item]], list[_Item]], items: Sequence[_Item]
+) -> list[_Item]:
+    """The items that go on. Where a batch fails it is halved until the bad item stands alone."""
+    if not items:
+        return []
+    try:
+        return stage(items)
+    except PipelineError as error:
+        if len(items) == 1:
+            items[0].failure = Failure.of(error)
+            return []
+        half = len(items) // 2
+        return _run_stage(stage, items[:half]) + _run_stage(stage, items[half:])
+
+
+def _outcome(item: _Item) -> FaceEvidence | Failure:
+    if item.failure is not None:
+        return item.failure
+    full = 1.0 / item.image.scale
+    return FaceEvidence(
+        width_px=item.image.width_px,
+        height_px=item.image.height_px,
+        format=item.image.format,
+        detections=tuple(face.scaled(full) for face in item.detections),
+        feedback=choose_feedback(len(item.detections), item.quality),
+        mesh=item.mesh.scaled(full) if isinstance(item.mesh, Mesh) else item.mesh,
+        pose=item.pose,
+        quality=item.quality,
+        template=item.template,
+        age=item.age,
+        passive_liveness=item.passive_liveness,
+    )
+
+
+def _mesh(item: _Item) -> Mesh:
+    assert isinstance(item.mesh, Mesh)  # the stages before this one saw to it
+    return item.mesh
+
+
+def _chip(item: _Item) -> Pixels:
+    assert item.chip is not None
+    return item.chip
