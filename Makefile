@@ -3,8 +3,14 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+STAGE  := .ci/stage
 
-.PHONY: install run test check demo bench soak clean
+.DEFAULT_GOAL := help
+.PHONY: help install run models test check lint house demo bench soak clean
+MAKEFLAGS += --no-print-directory
+
+help:                             ## this list
+	@sed -nE 's/^([a-z]+):[^#=]*## (.*)/make \1\t\2/p' Makefile | expand -t 16
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Limen needs Python 3.11 or newer")'
@@ -15,30 +21,37 @@ $(STAMP): pyproject.toml
 
 install: $(STAMP)                 ## a virtual environment with Limen and its development tools
 
-run: $(STAMP)                     ## start the service
-	$(BIN)/limen models build
+run: models                       ## start the service
 	$(BIN)/limen run
 
-test: check                       ## everything: quick checks, then the whole suite; ends with the skips
+models: $(STAMP)                  ## the default model pack, built once into the cache
 	$(BIN)/limen models build
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: $(STAMP)                   ## quick checks (< 60 s): format, lint, types, layers, the house
+test:                             ## everything: quick checks, models, the whole suite; ends with the skips
+	@$(STAGE) install 180 $(MAKE) install
+	@$(STAGE) lint 40 $(MAKE) lint
+	@$(STAGE) models 120 $(MAKE) models
+	@$(STAGE) tests 180 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: lint house                 ## quick checks (< 60 s, no models): lint and the house rules
+
+lint: $(STAMP)                    ## format, lint, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
+
+house: $(STAMP)                   ## the architecture, as tests
 	$(BIN)/python -m pytest -q tests/house
 
-demo: $(STAMP)
-	@echo "not yet: the demo needs the HTTP front door" >&2; exit 1
-
-bench: $(STAMP)                   ## ms and images/s per stage, beside dlib in the same run
-	$(BIN)/limen models build
+bench: models                     ## ms and images/s per stage, beside dlib in the same run
 	$(BIN)/limen bench pipeline
 
-soak: $(STAMP)
+demo:                             ## not yet: needs the HTTP front door
+	@echo "not yet: the demo needs the HTTP front door" >&2; exit 1
+
+soak:                             ## not yet: needs the service
 	@echo "not yet: soak needs the service" >&2; exit 1
 
-clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean:                            ## remove the virtual environment and the tools' caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from pipeline.image.header import DEFAULT_LIMITS
 from serve.errors import Code, ServeError
 
 ENVIRONMENT_PREFIX = "LIMEN_"
@@ -64,10 +65,10 @@ class Pipeline(Section):
     batch_max: int = Field(default=8, ge=1, le=1024)
     """Images that one run of a model takes at most."""
 
-    image_bytes_max: int = Field(default=16 * 2**20, ge=2**10, le=2**30)
+    image_bytes_max: int = Field(default=DEFAULT_LIMITS.size_bytes_max, ge=2**10, le=2**28)
     """Size of an encoded image, in bytes, above which it is refused unread."""
 
-    image_pixels_max: int = Field(default=50_000_000, ge=2**10, le=2**30)
+    image_pixels_max: int = Field(default=DEFAULT_LIMITS.pixels_max, ge=2**10, le=2**26)
     """Width times height, in pixels, above which an image is refused undecoded."""
 
 

@@ -5,7 +5,7 @@ import functools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -78,6 +78,12 @@ def called(node: ast.Call) -> str:
     if not isinstance(target, ast.Name):
         return ""
     return ".".join([target.id, *reversed(parts)])
+
+
+def assert_none(complaints: Iterable[str]) -> None:
+    """Fail with every complaint on a line of its own."""
+    found = list(complaints)
+    assert not found, "\n" + "\n".join(found)
 
 
 def run(*command: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:

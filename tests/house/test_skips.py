@@ -28,7 +28,14 @@ def outcome(
     (suite / "tests" / "test_one.py").write_text(f"import pytest\n{body}\ndef test_ok(): pass\n")
     (suite / "tests" / "allowed_skips.toml").write_text(allowed)
     plugin = ("-m", "pytest", "-p", "tests.helpers.skips", "-p", "no:cacheprovider")
-    return run(*plugin, *options, cwd=suite, CI=ci, PYTHONPATH=str(ROOT), PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    return run(
+        *plugin,
+        *options,
+        cwd=suite,
+        CI=ci,
+        PYTHONPATH=str(ROOT),
+        PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
+    )
 
 
 SKIPPED = "def test_gpu(): pytest.skip('no GPU here')"

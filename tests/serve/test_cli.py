@@ -1,0 +1,64 @@
+"""The command line's own promises: versions, refusals, exit codes."""
+
+import json
+import tomllib
+
+import pytest
+
+import serve
+from pipeline.errors import Code as PipelineCode
+from serve import errors
+from serve.cli import EXIT_REFUSED
+from tests.helpers.tree import ROOT, run
+
+MAIN = "from serve.cli import main; main()"
+
+
+def test_the_version_is_the_distribution_s() -> None:
+    """`limen --version` and the package metadata agree."""
+    done = run("-c", MAIN, "--version")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert done.stdout == f"limen {serve.__version__}\n"
+    assert serve.__version__ == project["version"]
+
+
+def test_run_admits_that_there_is_no_service_yet() -> None:
+    """`limen run` fails honestly instead of pretending to listen."""
+    done = run("-c", MAIN, "run")
+    assert done.returncode == 1
+    assert done.stderr.startswith("not yet: ")
+    assert done.stdout == ""
+
+
+def test_a_coded_error_is_one_line() -> None:
+    """A refusal says its code, what that means and the detail, and exits with 2."""
+    done = run("-c", MAIN, "run", LIMEN_PIPELINE_THREAD="1")
+    assert done.returncode == EXIT_REFUSED
+    assert done.stdout == ""
+    assert done.stderr == (
+        "limen: setting_unknown: No setting has this name: "
+        "LIMEN_PIPELINE_THREAD; did you mean LIMEN_PIPELINE_THREADS?\n"
+    )
+
+
+def test_a_program_reads_the_error_as_json() -> None:
+    """With --json the refusal is a document on stdout and stderr stays empty."""
+    done = run("-c", MAIN, "--config", "absent.toml", "run", "--json")
+    assert done.returncode == EXIT_REFUSED
+    assert done.stderr == ""
+    error = json.loads(done.stdout)["error"]
+    assert error["code"] == "config_unreadable"
+    assert "absent.toml" in error["message"]
+
+
+@pytest.mark.parametrize("code", [*PipelineCode, *errors.Code])
+def test_every_code_has_a_sentence(code: PipelineCode | errors.Code) -> None:
+    """Whatever goes wrong, there is a sentence to say about it."""
+    sentence = errors.SENTENCES[code]
+    assert sentence.endswith(".")
+    assert len(sentence.split()) >= 4
+
+
+def test_no_two_packages_share_a_code() -> None:
+    """A code names one thing, whichever package raised it."""
+    assert not {str(code) for code in PipelineCode} & {str(code) for code in errors.Code}

@@ -1,0 +1,176 @@
+"""Settings: three spellings of one name, and no name that nobody reads."""
+
+from pathlib import Path
+
+import pytest
+
+from serve.errors import Code, ServeError
+from serve.settings import CONFIG_VARIABLE, Settings, fields, load, variable
+from tests.helpers.tree import ROOT
+
+UNITS = ("dir", "threads", "batch_max", "bytes_max", "pixels_max")
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables of whoever runs the tests are not part of them."""
+    for section, key, _ in fields():
+        monkeypatch.delenv(variable(section, key), raising=False)
+    monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "limen.toml"
+    path.write_text('[pipeline]\nthreads = 3\n[models]\nmirror_dir = "/mirror"\n')
+    return path
+
+
+def refusal(config: Path | None = None) -> tuple[Code, str]:
+    with pytest.raises(ServeError) as caught:
+        load(config)
+    return caught.value.code, caught.value.detail
+
+
+def test_without_a_file_the_defaults_hold() -> None:
+    """Limen runs with no configuration at all."""
+    settings = load()
+    assert settings == Settings()
+    assert settings.pipeline.threads == 0
+    assert settings.models.cache_dir.is_absolute()
+
+
+def test_the_file_overrides_the_defaults(config: Path) -> None:
+    """A key of the file counts; a key it leaves out keeps its default."""
+    settings = load(config)
+    assert settings.pipeline.threads == 3
+    assert settings.models.mirror_dir == Path("/mirror")
+    assert settings.pipeline.batch_max == Settings().pipeline.batch_max
+
+
+def test_the_environment_overrides_the_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One variable changes one key and leaves its neighbours to the file."""
+    monkeypatch.setenv("LIMEN_PIPELINE_BATCH_MAX", "5")
+    monkeypatch.setenv("LIMEN_MODELS_MIRROR_DIR", "/other")
+    settings = load(config)
+    assert (settings.pipeline.threads, settings.pipeline.batch_max) == (3, 5)
+    assert settings.models.mirror_dir == Path("/other")
+
+
+def test_a_variable_can_name_the_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LIMEN_CONFIG chooses the file when the command line does not."""
+    monkeypatch.setenv(CONFIG_VARIABLE, str(config))
+    assert load().pipeline.threads == 3
+
+
+def test_the_command_line_names_the_file_last(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--config` wins over LIMEN_CONFIG."""
+    monkeypatch.setenv(CONFIG_VARIABLE, str(tmp_path / "absent.toml"))
+    assert load(config).pipeline.threads == 3
+
+
+@pytest.mark.parametrize("key", [f"{section}.{key}" for section, key, _ in fields()])
+def test_every_setting_has_a_variable(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each key is reachable as LIMEN_SECTION_KEY, underscores and all."""
+    section, name = key.split(".")
+    value = "/somewhere" if name.endswith("_dir") else "1024"
+    monkeypatch.setenv(variable(section, name), value)
+    assert str(getattr(getattr(load(), section), name)) == value
+
+
+def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`LIMEN_MODELS_MIRROR_DIR=` is not the current folder."""
+    monkeypatch.setenv("LIMEN_MODELS_MIRROR_DIR", "")
+    assert load().models.mirror_dir is None
+
+
+def test_a_home_folder_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`~` means the user's home in a file or a variable as it does in a shell."""
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("LIMEN_MODELS_CACHE_DIR", "~/packs")
+    assert load().models.cache_dir == Path("/home/ada/packs")
+
+
+@pytest.mark.parametrize(
+    ("text", "nearest"),
+    [
+        ("[pipeline]\nthread = 2", "pipeline.thread; did you mean pipeline.threads?"),
+        ("[model]\ncache_dir = '/x'", "model; did you mean models?"),
+        ("[pipeline]\ncache_dir = '/x'", "pipeline.cache_dir; did you mean"),
+    ],
+)
+def test_an_unknown_key_is_refused(config: Path, text: str, nearest: str) -> None:
+    """A misspelt key is named beside the nearest known one."""
+    config.write_text(text)
+    code, detail = refusal(config)
+    assert code is Code.SETTING_UNKNOWN
+    assert detail.startswith(nearest)
+
+
+@pytest.mark.parametrize(
+    "name", ["LIMEN_PIPELINE_THREAD", "limen_pipeline_thread", "LIMEN_THREADS"]
+)
+def test_an_unknown_variable_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A misspelt LIMEN_ variable is an error in either case of letters."""
+    monkeypatch.setenv(name, "2")
+    assert refusal() == (
+        Code.SETTING_UNKNOWN,
+        f"{name}; did you mean LIMEN_PIPELINE_THREADS?",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("[pipeline]\nthreads = -1", "pipeline.threads = -1"),
+        ("[pipeline]\nthreads = 'many'", "pipeline.threads = 'many'"),
+        ("[pipeline]\nbatch_max = 1000000000000", "pipeline.batch_max = 1000000000000"),
+        ("[models]\ncache_dir = 7", "models.cache_dir = 7"),
+        ("[models]\ncache_dir = '~nobody-here/x'", "models.cache_dir = '~nobody-here/x'"),
+        ("models = 'x'", "models is a table"),
+    ],
+)
+def test_a_value_out_of_range_is_refused(config: Path, text: str, place: str) -> None:
+    """The error names the setting and the value."""
+    config.write_text(text)
+    code, detail = refusal(config)
+    assert code is Code.SETTING_INVALID
+    assert place in detail
+
+
+@pytest.mark.parametrize("data", [b"[pipeline", b"\xff\xfe", b"# long\n" * 2**18])
+def test_an_unreadable_file_is_refused(config: Path, data: bytes) -> None:
+    """Broken TOML, other encodings and absurd sizes are one coded error with the path."""
+    config.write_bytes(data)
+    code, detail = refusal(config)
+    assert code is Code.CONFIG_UNREADABLE
+    assert str(config) in detail
+
+
+def test_an_absent_file_is_refused(tmp_path: Path) -> None:
+    """A file that was asked for and is not there is an error, never a silent default."""
+    assert refusal(tmp_path / "no.toml")[0] is Code.CONFIG_UNREADABLE
+
+
+def test_settings_are_frozen() -> None:
+    """What was loaded at the start stays so."""
+    settings = load()
+    with pytest.raises(ValueError, match="frozen"):
+        settings.pipeline.threads = 1
+
+
+def test_every_setting_says_its_unit_and_its_meaning() -> None:
+    """A name ends in its unit, and its description is a sentence."""
+    for section, key, field in fields():
+        assert key in UNITS or key.endswith(tuple(f"_{unit}" for unit in UNITS)), f"{section}.{key}"
+        assert (field.description or "").endswith("."), f"{section}.{key}"
+
+
+def test_every_configuration_in_the_tree_loads() -> None:
+    """The shipped examples name only settings that exist."""
+    configurations = sorted((ROOT / "configs").glob("*.toml"))
+    assert configurations
+    for path in configurations:
+        assert load(path) != Settings(), path
