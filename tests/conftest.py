@@ -6,4 +6,4 @@
 - Time, ids and randomness are arguments of the code under test, so nothing is patched here.
 """
 
-pytest_plugins = ["tests.helpers.skips"]
+pytest_plugins = ["tests.helpers.skips", "tests.fixtures"]
