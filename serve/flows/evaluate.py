@@ -26,6 +26,7 @@ from serve.flows.pairs import Pair, read_image
 
 BATCH_IMAGES = 16
 WORST_PAIRS_MAX = 10
+STAGES = ("images", "pairs")
 PROGRESS_PAIRS = 1_000  # between two reports: one comparison takes microseconds
 
 NOTE = (
@@ -63,7 +64,7 @@ class Comparator(Protocol):
 
 
 class Progress(Protocol):
-    """Is told how far a stage, "images" or "pairs", has come."""
+    """Is told how far one of STAGES has come."""
 
     def __call__(self, stage: str, done: int, total: int, /) -> None:
         """`done` rises from 0 to `total`."""
@@ -132,12 +133,14 @@ def evaluate(
     """Enrol every image once, compare every pair, count the errors.
 
     `threshold` is a similarity, in place of the system's own. Raises PairsError for an image
-    that has gone since the pairs were read, `wrong_shape` for a NaN, and the code of any failure
-    that is not the image's own.
+    that has gone since the pairs were read, `wrong_shape` for a threshold that is no similarity,
+    and the code of any failure that is not the image's own.
     """
+    bar = VERIFY_THRESHOLD_SIMILARITY if threshold is None else threshold
+    if not 0.0 <= bar <= 1.0:  # NaN is refused too
+        raise PipelineError(Code.WRONG_SHAPE, f"threshold {bar} is not between 0 and 1")
     enrolled = _enrol(pairs, system, on_progress)
     scored = _compare(pairs, enrolled.templates, system.comparator, on_progress)
-    bar = VERIFY_THRESHOLD_SIMILARITY if threshold is None else threshold
     by_group: dict[str, list[_Scored]] = {}
     for item in scored:
         if item.pair.group is not None:

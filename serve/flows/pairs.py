@@ -35,7 +35,10 @@ DEFAULT_LIMITS = PairsLimits()
 
 
 class PairsError(Exception):
-    """The pairs cannot be used; `line` counts from 1 and is 0 for the file as a whole."""
+    """The pairs cannot be used; `line` counts from 1 and is 0 for the file as a whole.
+
+    The caller, who knows the name of the file, makes it a coded error.
+    """
 
     def __init__(self, line: int, detail: str) -> None:
         super().__init__(line, detail)
@@ -88,7 +91,7 @@ def read_pairs(path: Path, limits: PairsLimits = DEFAULT_LIMITS) -> list[Pair]:
     except csv.Error as error:
         raise PairsError(reader.line_num, str(error)) from error
     if not pairs:
-        raise PairsError(0, f"{path.name} lists no pairs")
+        raise PairsError(0, "lists no pairs")
     return pairs
 
 
@@ -109,9 +112,9 @@ def _read_text(path: Path, size_bytes_max: int) -> str:
         with path.open("rb") as stream:
             content = stream.read(size_bytes_max + 1)
     except OSError as error:
-        raise PairsError(0, f"{path}: {error.strerror}") from error
+        raise PairsError(0, str(error.strerror)) from error
     if len(content) > size_bytes_max:
-        raise PairsError(0, f"{path.name} has more than {size_bytes_max} bytes")
+        raise PairsError(0, f"has more than {size_bytes_max} bytes")
     try:
         return content.decode("utf-8-sig")  # spreadsheets put a mark in front
     except UnicodeDecodeError as error:

@@ -157,11 +157,15 @@ def test_the_systems_own_threshold_counts_as_overridden_when_given(tmp_path: Pat
     assert evaluate(pairs, system(), no_progress, threshold=0.36).is_threshold_overridden
 
 
-def test_a_nan_threshold_is_refused(tmp_path: Path) -> None:
-    """NaN is an error and not a flattering report."""
+@pytest.mark.parametrize("threshold", [math.nan, -0.1, 1.1, math.inf])
+def test_a_threshold_that_is_no_similarity_is_refused(tmp_path: Path, threshold: float) -> None:
+    """It is refused before any image is read, and never gives a flattering report."""
     pairs = read_pairs(folder_of(tmp_path, FACES, ROWS))
-    with pytest.raises(PipelineError):
-        evaluate(pairs, system(), no_progress, threshold=math.nan)
+    faces = ToyFaces()
+    with pytest.raises(PipelineError) as refused:
+        evaluate(pairs, system(faces), no_progress, threshold=threshold)
+    assert refused.value.code is Code.WRONG_SHAPE
+    assert faces.batches == []
 
 
 def test_every_image_is_embedded_once_in_bounded_batches(tmp_path: Path) -> None:

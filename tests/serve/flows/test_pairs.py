@@ -101,7 +101,7 @@ def test_a_bad_file_is_refused_with_its_line(
     error = refusal(write(folder, text))
     assert error.line == line
     assert detail in error.detail
-    assert str(error).startswith(f"line {line}: " if line else "pairs.csv")
+    assert str(error) == (f"line {line}: {error.detail}" if line else error.detail)
 
 
 def test_bytes_that_are_not_utf_8_are_refused_with_their_line(folder: Path) -> None:
