@@ -1,1 +1,1 @@
-"""1:N face search. Empty until its first promise can be kept: see README, "What is not here yet"."""
+"""1:N face search. Empty until it can keep a promise: see README, "Limits"."""

@@ -16,9 +16,7 @@ COVERAGE = 0.8
 BATCH_MAX = 8
 
 
-def estimate_ages(
-    model: Model, images: Sequence[Pixels], faces: Sequence[Detection]
-) -> list[Age]:
+def estimate_ages(model: Model, images: Sequence[Pixels], faces: Sequence[Detection]) -> list[Age]:
     """The age of `faces[i]` in `images[i]`, `(H, W, 3)` uint8 RGB. Raises `device_error`."""
     ages: list[Age] = []
     for start in range(0, len(images), BATCH_MAX):
@@ -27,7 +25,7 @@ def estimate_ages(
             _crop(pixels, face)
             for pixels, face in zip(images[start:stop], faces[start:stop], strict=True)
         ]
-        outputs = model.run({"images": np.stack(crops)})
+        outputs = model.run({"image": np.stack(crops)})
         ages.extend(age_of(row) for row in outputs["age_probabilities"])
     return ages
 

@@ -5,9 +5,8 @@ The chain (these mesh points, this target, this padding) is part of the template
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.evidence import Mesh, Pixels
+from pipeline.evidence import Mesh, Pixels, Points
 from pipeline.image.geometry import similarity, warp
 
 CHIP_SIDE_PX = 150
@@ -25,7 +24,7 @@ _MEAN_FACE = np.array(
     ]
 )
 # dlib counts from pixel centres, Limen from corners: half a pixel apart.
-CHIP_POINTS: NDArray[np.float64] = (PADDING + _MEAN_FACE) / (2 * PADDING + 1) * CHIP_SIDE_PX + 0.5
+CHIP_POINTS: Points = np.float32((PADDING + _MEAN_FACE) / (2 * PADDING + 1) * CHIP_SIDE_PX + 0.5)
 CHIP_POINTS.setflags(write=False)
 FACE_SIDE_PX = CHIP_SIDE_PX / (1 + 2 * PADDING)  # the mean face's own size inside the chip
 

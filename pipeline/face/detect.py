@@ -62,7 +62,7 @@ def _look(
             fit_square(pixels, side_px, options.margin)
             for pixels in images[start : start + options.batch_max]
         ]
-        outputs = model.run({"images": np.stack([square for square, _ in squares])})
+        outputs = model.run({"image": np.stack([square for square, _ in squares])})
         for i, (_, transform) in enumerate(squares):
             faces = _faces_of(outputs["boxes"][i], outputs["logits"][i], side_px, options)
             found.append(tuple(_to_image(face, transform) for face in faces))
@@ -114,7 +114,7 @@ def weighted_nms(
         [values[:, 0] - values[:, 1] / 2, values[:, 0] + values[:, 1] / 2], axis=1
     )
     left = np.arange(len(values))
-    faces = []
+    faces: list[Detection] = []
     while left.size > 0 and len(faces) < FACES_MAX:
         same = _overlaps(corners[left[0]], corners[left]) > overlap_max
         same[0] = True  # a degenerate box overlaps nothing, not even itself
@@ -146,9 +146,7 @@ def _to_image(face: Detection, transform: Transform) -> Detection:
     """From input pixels back to the image's: `transform` maps image to input."""
     back = invert(transform)
     box = face.box
-    corners = np.array(
-        [[box.left_px, box.top_px], [box.right_px, box.bottom_px]], dtype=np.float32
-    )
+    corners = np.array([[box.left_px, box.top_px], [box.right_px, box.bottom_px]], dtype=np.float32)
     (left, top), (right, bottom) = transform_points(corners, back).tolist()
     return Detection(
         Box(left, top, right, bottom), face.confidence, transform_points(face.keypoints, back)

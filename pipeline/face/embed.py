@@ -31,4 +31,4 @@ def unit_rows(raw: NDArray[np.float32]) -> NDArray[np.float32]:
     bad = np.flatnonzero(~(norms > NORM_MIN))  # NaN is bad too
     if bad.size > 0:
         raise PipelineError(Code.DEVICE_ERROR, f"row {bad[0]} has norm {norms[bad[0]]}")
-    return (raw / norms[:, None]).astype(np.float32)
+    return np.asarray(raw / norms[:, None], np.float32)

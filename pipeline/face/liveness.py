@@ -46,9 +46,7 @@ def detect_attacks(
     return [PassiveLiveness(score, BONA_FIDE_MIN) for score in scores]
 
 
-def _beliefs(
-    cropped: CroppedModel, pairs: Sequence[tuple[Pixels, Mesh]]
-) -> NDArray[np.float64]:
+def _beliefs(cropped: CroppedModel, pairs: Sequence[tuple[Pixels, Mesh]]) -> NDArray[np.float64]:
     """`(N, 3)` class probabilities of one network."""
     crops = [cut_context(pixels, mesh, cropped.crop_factor) for pixels, mesh in pairs]
     # RGB to BGR, NHWC to NCHW, 0 to 255: what the published weights take.
@@ -80,9 +78,7 @@ def mesh_box(mesh: Mesh) -> Box:
 
 def context_box(box: Box, factor: float, image_width_px: int, image_height_px: int) -> Box:
     """`box` grown by `factor` about its centre, then shrunk and moved to lie in the image."""
-    factor = min(
-        factor, (image_width_px - 1) / box.width_px, (image_height_px - 1) / box.height_px
-    )
+    factor = min(factor, (image_width_px - 1) / box.width_px, (image_height_px - 1) / box.height_px)
     width_px, height_px = box.width_px * factor, box.height_px * factor
     left = (box.left_px + box.right_px - width_px) / 2
     top = (box.top_px + box.bottom_px - height_px) / 2

@@ -17,9 +17,7 @@ BATCH_MAX = 8
 _RIGHT_EYE, _LEFT_EYE = 0, 1  # detector key points
 
 
-def fit_meshes(
-    model: Model, images: Sequence[Pixels], faces: Sequence[Detection]
-) -> list[Mesh]:
+def fit_meshes(model: Model, images: Sequence[Pixels], faces: Sequence[Detection]) -> list[Mesh]:
     """The mesh of `faces[i]` in `images[i]`, `(H, W, 3)` uint8 RGB, in that image's pixels.
 
     The crop is turned so that the eyes are level: the model was trained on upright faces, and
@@ -32,7 +30,7 @@ def fit_meshes(
             _crop(pixels, face)
             for pixels, face in zip(images[start:stop], faces[start:stop], strict=True)
         ]
-        outputs = model.run({"images": np.stack([crop for crop, _ in crops])})
+        outputs = model.run({"image": np.stack([crop for crop, _ in crops])})
         points = outputs["mesh"].reshape(-1, POINTS, 3)
         for i, (_, transform) in enumerate(crops):
             meshes.append(_to_image(points[i], float(outputs["presence"][i, 0]), transform))

@@ -38,6 +38,7 @@ from pipeline.ports import Model
 DECODE_SIDE_PX = 360  # shorter side at least: enough for both looks of the detector
 PRESENCE_MIN = 0.5  # of the mesh model: below it the detector was wrong
 
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Which optional evidence a caller pays for.
@@ -187,9 +188,7 @@ class FacePipeline:
     def _assess(self, batch: Sequence[_Item]) -> list[_Item]:
         for item in batch:
             assert isinstance(item.pose, Pose)
-            item.quality = assess(
-                item.image, item.detections, _mesh(item), item.pose, _chip(item)
-            )
+            item.quality = assess(item.image, item.detections, _mesh(item), item.pose, _chip(item))
         return list(batch)
 
 

@@ -69,7 +69,10 @@ def list_packs(context: typer.Context, *, as_json: AsJson = False) -> None:
     table = Table("pack", "state", "models", "licences", title=str(cache.root))
     for row in rows:
         table.add_row(
-            str(row["pack"]), str(row["state"]), "\n".join(row["models"]), ", ".join(row["licences"])
+            str(row["pack"]),
+            str(row["state"]),
+            "\n".join(row["models"]),
+            ", ".join(row["licences"]),
         )
     Console().print(table)
 
@@ -77,7 +80,9 @@ def list_packs(context: typer.Context, *, as_json: AsJson = False) -> None:
 @app.command()
 def verify(
     context: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="Pack; every pack in the cache if absent.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Pack; every pack in the cache if absent.")
+    ] = None,
     *,
     as_json: AsJson = False,
 ) -> None:

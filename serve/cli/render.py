@@ -102,9 +102,7 @@ def evidence_table(title: str, found: FaceEvidence | Failure) -> Table:
         table.add_row(f"quality: {part.measure}", value)
     if isinstance(found.age, Age):
         age = found.age
-        table.add_row(
-            "age", f"{age.years:.0f} years ({age.low_years:.0f} to {age.high_years:.0f})"
-        )
+        table.add_row("age", f"{age.years:.0f} years ({age.low_years:.0f} to {age.high_years:.0f})")
     liveness = found.passive_liveness
     table.add_row(
         "passive liveness",

@@ -1,4 +1,4 @@
-"""`limen verify REFERENCE PROBE`: are these two photos of one person?"""
+"""`limen verify REFERENCE PROBE`: do these two photos show one person."""
 
 from pathlib import Path
 from typing import Annotated
@@ -55,7 +55,10 @@ def verify(
             }
         )
     else:
-        _print(reference, first, probe, second, comparison, verdict)
+        console = Console()
+        console.print(evidence_table(str(reference), first))
+        console.print(evidence_table(str(probe), second))
+        _print(console, comparison, verdict)
     if isinstance(verdict, Recapture) or verdict.outcome is not Outcome.APPROVED:
         raise typer.Exit(EXIT_NOT_APPROVED)
 
@@ -69,16 +72,8 @@ def _compare(
 
 
 def _print(
-    reference: Path,
-    first: FaceEvidence,
-    probe: Path,
-    second: FaceEvidence,
-    comparison: Comparison | Missing,
-    verdict: Verdict | Recapture,
+    console: Console, comparison: Comparison | Missing, verdict: Verdict | Recapture
 ) -> None:
-    console = Console()
-    console.print(evidence_table(str(reference), first))
-    console.print(evidence_table(str(probe), second))
     if isinstance(comparison, Comparison):
         console.print(
             f"similarity {comparison.similarity:.3f}, threshold {comparison.threshold:.2f}: "

@@ -48,11 +48,14 @@ def _draw_photo(axes: Axes, pixels: Pixels, found: FaceEvidence) -> None:
                 edgecolor=_GOOD if rank == 0 else _FAIR,
             )
         )
-        axes.scatter(*face.keypoints.T, s=18, c=_FAIR, linewidths=0)
+        axes.scatter(face.keypoints[:, 0], face.keypoints[:, 1], s=18, c=_FAIR, linewidths=0)
     if isinstance(found.mesh, Mesh):
-        axes.scatter(*found.mesh.points[:, :2].T, s=1.2, c="white", alpha=0.55, linewidths=0)
-        five = found.mesh.points[list(FIVE_POINTS), :2]
-        axes.scatter(*five.T, s=26, facecolors="none", edgecolors="#39c2ff", linewidths=1.4)
+        points = found.mesh.points
+        axes.scatter(points[:, 0], points[:, 1], s=1.2, c="white", alpha=0.55, linewidths=0)
+        five = points[list(FIVE_POINTS)]
+        axes.scatter(
+            five[:, 0], five[:, 1], s=26, facecolors="none", edgecolors="#39c2ff", linewidths=1.4
+        )
     axes.set_xlim(0, found.width_px)
     axes.set_ylim(found.height_px, 0)
     axes.set_axis_off()
@@ -66,12 +69,10 @@ def _draw_quality(axes: Axes, quality: tuple[Quality, ...]) -> None:
     axes.barh(places, values, color=colours, height=0.7)
     for place, part in zip(places, quality, strict=True):
         label = "failure to assess" if part.value is None else str(part.value)
-        axes.text(max(part.value or 0, 2) + 2, place, label, va="center", fontsize=8)
+        axes.text(max(part.value or 0, 2) + 2, float(place), label, va="center", fontsize=8)
     axes.set_yticks(places, [part.measure.replace("_", " ") for part in quality], fontsize=8)
     axes.set_xlim(0, 118)
     axes.invert_yaxis()
     axes.set_xticks([0, 50, 100])
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title("quality, 0 to 100", fontsize=9, loc="left")
-
-

@@ -1,0 +1,141 @@
+"""`limen bench pipeline`: what each stage of the pipeline costs, and the whole of it.
+
+Stages are timed on what the stage before made, so that each figure is that stage's own. The
+whole path is timed from encoded bytes to evidence, by batch size and by worker threads.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from pipeline.errors import Failure
+from pipeline.evidence import Detection, Image, Mesh, Pixels
+from pipeline.face.age import estimate_ages
+from pipeline.face.align import cut_chip
+from pipeline.face.detect import DetectorOptions, detect_faces
+from pipeline.face.embed import make_templates
+from pipeline.face.liveness import detect_attacks
+from pipeline.face.mesh import fit_meshes
+from pipeline.face.pose import pose_of
+from pipeline.face.steps import DECODE_SIDE_PX, FaceModels, FacePipeline, Plan
+from pipeline.image.decode import decode_all
+from pipeline.image.quality import assess
+from serve.bench.baseline import DlibEmbedder
+from serve.bench.measure import Timing, Work, time_work
+
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+# The path a login takes: everything but what only some tenants ask for.
+SELFIE = Plan(age=False, passive_liveness=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One measured line."""
+
+    group: str  # "stage", "embedding" or "whole"
+    name: str
+    frame: str
+    batch: int
+    threads: int
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One frame, taken through every stage once."""
+
+    data: bytes
+    image: Image
+    detections: tuple[Detection, ...]
+    mesh: Mesh
+    chip: Pixels
+
+
+def prepare(models: FaceModels, data: bytes) -> Prepared:
+    """Take a frame through the stages. Raises `ValueError` for a frame without a face."""
+    (image,) = decode_all([data], DECODE_SIDE_PX)
+    if isinstance(image, Failure):
+        raise ValueError(image.detail)
+    (detections,) = detect_faces(models.detection, [image.pixels], DetectorOptions())
+    if not detections:
+        raise ValueError("the photo holds no face")
+    (mesh,) = fit_meshes(models.mesh, [image.pixels], [detections[0]])
+    return Prepared(data, image, detections, mesh, cut_chip(image.pixels, mesh))
+
+
+def bench_stages(
+    models: FaceModels, frame: str, prepared: Prepared, batch: int, rounds: int
+) -> Iterator[Row]:
+    """Each stage alone, on one thread, for a batch of copies of one frame."""
+    pixels = [prepared.image.pixels] * batch
+    faces, meshes = [prepared.detections[0]] * batch, [prepared.mesh] * batch
+    stages: dict[str, Work] = {
+        "decode": partial(decode_all, [prepared.data] * batch, DECODE_SIDE_PX),
+        "detect": partial(detect_faces, models.detection, pixels, DetectorOptions()),
+        "mesh": partial(fit_meshes, models.mesh, pixels, faces),
+        "align": lambda: [cut_chip(prepared.image.pixels, mesh) for mesh in meshes],
+        "embed": partial(make_templates, models.embedding, [prepared.chip] * batch),
+        "quality": partial(_assess_all, prepared, batch),
+    }
+    if models.age is not None:
+        stages["age"] = partial(estimate_ages, models.age, pixels, faces)
+    if models.passive_liveness:
+        stages["passive_liveness"] = partial(
+            detect_attacks, models.passive_liveness, pixels, meshes
+        )
+    timings = time_work({name: (work, batch) for name, work in stages.items()}, rounds)
+    for name, timing in timings.items():
+        yield Row("stage", name, frame, batch, 1, timing)
+
+
+def bench_embedding(
+    models: FaceModels, prepared: Prepared, baseline: DlibEmbedder | None, rounds: int
+) -> Iterator[Row]:
+    """The embedder at every batch size, and dlib on the same chip in the same rounds."""
+    works: dict[tuple[str, int], tuple[Work, int]] = {
+        ("limen", batch): (
+            partial(make_templates, models.embedding, [prepared.chip] * batch),
+            batch,
+        )
+        for batch in BATCHES
+    }
+    if baseline is not None:
+        works["dlib", 1] = (partial(baseline.embed, prepared.chip), 1)
+    timings = time_work({f"{name}/{n}": work for (name, n), work in works.items()}, rounds)
+    for name, batch in works:
+        yield Row("embedding", name, "chip", batch, 1, timings[f"{name}/{batch}"])
+
+
+def bench_whole(
+    faces: FacePipeline, frame: str, data: bytes, layouts: Sequence[tuple[int, int]], rounds: int
+) -> Iterator[Row]:
+    """Bytes to evidence, for each (batch, threads) layout, all layouts in the same rounds."""
+    pools = {threads: ThreadPoolExecutor(threads) for _, threads in layouts}
+    try:
+        works = {
+            f"{batch}x{threads}": (
+                partial(_run_threads, pools[threads], faces, [data] * batch, threads),
+                batch * threads,
+            )
+            for batch, threads in layouts
+        }
+        timings = time_work(works, rounds)
+    finally:
+        for pool in pools.values():
+            pool.shutdown()
+    for batch, threads in layouts:
+        yield Row("whole", "selfie", frame, batch, threads, timings[f"{batch}x{threads}"])
+
+
+def _run_threads(
+    pool: ThreadPoolExecutor, faces: FacePipeline, batch: list[bytes], threads: int
+) -> None:
+    for done in [pool.submit(faces.run, batch, SELFIE) for _ in range(threads)]:
+        done.result()
+
+
+def _assess_all(prepared: Prepared, batch: int) -> None:
+    pose = pose_of(prepared.mesh)
+    for _ in range(batch):
+        assess(prepared.image, prepared.detections, prepared.mesh, pose, prepared.chip)
