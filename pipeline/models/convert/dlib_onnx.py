@@ -2,8 +2,9 @@
 
 Affine layers are folded into the convolution before them, and dlib's input normalisation into
 the first one, so that chips enter as they are: uint8. The fully connected layer becomes a 1x1
-convolution: a matrix product of N rows is summed in an order that depends on N, a convolution
-treats each item alone, so an embedding has the same bits whatever else is in its batch.
+convolution: a matrix product may sum a row in an order that depends on how many rows there are,
+while a convolution treats each item alone. On a CPU, an embedding must have the same bits
+whatever else is in its batch.
 """
 
 from collections.abc import Iterable, Sequence

@@ -39,6 +39,7 @@ from tests.pipeline.models.dlib_files import (
     MARK,
     affine,
     con,
+    details,
     drawn,
     integer,
     integers,
@@ -232,6 +233,7 @@ def test_size_is_bounded() -> None:
         (text("relu_"), text("r" * (TEXT_BYTES_MAX + 1)), Code.FORMAT_TOO_LARGE),
         (integers(150, 150), integers(150, 151), Code.FORMAT_UNSUPPORTED),
         (integers(150, 150), integers(0, 0), Code.FORMAT_INVALID),
+        (integers(150, 150), [b"\x11\x96", integer(150)], Code.FORMAT_INVALID),
         (integers(150, 150), integers(SIDE_PX_MAX + 1, 1), Code.FORMAT_TOO_LARGE),
         (number(122.782, 24), number(255.5, 24), Code.FORMAT_INVALID),
         (number(122.782, 24), integers(0, 32000), Code.FORMAT_INVALID),
@@ -247,9 +249,52 @@ def test_size_is_bounded() -> None:
     ],
 )
 def test_forged_parts_are_named(found: list[bytes], forged: list[bytes], code: Code) -> None:
-    """Each kind of forgery is refused with the code that says what is wrong."""
+    """Each kind of forged primitive is refused with the code that says what is wrong."""
     assert b"".join(found) in SMALL
     assert refusal(SMALL.replace(b"".join(found), b"".join(forged), 1)).code is code
+
+
+AFFINE, CON, DENSE = affine(3), con(2, 3, 3, 2), Dense(drawn(3, 2))
+
+
+@pytest.mark.parametrize(
+    ("layer", "forged", "code"),
+    [
+        (AFFINE, {2: 1}, Code.FORMAT_UNSUPPORTED),
+        (AFFINE, {3: -6, 4: -1}, Code.FORMAT_INVALID),
+        (AFFINE, {3: TENSOR_ELEMENTS_MAX + 1}, Code.FORMAT_TOO_LARGE),
+        (AFFINE, {3: 2**12, 4: 2**12}, Code.FORMAT_TOO_LARGE),
+        (AFFINE, {3: 0, 4: 2**62}, Code.FORMAT_TOO_LARGE),
+        (AFFINE, {8: 2}, Code.FORMAT_UNSUPPORTED),
+        (AFFINE, {15: 4}, Code.FORMAT_INVALID),
+        (AFFINE, {10: 1, 11: 3, 15: 1, 16: 3}, Code.FORMAT_UNSUPPORTED),
+        (AFFINE, {18: 1}, Code.FORMAT_UNSUPPORTED),
+        (CON, {8: 3}, Code.FORMAT_INVALID),
+        (CON, {9: 2, 10: 2}, Code.FORMAT_INVALID),
+        (CON, {9: 2}, Code.FORMAT_UNSUPPORTED),
+        (CON, {11: 0, 12: 0}, Code.FORMAT_INVALID),
+        (CON, {13: 3, 14: 3}, Code.FORMAT_TOO_LARGE),
+        (CON, {22: 3}, Code.FORMAT_INVALID),
+        (DENSE, {2: 3, 3: 2}, Code.FORMAT_INVALID),
+        (DENSE, {16: 1}, Code.FORMAT_UNSUPPORTED),
+        (DENSE, {20: 0}, Code.FORMAT_UNSUPPORTED),
+    ],
+)
+def test_forged_settings_are_named(layer: Layer, forged: dict[int, int], code: Code) -> None:
+    """A layer whose settings contradict its weights, or are of another kind, is refused coded."""
+    own = details(layer)
+    data = b"".join(pieces(IMAGE, [layer]))
+    read_network(data)
+    honest = b"".join(own)
+    for place, value in forged.items():
+        own[place] = integer(value)
+    assert refusal(data.replace(honest, b"".join(own))).code is code
+
+
+def test_one_sample_per_image() -> None:
+    """A network that makes several samples of one image is refused."""
+    honest = pieces(IMAGE, [Relu()])
+    assert refusal(b"".join([*honest[:-1], integer(2)])).code is Code.FORMAT_UNSUPPORTED
 
 
 @pytest.mark.parametrize(
