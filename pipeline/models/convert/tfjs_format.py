@@ -27,7 +27,7 @@ from pipeline.models.convert.untrusted_json import check_size, invalid, unsuppor
 
 TOPOLOGY_BYTES_MAX = 2 << 20  # the largest of the models we convert has 96 kB
 WEIGHTS_BYTES_MAX = 64 << 20  # 7 MB
-NODES_MAX = 4096  # 283
+NODES_MAX = 1024  # 283
 INPUTS_MAX = 16  # of one node; 4
 ATTRIBUTES_MAX = 32  # of one node; 10
 LIST_MAX = 64  # of one attribute; 4

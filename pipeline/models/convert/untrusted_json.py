@@ -20,7 +20,7 @@ INTEGER_MAX = 1 << 31
 _MARK = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _STEP = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
 _NAME = re.compile(r"[!-~]+")  # printable ASCII without spaces
-_INTEGER = re.compile(r"-?[0-9]{1,10}")
+_INTEGER = re.compile(r"-?[0-9]{1,20}")
 
 
 def parse(data: bytes) -> object:
