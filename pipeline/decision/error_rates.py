@@ -176,8 +176,10 @@ def thinned(curve: DetCurve, points_max: int) -> DetCurve:
     """
     if curve.thresholds.size <= points_max:
         return curve
-    # No error at all lies infinitely far out; draw it as a quarter of the rarest one.
-    edge = min(_rarest(curve.fmr), _rarest(curve.fnmr)) / 4.0
+    # Rates of 0 and 1 lie infinitely far out; here, where a quarter of the least step would be.
+    rates = np.concatenate([curve.fmr, curve.fnmr])
+    rates = np.minimum(rates, 1.0 - rates)
+    edge = float(np.min(rates, where=rates > 0.0, initial=1.0)) / 4.0
     drawn = [normal_deviate(np.clip(rate, edge, 1.0 - edge)) for rate in (curve.fmr, curve.fnmr)]
     steps = sum(np.abs(np.diff(axis)) for axis in drawn)
     travelled = np.concatenate([[0.0], np.cumsum(steps)])
@@ -189,11 +191,6 @@ def thinned(curve: DetCurve, points_max: int) -> DetCurve:
 def normal_deviate(rate: Floats) -> Floats:
     """The standard normal quantile of each rate in (0, 1): the axis of a DET plot."""
     return np.asarray(special.ndtri(rate), np.float64)
-
-
-def _rarest(rate: Floats) -> float:
-    """The smallest positive rate, which is one error of the set, or a few at once."""
-    return float(rate[rate > 0.0].min())
 
 
 def _ascending(scores: Floats) -> Floats:

@@ -244,6 +244,12 @@ def test_thinning_drops_points_and_changes_none(
         assert points == every
 
 
+def test_thinning_keeps_an_end_that_only_few_scores_reach() -> None:
+    """The last point stays although the curve leaps there: most genuine scores share one value."""
+    curve = det_curve(np.array([0.0] * 4 + [0.125]), np.array([0.0]))
+    assert thinned(curve, 2).points() == (curve.points()[0], curve.points()[-1])
+
+
 def test_thinning_keeps_the_rare_errors() -> None:
     """Of 40,000 points the few hundred kept still show each decade of FMR down to one error."""
     curve = det_curve(normal_scores(20_000, 3.0, seed=3), normal_scores(20_000, 0.0, seed=4))
