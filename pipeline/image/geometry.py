@@ -38,6 +38,7 @@ class Border(Enum):
 
     BLACK = cv2.BORDER_CONSTANT
     REPLICATE = cv2.BORDER_REPLICATE  # the nearest edge pixel
+    MIRROR = cv2.BORDER_REFLECT_101  # the picture again, turned over at its edge
 
 
 def similarity(source: Points, target: Points) -> Transform:
@@ -113,7 +114,9 @@ def warp(
     shrinkage = 1.0 / _scale(transform) + _ROUNDING
     # Never more than the picture's shorter side: filling up the last squares costs memory.
     reduction = int(np.clip(shrinkage, 1, min(pixels.shape[:2])))
-    left, top, right, bottom = _needed_region(pixels, inverse, size_px, reduction)
+    left, top, right, bottom = 0, 0, pixels.shape[1], pixels.shape[0]
+    if border is not Border.MIRROR:  # a mirror shows pixels from far inside the picture
+        left, top, right, bottom = _needed_region(pixels, inverse, size_px, reduction)
     region = pixels[top:bottom, left:right]
     placed = _square(transform) @ _moved(1.0, 1.0, left, top)
     if reduction > 1:

@@ -182,6 +182,15 @@ def test_borders_are_black_or_repeat_the_edge() -> None:
         assert geometry.warp(source, away, (40, 30), Border.REPLICATE).min() == 200
 
 
+def test_a_mirrored_border_shows_the_picture_again() -> None:
+    """A crop that lies half outside holds the pixels from as far inside."""
+    source = noise(60, 40)
+    shift = np.array([[1.0, 0.0, 20.0], [0.0, 1.0, 0.0]])
+    crop = geometry.warp(source, shift, (25, 40), Border.MIRROR)
+    assert np.array_equal(crop[:, 20:], source[:, :5])
+    assert np.array_equal(crop[:, :20], source[:, 20:0:-1])
+
+
 def test_only_the_needed_region_decides() -> None:
     """A small crop of a large picture equals the same crop of a small one around it."""
     source = noise(400, 400)

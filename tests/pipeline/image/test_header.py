@@ -119,6 +119,12 @@ def test_a_jpeg_ends_at_its_end_marker_whatever_lies_inside_segments() -> None:
     assert (header.width_px, header.size_bytes) == (64, len(data))
 
 
+def test_fill_bytes_before_a_marker_are_allowed() -> None:
+    """The standard lets any number of 0xFF bytes precede a marker, in and out of scans."""
+    filled = images.bare_jpeg(b"\xff" * 5 + images.jpeg_frame(0xC0, 64, 48))[:-2] + b"\xff" * 3
+    assert read_header(filled + images.JPEG_END).size_bytes == len(filled) + 2
+
+
 def test_parts_of_a_file_are_counted() -> None:
     """Segments, chunks and scans beyond their bounds are refused, up to them they pass."""
     comment = images.jpeg_segment(0xFE, b"")
@@ -161,6 +167,15 @@ def test_a_twelve_megapixel_photo_passes_in_every_format() -> None:
     jpeg = images.bare_jpeg(images.jpeg_frame(0xC0, width_px, height_px))
     for data in (webp, png, jpeg):
         assert read_header(data).width_px * read_header(data).height_px == 12_192_768
+
+
+def test_a_webp_has_a_tighter_limit() -> None:
+    """16 megapixels pass as PNG but not as WebP, whose codec needs more memory per pixel."""
+    assert read_header(images.png(4096, 4096, rows=b"")).width_px == 4096
+    lossless = b"\x2f" + (4095 | 4095 << 14).to_bytes(4, "little")
+    webp = images.webp(images.webp_chunk(b"VP8L", lossless))
+    assert refusal(webp) is Code.IMAGE_TOO_LARGE
+    assert read_header(webp, with_limits(webp_pixels_max=2**24)).width_px == 4096
 
 
 def test_a_webp_picture_must_fill_its_canvas() -> None:
