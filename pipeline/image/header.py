@@ -288,7 +288,7 @@ def _read_webp(data: bytes, limits: Limits) -> Header:
     declared = {size for size in sizes if size is not None}
     pictures = kinds.count(b"VP8 ") + kinds.count(b"VP8L")
     # The canvas is declared apart from the picture: a codec might allocate either.
-    if pictures != 1 or len(declared) != 1 or kinds.count(b"VP8X") > 1:
+    if pictures != 1 or len(declared) != 1:
         _refuse(Code.IMAGE_CORRUPT, "a WebP needs one picture, of the size of its canvas")
     ((width_px, height_px),) = declared
     exif = next((data[start:end] for kind, start, end in blocks if kind == b"EXIF"), b"")
