@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -38,6 +38,7 @@ def noise(width_px: int, height_px: int) -> Pixels:
     return rng.integers(1, 255, (height_px, width_px, 3), dtype=np.uint8)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(
     scale=st.floats(0.01, 100),
     angle_rad=st.floats(-math.pi, math.pi),
@@ -143,6 +144,7 @@ def test_shrinking_by_a_whole_factor_averages(factor: int) -> None:
     assert np.abs(shrunk - source.reshape(shape).mean(axis=(1, 3))).max() <= 1.0
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(
     scale=st.floats(0.08, 3.0),
     angle_rad=st.floats(-math.pi, math.pi),

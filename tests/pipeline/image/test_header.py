@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import Code, PipelineError
@@ -257,6 +257,7 @@ def mutated(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.one_of(st.binary(max_size=200), mutated()))
 def test_any_bytes_give_a_header_or_a_coded_error(data: bytes) -> None:
     """Nothing else comes out of the gate, and what passes obeys the limits."""
