@@ -252,7 +252,7 @@ def test_thinning_keeps_an_end_that_only_few_scores_reach() -> None:
 
 def test_thinning_keeps_the_rare_errors() -> None:
     """Of 40,000 points the few hundred kept still show each decade of FMR down to one error."""
-    curve = det_curve(normal_scores(20_000, 3.0, seed=3), normal_scores(20_000, 0.0, seed=4))
+    curve = det_curve(normal_scores(20_000, 6.0, seed=3), normal_scores(20_000, 0.0, seed=4))
     fmr = thinned(curve, DET_POINTS_MAX).fmr
     for rate in (5e-5, 1e-4, 1e-3, 1e-2, 1e-1):
         assert np.any((fmr >= rate) & (fmr <= 2.0 * rate)), rate
