@@ -155,6 +155,8 @@ def slid(grid: Grid, window: Sequence[int], strides: Sequence[int], *, same: boo
     sides = []
     for side, width, stride in zip((grid.height, grid.width), window, strides, strict=True):
         check_size(max(width, stride), WINDOW_MAX, "places in a window or stride")
+        if same and width < stride and max(window) > 1:  # ONNX Runtime would crop what is between
+            raise unsupported(f"a window of {width} moving by {stride} over the edges")
         if side < width and not same:
             raise invalid(f"a window of {width} over {side} places")
         sides.append(-(-side // stride) if same else (side - width) // stride + 1)

@@ -189,7 +189,7 @@ UNSUPPORTED: dict[str, Change] = {
     ),
     "complex weights": lambda d: weight(d, "scale").update(dtype="complex64"),
     "weights of 4 bits": lambda d: weight(d, "scale").update(quantization={"dtype": "int4"}),
-    "narrow integers": lambda d: weight(d, "axes").update(
+    "narrow integers": lambda d: weight(d, "mean/axes").update(
         quantization={"dtype": "uint8", "scale": 1, "min": 0}
     ),
 }

@@ -45,17 +45,11 @@ class GraphFiles:
         self, name: str, source: str, filters: NDArray[Any], *others: str, **attributes: Any
     ) -> str:
         """A convolution, fused, depthwise or plain as `op` says, of stride 1 and SAME padding."""
-        settings: dict[str, Any] = {
-            "op": "Conv2D",
-            "strides": [1, 1, 1, 1],
-            "padding": "SAME",
-        } | attributes
-        op = settings.pop("op")
+        usual = {"strides": [1, 1, 1, 1], "dilations": [1, 1, 1, 1], "padding": "SAME",
+                 "explicit_paddings": [], "data_format": "NHWC", "op": "Conv2D"}  # fmt: skip
         weights = self.constant(f"{name}/filters", filters)
-        return self.node(
-            op, name, source, weights, *others, data_format="NHWC", dilations=[1, 1, 1, 1],
-            explicit_paddings=[], **settings,
-        )  # fmt: skip
+        settings: dict[str, Any] = {**usual, **attributes}
+        return self.node(settings.pop("op"), name, source, weights, *others, **settings)
 
     def document(self) -> dict[str, Any]:
         """The topology before it is written."""
@@ -68,6 +62,16 @@ class GraphFiles:
     def files(self) -> tuple[bytes, bytes]:
         """Topology and weights."""
         return json.dumps(self.document()).encode(), self.data
+
+
+def drawn(*shape: int) -> NDArray[np.float64]:
+    """Weights that differ from place to place and from shape to shape."""
+    return np.random.default_rng(shape).normal(size=shape) / 2
+
+
+def pooled(graph: GraphFiles, value: str, name: str = "out") -> str:
+    """The mean of `value` over its places."""
+    return graph.node("Mean", name, value, graph.constant(f"{name}/axes", [1, 2]))
 
 
 def attribute(value: Any) -> dict[str, Any]:
@@ -103,35 +107,30 @@ def _dim(*sizes: int) -> list[dict[str, str]]:
 
 def small_graph() -> GraphFiles:
     """A little of everything, on pictures of 8 x 8: a node `rows` and a node `chances`."""
-    rng = np.random.default_rng(7)
-
-    def weights(*shape: int) -> NDArray[Any]:
-        return rng.normal(size=shape) / 2
-
     graph = GraphFiles()
-    biases = graph.constant("first/biases", weights(4))
-    slopes = graph.constant("first/slopes", weights(1, 1, 4).astype(np.float16), dtype="float16")
+    biases = graph.constant("first/biases", drawn(4))
+    slopes = graph.constant("first/slopes", drawn(1, 1, 4).astype(np.float16), dtype="float16")
     value = graph.convolution(
-        "first", "image", weights(5, 5, 3, 4), biases, slopes, op="_FusedConv2D",
+        "first", "image", drawn(5, 5, 3, 4), biases, slopes, op="_FusedConv2D",
         strides=[1, 2, 2, 1], fused_ops=["BiasAdd", "Prelu"],
     )  # fmt: skip
-    pooled = graph.node(
+    halved = graph.node(
         "MaxPool", "pool", value, ksize=[1, 2, 2, 1], strides=[1, 2, 2, 1], padding="SAME"
     )
     amounts = graph.constant("pad/amounts", [[0, 0], [0, 0], [0, 0], [0, 2]])
-    padded = graph.node("Pad", "pad", pooled, amounts)
+    padded = graph.node("Pad", "pad", halved, amounts)
     deep = graph.convolution(
-        "deep", value, weights(3, 3, 4, 1), op="DepthwiseConv2dNative", strides=[1, 2, 2, 1]
+        "deep", value, drawn(3, 3, 4, 1), op="DepthwiseConv2dNative", strides=[1, 2, 2, 1]
     )
-    wide = graph.convolution("wide", deep, weights(1, 1, 4, 6), padding="VALID")
-    scaled = graph.node("Mul", "scaled", wide, graph.constant("scale", weights(6)))
+    wide = graph.convolution("wide", deep, drawn(1, 1, 4, 6), padding="VALID")
+    scaled = graph.node("Mul", "scaled", wide, graph.constant("scale", drawn(6)))
     total = graph.node("AddV2", "total", scaled, padded)
     low = graph.node("Relu", "low", total)
     clamped = graph.node("Minimum", "clamped", low, graph.constant("six", np.float32(6)))
     shape = graph.constant("shape", [1, 8, 3])
     graph.node("Identity", "rows", graph.node("Reshape", "flat", clamped, shape))
-    mean = graph.node("Mean", "mean", clamped, graph.constant("axes", [1, 2]), keep_dims=False)
-    matrix, offsets = graph.constant("matrix", weights(6, 5)), graph.constant("offsets", weights(5))
+    mean = pooled(graph, clamped, "mean")
+    matrix, offsets = graph.constant("matrix", drawn(6, 5)), graph.constant("offsets", drawn(5))
     logits = graph.node(
         "_FusedMatMul", "logits", mean, matrix, offsets, fused_ops=["BiasAdd"],
         transpose_a=False, transpose_b=False,
