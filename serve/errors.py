@@ -16,6 +16,7 @@ class Code(StrEnum):
     CONFIG_UNREADABLE = "config_unreadable"
     SETTING_UNKNOWN = "setting_unknown"
     SETTING_INVALID = "setting_invalid"
+    NO_FACE = "no_face"
     FILE_UNREADABLE = "file_unreadable"
     FILE_UNWRITABLE = "file_unwritable"
 
@@ -54,6 +55,7 @@ SENTENCES: Mapping[PipelineCode | Code, str] = {
     Code.CONFIG_UNREADABLE: "The settings file cannot be read as TOML.",
     Code.SETTING_UNKNOWN: "No setting has this name.",
     Code.SETTING_INVALID: "A setting has a value that it does not take.",
+    Code.NO_FACE: "The photo for a benchmark holds no face.",
     Code.FILE_UNREADABLE: "A file named on the command line cannot be read.",
     Code.FILE_UNWRITABLE: "A file named on the command line cannot be written.",
 }

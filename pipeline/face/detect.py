@@ -28,8 +28,8 @@ class DetectorOptions:
 
     first_side_px: int = 128
     second_side_px: int = 256
-    margin: float = 0.15  # padding on every side, as a share of the square
-    small_face: float = 0.25  # face side over square side below which a second look is taken
+    margin: float = 0.1  # padding on every side, as a share of the square
+    small_face: float = 0.15  # box over the image's longer side; below it, a second look
     confidence_min: float = 0.5
     overlap_max: float = 0.3  # intersection over union that makes two boxes one face
     batch_max: int = 1  # measured best on CPU: the graph is too small to gain from more

@@ -5,14 +5,26 @@ the frame and its edges are mirrored outwards, so that the whole frame holds nat
 for decoding costs what the texture costs.
 """
 
+from importlib import import_module
+
 import numpy as np
 
 from pipeline.evidence import Pixels
 from pipeline.image.decode import encode_jpeg
 from pipeline.image.geometry import Border, warp
+from serve.errors import Code, ServeError
 
 JPEG_QUALITY = 85
 SIZES_PX = {"720x960": (720, 960), "1280x720": (1280, 720), "12Mpx": (3024, 4032)}
+
+
+def default_photo() -> Pixels:
+    """A public-domain portrait, `(512, 512, 3)` uint8 RGB. Raises `file_unreadable`."""
+    try:
+        portraits = import_module("skimage.data")
+    except ModuleNotFoundError as error:  # a development dependency
+        raise ServeError(Code.FILE_UNREADABLE, "no scikit-image here: give --image") from error
+    return np.asarray(portraits.astronaut(), np.uint8)
 
 
 def make_frame(photo: Pixels, size_px: tuple[int, int]) -> bytes:

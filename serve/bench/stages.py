@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from pipeline.errors import Failure
+from pipeline.errors import Failure, PipelineError
 from pipeline.evidence import Detection, Image, Mesh, Pixels
 from pipeline.face.age import estimate_ages
 from pipeline.face.align import cut_chip
@@ -23,8 +23,10 @@ from pipeline.image.decode import decode_all
 from pipeline.image.quality import assess
 from serve.bench.baseline import DlibEmbedder
 from serve.bench.measure import Timing, Work, time_work
+from serve.errors import Code, ServeError
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
+STAGE_BATCHES = (1, 8, 64)
 # The path a login takes: everything but what only some tenants ask for.
 SELFIE = Plan(age=False, passive_liveness=False)
 
@@ -40,6 +42,17 @@ class Row:
     threads: int
     timing: Timing
 
+    def encode(self) -> dict[str, str | int | float]:
+        """One flat line of a JSON report."""
+        return {
+            "group": self.group,
+            "name": self.name,
+            "frame": self.frame,
+            "batch": self.batch,
+            "threads": self.threads,
+            **self.timing.encode(),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -53,13 +66,13 @@ class Prepared:
 
 
 def prepare(models: FaceModels, data: bytes) -> Prepared:
-    """Take a frame through the stages. Raises `ValueError` for a frame without a face."""
+    """Take a frame through the stages. Raises `no_face`, or what its decoding met."""
     (image,) = decode_all([data], DECODE_SIDE_PX)
     if isinstance(image, Failure):
-        raise ValueError(image.detail)
+        raise PipelineError(image.code, image.detail)
     (detections,) = detect_faces(models.detection, [image.pixels], DetectorOptions())
     if not detections:
-        raise ValueError("the photo holds no face")
+        raise ServeError(Code.NO_FACE, f"in the frame of {image.width_px} x {image.height_px} px")
     (mesh,) = fit_meshes(models.mesh, [image.pixels], [detections[0]])
     return Prepared(data, image, detections, mesh, cut_chip(image.pixels, mesh))
 

@@ -12,7 +12,7 @@ import typer
 
 import serve
 from pipeline.errors import PipelineError
-from serve.cli import run
+from serve.cli import bench, evaluate, inspection, models, run, verify
 from serve.cli.options import JSON_SWITCH
 from serve.errors import SENTENCES, ServeError
 from serve.settings import load
@@ -30,6 +30,11 @@ app = typer.Typer(
 # Every verb, in the order that `limen --help` shows: one line for each module of this folder,
 # `app.command()(module.verb)` for one verb, `app.add_typer(module.app, name="noun")` for several.
 app.command()(run.run)
+app.add_typer(models.app, name="models")
+app.command()(verify.verify)
+app.command(name="inspect")(inspection.inspect)
+app.command()(evaluate.evaluate)
+app.add_typer(bench.app, name="bench")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 (typer calls it with the switch)

@@ -126,16 +126,18 @@ def _make(context: typer.Context, recipe: Recipe, mirror: Path | None, *, as_jso
     if as_json:
         print_json({"pack": recipe.pack.name, "cache_dir": str(cache.root), "models": rows})
         return
-    table = Table("model", "task", "size", "licence", "made from", "", title=recipe.pack.title)
+    table = Table("model", "task", "MiB", "licence", "made from", "", title=recipe.pack.title)
     for row in rows:
         table.add_row(
             str(row["id"]),
             str(row["task"]),
-            f"{row['size_bytes'] / 2**20:.1f} MiB",
+            f"{row['size_bytes'] / 2**20:.1f}",
             str(row["licence"]),
             str(row["origin"]),
             "made" if row["made"] else "kept",
         )
+    for column in table.columns:
+        column.overflow = "fold"
     Console().print(table)
     Console().print(f"in {cache.pack_dir(recipe.pack.name)}")
 
