@@ -131,6 +131,10 @@ def _print(report: flow.Report) -> None:
         if counts:
             listed = ", ".join(f"{count} {reason}" for reason, count in counts.items())
             console.print(f"{title}: {listed}")
+    if report.identical_pairs > 0:
+        console.print(
+            f"Pairs of byte-identical files, which test nothing: {report.identical_pairs}"
+        )
     for title, worst in (
         ("Genuine pairs least alike", report.worst_genuine),
         ("Impostor pairs most alike", report.worst_impostor),
@@ -170,7 +174,10 @@ def _rates_table(report: flow.Report) -> Table:
 
 
 def _groups_table(report: flow.Report) -> Table:
-    table = Table("group", "genuine", "impostor", "FMR", "FNMR", "EER", "AUC", title="Groups")
+    table = Table(title="Groups")
+    table.add_column("group", overflow="fold")
+    for name in ("genuine", "impostor", "FMR", "FNMR", "EER", "AUC"):
+        table.add_column(name)
     for group, subset in report.groups.items():
         rates = subset.rates
         table.add_row(
@@ -186,7 +193,9 @@ def _groups_table(report: flow.Report) -> Table:
 
 
 def _worst_table(title: str, worst: Sequence[flow.WorstPair]) -> Table:
-    table = Table("line", "similarity", "image", "image", title=title)
+    table = Table("line", "similarity", title=title)
+    for _ in range(2):
+        table.add_column("image", overflow="fold")
     for pair in worst:
         table.add_row(
             str(pair.line), f"{pair.similarity:.3f}", _path(pair.path_a), _path(pair.path_b)
@@ -200,7 +209,7 @@ def _path(written: str) -> str:
 
 
 def _interval(proportion: Proportion) -> str:
-    return f"{_percent(proportion.low)} to {_percent(proportion.high)}"
+    return f"{100.0 * proportion.low:.3g} to {100.0 * proportion.high:.3g} %"
 
 
 def _percent(rate: float | None) -> str:

@@ -8,10 +8,11 @@ failures to enrol. Pairs of a failed image are absent from FMR and FNMR, present
 GFNMR.
 """
 
+import hashlib
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -110,11 +111,16 @@ class WorstPair:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an evaluation found; `feedback` counts hints on images that enrolled all the same."""
+    """What an evaluation found; `feedback` counts hints on images that enrolled all the same.
+
+    `identical_pairs` counts pairs of files with the same bytes under two names. They are in the
+    rates, being listed, but test nothing: as genuine pairs they flatter the FNMR.
+    """
 
     model_id: str
     threshold: float
     is_threshold_overridden: bool
+    identical_pairs: int
     fte: FailureToEnrol
     feedback: Mapping[str, int]
     overall: Subset
@@ -149,6 +155,7 @@ def evaluate(
         model_id=system.model_id,
         threshold=bar,
         is_threshold_overridden=threshold is not None,
+        identical_pairs=enrolled.count_identical(pairs),
         fte=enrolled.failures(),
         feedback=dict(enrolled.feedback.most_common()),
         overall=_measure(scored, bar),
@@ -174,6 +181,7 @@ def as_json(report: Report) -> dict[str, Any]:
             "by_reason": dict(report.fte.by_reason),
         },
         "feedback": dict(report.feedback),
+        "identical_pairs": report.identical_pairs,
         **_subset_json(report.overall),
         "groups": {group: _subset_json(subset) for group, subset in report.groups.items()},
         "worst": {
@@ -199,15 +207,24 @@ def _subset_json(subset: Subset) -> dict[str, Any]:
 class _Enrolled:
     """Filled image by image: the templates, and what the others were refused for."""
 
-    templates: dict[Path, Template]
-    refused: Counter[str]
-    feedback: Counter[str]
+    templates: dict[Path, Template] = field(default_factory=dict)
+    refused: Counter[str] = field(default_factory=Counter)
+    feedback: Counter[str] = field(default_factory=Counter)
+    digests: dict[Path, bytes] = field(default_factory=dict)  # of every file that was embedded
 
     def failures(self) -> FailureToEnrol:
         """The failure to enrol over all images seen."""
         failed = self.refused.total()
         reasons = dict(self.refused.most_common())
         return FailureToEnrol(proportion(failed, len(self.templates) + failed), reasons)
+
+    def count_identical(self, pairs: Iterable[Pair]) -> int:
+        """How many pairs are of one picture saved twice."""
+        return sum(
+            pair.image_a in self.digests
+            and self.digests[pair.image_a] == self.digests.get(pair.image_b)
+            for pair in pairs
+        )
 
     def admit(self, image: Path, result: FaceEvidence | Failure) -> None:
         """Keep the template, or count why there is none. Raises what is not the image's fault."""
@@ -240,7 +257,7 @@ def _enrol(pairs: Sequence[Pair], system: System, on_progress: Progress) -> _Enr
         mentions.setdefault(pair.image_a, pair)
         mentions.setdefault(pair.image_b, pair)
     images = list(mentions)
-    enrolled = _Enrolled({}, Counter(), Counter())
+    enrolled = _Enrolled()
     for start in range(0, len(images), BATCH_IMAGES):
         on_progress("images", start, len(images))
         batch: dict[Path, bytes] = {}
@@ -250,6 +267,7 @@ def _enrol(pairs: Sequence[Pair], system: System, on_progress: Progress) -> _Enr
                 enrolled.admit(image, Failure(Code.IMAGE_TOO_LARGE, "refused unread"))
             else:
                 batch[image] = content
+                enrolled.digests[image] = hashlib.sha256(content).digest()
         for image, result in zip(batch, system.embedder.run(list(batch.values())), strict=True):
             enrolled.admit(image, result)
     on_progress("images", len(images), len(images))

@@ -224,6 +224,15 @@ def test_hints_do_not_keep_an_image_out(tmp_path: Path) -> None:
     assert report.feedback == {"blur_selfie": 1, "closed_eyes": 1}
 
 
+def test_one_picture_under_two_names_is_pointed_out(tmp_path: Path) -> None:
+    """Pairs of byte-identical files stay in the rates and are counted, so that one can ask why."""
+    images = {"a": "face 0", "copy": "face 0", "b": "face 5", "x": "broken", "y": "broken"}
+    images |= {"big": "face 0" + " " * 95, "large": "face 0" + " " * 95}
+    report = report_of(tmp_path, images, ["a,copy,1", "a,b,1", "copy,b,1", "x,y,1", "big,large,1"])
+    assert report.identical_pairs == 2  # a failed image counts too; one left unread cannot
+    assert report.overall.rates.fnmr.trials == 3
+
+
 @pytest.mark.parametrize(
     ("image", "code"), [("device", Code.DEVICE_ERROR), ("modelless", Code.PACK_MISSING)]
 )
@@ -271,8 +280,8 @@ def test_the_json_document_has_the_published_shape(tmp_path: Path) -> None:
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     subset = {"pairs", "genuine", "impostor", "fmr", "fnmr", "gfmr", "gfnmr", "auc", "eer", "det"}
     assert document.keys() == subset | {
-        "model_id", "threshold", "threshold_overridden", "fte", "feedback", "groups", "worst",
-        "note",
+        "model_id", "threshold", "threshold_overridden", "fte", "feedback", "identical_pairs",
+        "groups", "worst", "note",
     }  # fmt: skip
     assert document["groups"]["day"].keys() == subset
     assert document["fte"] | {"low": 0, "high": 0} == {
