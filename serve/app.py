@@ -1,10 +1,15 @@
 """Composition root: settings to adapters. Nothing else decides which adapter is used."""
 
 import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
+from pipeline.errors import Failure
+from pipeline.evidence import FaceEvidence
 from pipeline.face.compare import ScoreScale
-from pipeline.face.steps import FacePipeline
+from pipeline.face.steps import FacePipeline, Plan
 from pipeline.image.header import Limits
 from pipeline.models.cache import ModelCache
 from pipeline.models.load import LoadedPack, load_faces
@@ -18,6 +23,14 @@ class OpenedPipeline:
     pack: LoadedPack
     limits: Limits
     threads: int
+
+    def run(self, images: Sequence[bytes], plan: Plan) -> list[FaceEvidence | Failure]:
+        """Evidence or failure for each image, in order, on every worker thread."""
+        share = -(-len(images) // self.threads) or 1
+        parts = [images[start : start + share] for start in range(0, len(images), share)]
+        with ThreadPoolExecutor(self.threads) as workers:
+            done = list(workers.map(partial(self.faces.run, plan=plan), parts))
+        return [outcome for part in done for outcome in part]
 
     @property
     def faces(self) -> FacePipeline:

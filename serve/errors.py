@@ -17,6 +17,7 @@ class Code(StrEnum):
     SETTING_UNKNOWN = "setting_unknown"
     SETTING_INVALID = "setting_invalid"
     NO_FACE = "no_face"
+    PAIRS_INVALID = "pairs_invalid"
     FILE_UNREADABLE = "file_unreadable"
     FILE_UNWRITABLE = "file_unwritable"
 
@@ -55,6 +56,7 @@ SENTENCES: Mapping[PipelineCode | Code, str] = {
     Code.CONFIG_UNREADABLE: "The settings file cannot be read as TOML.",
     Code.SETTING_UNKNOWN: "No setting has this name.",
     Code.SETTING_INVALID: "A setting has a value that it does not take.",
+    Code.PAIRS_INVALID: "The file of labelled pairs breaks the rules of its columns.",
     Code.NO_FACE: "The photo for a benchmark holds no face.",
     Code.FILE_UNREADABLE: "A file named on the command line cannot be read.",
     Code.FILE_UNWRITABLE: "A file named on the command line cannot be written.",

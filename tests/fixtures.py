@@ -56,9 +56,7 @@ def source_file(model_cache: ModelCache) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
-def dlib_dat(
-    source_file: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def dlib_dat(source_file: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """dlib's own serialised embedder."""
     member = read_recipe("default").model[0].members[0]
     path = tmp_path_factory.mktemp("dlib") / Path(member).name
@@ -98,9 +96,7 @@ def liveness_models(
 ) -> tuple[CroppedModel, ...]:
     """MiniFASNet, pulled from the mirror in `../shared`."""
     cache = ModelCache(tmp_path_factory.mktemp("liveness"))
-    manifest = build_pack(
-        read_recipe("minifasnet"), cache, shared / "weights", silent
-    ).manifest
+    manifest = build_pack(read_recipe("minifasnet"), cache, shared / "weights", silent).manifest
     return tuple(
         CroppedModel(
             OnnxModel(entry.id, cache.read_model(manifest, entry.id), SessionOptions()),

@@ -24,7 +24,9 @@ _MEAN_FACE = np.array(
     ]
 )
 # dlib counts from pixel centres, Limen from corners: half a pixel apart.
-CHIP_POINTS: Points = np.float32((PADDING + _MEAN_FACE) / (2 * PADDING + 1) * CHIP_SIDE_PX + 0.5)
+CHIP_POINTS: Points = np.asarray(
+    (PADDING + _MEAN_FACE) / (2 * PADDING + 1) * CHIP_SIDE_PX + 0.5, np.float32
+)
 CHIP_POINTS.setflags(write=False)
 FACE_SIDE_PX = CHIP_SIDE_PX / (1 + 2 * PADDING)  # the mean face's own size inside the chip
 

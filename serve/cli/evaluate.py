@@ -16,8 +16,8 @@ from rich.table import Table
 from pipeline.decision.error_rates import Proportion
 from pipeline.errors import Failure
 from pipeline.evidence import FaceEvidence
-from pipeline.face.steps import FacePipeline, Plan
-from serve.app import open_pipeline
+from pipeline.face.steps import Plan
+from serve.app import OpenedPipeline, open_pipeline
 from serve.cli.options import AsJson, print_json, settings_of, write_file
 from serve.errors import Code, ServeError
 from serve.flows import evaluate as flow
@@ -55,7 +55,7 @@ def evaluate(  # noqa: PLR0913 (typer makes an option of each)
         listed = read_pairs(pairs)
         opened = open_pipeline(settings)
         system = flow.System(
-            _Embedder(opened.faces),
+            _Embedder(opened),
             opened.scale,
             opened.model_id,
             settings.pipeline.image_bytes_max,
@@ -63,7 +63,7 @@ def evaluate(  # noqa: PLR0913 (typer makes an option of each)
         with _bars() as on_progress:
             report = flow.evaluate(listed, system, on_progress, threshold=threshold)
     except PairsError as error:
-        raise ServeError(Code.FILE_UNREADABLE, f"{pairs}: {error}") from error
+        raise ServeError(Code.PAIRS_INVALID, f"{pairs}: {error}") from error
     if det is not None:
         curves = {"all pairs": report.overall.rates}
         curves |= {group: subset.rates for group, subset in report.groups.items()}
@@ -78,11 +78,11 @@ def evaluate(  # noqa: PLR0913 (typer makes an option of each)
 class _Embedder:
     """The pipeline without the evidence that an evaluation does not read."""
 
-    faces: FacePipeline
+    opened: OpenedPipeline
 
     def run(self, images: Sequence[bytes], /) -> list[FaceEvidence | Failure]:
         """Evidence or failure for each image, in order."""
-        return self.faces.run(images, TEMPLATES_ONLY)
+        return self.opened.run(images, TEMPLATES_ONLY)
 
 
 def _picture_format(det: Path | None) -> Literal["png", "svg"]:

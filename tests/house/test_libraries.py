@@ -19,6 +19,7 @@ from tests.helpers.tree import ROOT, Module, called
 HOMES: dict[str, tuple[str, ...]] = {
     "PIL": ("pipeline/image/decode.py",),
     "cv2": ("pipeline/image/geometry.py",),
+    "dlib": ("serve/bench/baseline.py",),
     "filelock": ("pipeline/models/cache.py",),
     "matplotlib": ("serve/pictures",),
     "numpy": tree.PACKAGES,

@@ -67,7 +67,7 @@ def test_a_bomb_is_refused_at_its_header() -> None:
 
 @pytest.mark.parametrize("part", [0.02, 0.3, 0.5, 0.9, 0.99])
 @pytest.mark.parametrize("progressive", [False, True])
-def test_a_truncated_jpeg_is_corrupt(part: float, progressive: bool) -> None:  # noqa: FBT001
+def test_a_truncated_jpeg_is_corrupt(part: float, progressive: bool) -> None:
     """Half a face is no face: a cut scan is never filled up with grey."""
     whole = images.jpeg(images.picture(200, 160), progressive=progressive)
     assert outcome(whole) == (200, 160)

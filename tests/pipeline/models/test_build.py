@@ -201,8 +201,7 @@ def test_two_processes_build_once(mirror: Path, cache: ModelCache) -> None:
     context = multiprocessing.get_context("spawn")
     made = context.Queue()
     builders = [
-        context.Process(target=_build_in_process, args=(cache.root, mirror, made))
-        for _ in range(3)
+        context.Process(target=_build_in_process, args=(cache.root, mirror, made)) for _ in range(3)
     ]
     for builder in builders:
         builder.start()

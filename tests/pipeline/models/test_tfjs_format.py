@@ -258,6 +258,12 @@ def test_brackets_in_text_are_not_depth() -> None:
         untrusted_json.parse(b'["]",' * 25)
 
 
+def test_weights_use_up_their_file() -> None:
+    """One byte more or less than the manifest lists is a mistake somewhere."""
+    assert refusal(TOPOLOGY, WEIGHTS + b"\0").code is Code.FORMAT_INVALID
+    assert refusal(TOPOLOGY, WEIGHTS[:-1]).code is Code.FORMAT_INVALID
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_weights_are_finite(value: float) -> None:
     """A single weight that is no number would make every answer one; it is refused."""

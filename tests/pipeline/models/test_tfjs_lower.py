@@ -95,10 +95,6 @@ def broadcast_sum(graph: GraphFiles) -> str:
     return graph.node("Add", "sum", value, pooled(graph, value, "mean"))
 
 
-def mixing_reshape(graph: GraphFiles) -> str:
-    return graph.node("Reshape", "rows", value_of(graph), graph.constant("shape", [1, 32, 8]))
-
-
 def product_of_places(graph: GraphFiles) -> str:
     matrix, offsets = graph.constant("matrix", drawn(4, 4)), graph.constant("offsets", drawn(4))
     settings = {"transpose_a": False, "transpose_b": False, "fused_ops": ["BiasAdd"]}
@@ -123,8 +119,6 @@ UNSUPPORTED: dict[str, Build] = {
     "a product of values": lambda graph: graph.node("Mul", "square", *[value_of(graph)] * 2),
     "a sum of two shapes": broadcast_sum,
     "a product over places": product_of_places,
-    "a reshape over places": mixing_reshape,
-    "features by place": value_of,
     "a dilated window": lambda graph: value_of(graph, dilations=[1, 2, 2, 1]),
     "channels first": lambda graph: value_of(graph, data_format="NCHW"),
     "explicit padding": lambda graph: value_of(graph, padding="EXPLICIT"),
@@ -165,8 +159,8 @@ TOO_LARGE: dict[str, Build] = {
 def test_what_cannot_be_converted_is_refused(build: Build, code: Code) -> None:
     """What Limen does not know, what does not fit and what is too large end in their codes."""
     graph = GraphFiles()
-    value = build(graph)
-    assert refusal(graph, publishing(value)).code is code
+    pooled(graph, build(graph))
+    assert refusal(graph, publishing("out")).code is code
 
 
 def test_shared_weights_are_counted_for_each_use() -> None:
@@ -204,6 +198,21 @@ def test_an_unexpected_output_is_invalid(output: Output) -> None:
     """A graph without the node to publish, or with one of another shape, is another model."""
     error = refusal(small_graph(), replace(SMALL, outputs=(output,)))
     assert error.code is Code.FORMAT_INVALID
+
+
+@pytest.mark.parametrize("sizes", [[1, 32, 8], [2, 32, 4], [1, 63, 4], [1, 8, 8, 4], [1, -1]])
+def test_a_reshape_that_mixes_items_or_places_is_unsupported(sizes: list[int]) -> None:
+    """Rows of two places, two items, or of a length the file leaves open have no one meaning."""
+    graph = GraphFiles()
+    graph.node("Reshape", "out", value_of(graph), graph.constant("shape", sizes))
+    spec = replace(publishing("out"), outputs=(Output("out", ("out",), ("N", "rows", sizes[-1])),))
+    assert refusal(graph, spec).code is Code.FORMAT_UNSUPPORTED
+
+
+def test_features_by_place_are_not_published() -> None:
+    """Only rows and pooled features have a shape that does not depend on the layout."""
+    graph = GraphFiles()
+    assert refusal(graph, publishing(value_of(graph))).code is Code.FORMAT_UNSUPPORTED
 
 
 def test_a_fixed_row_of_a_free_picture_is_unsupported() -> None:

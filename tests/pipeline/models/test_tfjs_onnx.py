@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.evidence import Pixels
@@ -67,6 +67,10 @@ def test_a_whole_graph_is_computed_as_the_original_does() -> None:
     assert_same(small_graph().files(), SMALL, pictures(3, 8, 8))
 
 
+@example(side=8, window=5, stride=2, padding="SAME", op="Conv2D")
+@example(side=8, window=3, stride=2, padding="SAME", op="DepthwiseConv2dNative")
+@example(side=7, window=2, stride=2, padding="SAME", op="MaxPool")
+@example(side=5, window=1, stride=2, padding="SAME", op="MaxPool")
 @given(
     side=st.integers(1, 9),
     window=st.integers(1, 5),
@@ -106,6 +110,19 @@ def branches(graph: GraphFiles) -> str:
     shifted = graph.node("AddV2", "shifted", value, graph.constant("shift", drawn(4)))
     scaled = graph.node("Mul", "scaled", graph.constant("scale", drawn(1, 1, 1, 4)), shifted)
     return graph.node("Add", "sum", graph.node("Add", "both", value, shifted), scaled)
+
+
+def shifted_then_scaled(graph: GraphFiles) -> str:
+    shifted = graph.node("Add", "shifted", value_of(graph), graph.constant("shift", drawn(4)))
+    return graph.node("Mul", "scaled", shifted, graph.constant("scale", drawn(1, 4)))
+
+
+def renamed(graph: GraphFiles) -> str:
+    """A convolution that is shifted under another name, and read under its own."""
+    value = value_of(graph)
+    alias = graph.node("Identity", "alias", value)
+    shifted = graph.node("Add", "shifted", alias, graph.constant("shift", drawn(4)))
+    return graph.node("Add", "sum", shifted, value)
 
 
 def clamped_twice(graph: GraphFiles) -> str:
@@ -160,8 +177,8 @@ def transposed(graph: GraphFiles) -> str:
 
 @pytest.mark.parametrize(
     "build",
-    [branches, clamped_twice, steep, padded_on_both_sides, padded_widely, relu6, one_slope,
-     softened, transposed],
+    [branches, shifted_then_scaled, renamed, clamped_twice, steep, padded_on_both_sides,
+     padded_widely, relu6, one_slope, softened, transposed],
 )  # fmt: skip
 def test_an_arrangement_is_computed_as_the_original_does(build: Build) -> None:
     """What is folded or written in another form gives the original's result, read once or more."""

@@ -1,4 +1,4 @@
-"""Five men, eleven photos each: does the whole chain score like the original?
+"""Five men, eleven photos each: the whole chain scores like the original.
 
 A parity set, not an accuracy claim: 55 photos of five celebrities say that the conversion, the
 alignment and the score map are right, and nothing about the people a deployment will meet.

@@ -58,7 +58,7 @@ def test_columns_come_in_any_order_and_quoted(folder: Path) -> None:
     ("same", "expected"),
     [("1", True), ("true", True), ("Yes", True), ("0", False), ("FALSE", False), ("no", False)],
 )
-def test_labels_are_a_closed_set(folder: Path, same: str, expected: bool) -> None:  # noqa: FBT001
+def test_labels_are_a_closed_set(folder: Path, same: str, expected: bool) -> None:
     """1, true, yes and 0, false, no are labels, in any case."""
     (pair,) = read_pairs(write(folder, f"{HEADER}a,b,{same}\n"))
     assert pair.is_genuine is expected
