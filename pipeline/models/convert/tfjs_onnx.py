@@ -102,17 +102,17 @@ class _Emitter:
         for output in self._spec.outputs:
             places = [next(self._wanted) for _ in output.nodes]
             for place in places:
-                self._check_shape(self._steps[place], output, joined=len(places) > 1)
+                self._check_shape(self._steps[place], output)
             values = [self._values[place] for place in places]
             value = self._node("Concat", values, axis=1) if len(values) > 1 else values[0]
             self._graph.output(value, output.name, output.shape)
         return self._graph.finish({})
 
-    def _check_shape(self, step: Step, output: Output, *, joined: bool) -> None:
+    def _check_shape(self, step: Step, output: Output) -> None:
         rows = step.shape
         assert isinstance(rows, Rows)  # lowering publishes nothing else
         rank = 3 if rows.many else 2
-        if (len(output.shape), output.shape[-1]) != (rank, rows.columns) or (joined and rank != 3):
+        if (len(output.shape), output.shape[-1]) != (rank, rows.columns):
             detail = f"{rows} where {output.name} of shape {output.shape} is expected"
             raise PipelineError(Code.FORMAT_INVALID, detail)
 
@@ -237,8 +237,10 @@ class _Emitter:
 
 
 def _window(window: Sequence[int], strides: Sequence[int], *, same: bool) -> dict[str, object]:
-    """The attributes of a moving window. TensorFlow's SAME, at any size, is SAME_UPPER."""
+    """The attributes of a moving window. TensorFlow's SAME, at any size, is SAME_UPPER; over a
+    window of one place it never adds zeros.
+    """
     attributes: dict[str, object] = {"kernel_shape": list(window), "strides": list(strides)}
-    if same and max(*window, *strides) > 1:
+    if same and max(window) > 1:
         attributes["auto_pad"] = "SAME_UPPER"
     return attributes
