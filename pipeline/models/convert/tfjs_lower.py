@@ -5,8 +5,8 @@
 Shapes are followed through the whole graph, so that weights that do not fit and reshapes that
 mix items are found here and not by a runtime. Nothing here knows ONNX.
 
-A matrix product over pooled features becomes a 1x1 convolution: a product of N rows is summed in
-an order that depends on N, a convolution treats each item of a batch alone.
+A matrix product over pooled features becomes a 1x1 convolution: a runtime may sum a product in an
+order that depends on how many rows there are, while a convolution treats each item alone.
 """
 
 import math

@@ -5,7 +5,7 @@ CPU it keeps channels in blocks and fuses sums and clamps into convolutions, but
 layout, at the price of two copies, for what it cannot do in blocks: PRelu, Pad, and pooling over
 channels that do not fill blocks. The first two are written as 1x1 convolutions, and the third is
 followed by one that does nothing but bring the result back to blocks. With that, the face mesh
-takes 1.0 ms in place of 3.7.
+takes 1.05 ms in place of 3.7 (one thread with AVX-512, onnxruntime 1.31, batch 1).
 """
 
 import math
