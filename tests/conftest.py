@@ -6,4 +6,13 @@
 - Time, ids and randomness are arguments of the code under test, so nothing is patched here.
 """
 
+import os
+
+from hypothesis import settings
+
+# A busy machine is no failure, and CI tries the same examples every time: what a random run
+# finds elsewhere becomes an explicit example.
+settings.register_profile("limen", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("limen")
+
 pytest_plugins = ["tests.helpers.skips", "tests.fixtures"]

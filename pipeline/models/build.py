@@ -28,9 +28,7 @@ class Built:
     made: tuple[str, ...]
 
 
-def build_pack(
-    recipe: Recipe, cache: ModelCache, mirror: Path | None, progress: Progress
-) -> Built:
+def build_pack(recipe: Recipe, cache: ModelCache, mirror: Path | None, progress: Progress) -> Built:
     """Bring `recipe`'s pack into `cache`, whole and verified. Idempotent, safe under races.
 
     `progress(what, done, total)` counts bytes while downloading and models while converting.

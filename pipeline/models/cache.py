@@ -1,9 +1,9 @@
 """The cache folder on disk: atomic writes, hashes, and one builder at a time.
 
-    ROOT/downloads/<sha256>-<file>    verified sources, kept so that a build can resume
-    ROOT/packs/<pack>/manifest.json   written last after each model: it vouches for the rest
-    ROOT/packs/<pack>/<model>.onnx
-    ROOT/lock                         held by whoever is building
+ROOT/downloads/<sha256>-<file>    verified sources, kept so that a build can resume
+ROOT/packs/<pack>/manifest.json   written last after each model: it vouches for the rest
+ROOT/packs/<pack>/<model>.onnx
+ROOT/lock                         held by whoever is building
 """
 
 import contextlib

@@ -63,9 +63,7 @@ def load_faces(
     return LoadedPack(
         FacePipeline(models, limits, detector),
         models,
-        ScoreScale(
-            embedding.id, embedding.score.search_floor, embedding.score.verify_threshold
-        ),
+        ScoreScale(embedding.id, embedding.score.search_floor, embedding.score.verify_threshold),
         (manifest,) if liveness is None else (manifest, liveness),
     )
 

@@ -1,4 +1,4 @@
-"""Does a built model still compute what it computed when its recipe was written?"""
+"""Known answers: a built model still computes what it did when its recipe was written."""
 
 import numpy as np
 from numpy.typing import NDArray
