@@ -62,9 +62,6 @@ class Pipeline(Section):
     threads: int = Field(default=0, ge=0, le=1024)
     """Worker threads; 0 means one for each core."""
 
-    batch_max: int = Field(default=8, ge=1, le=1024)
-    """Images that one run of a model takes at most."""
-
     image_bytes_max: int = Field(default=DEFAULT_LIMITS.size_bytes_max, ge=2**10, le=2**28)
     """Size of an encoded image, in bytes, above which it is refused unread."""
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evidence import Box, Detection, Pixels
+from pipeline.face.batch import run_batched
 from pipeline.image.geometry import Transform, fit_square, invert, transform_points
 from pipeline.ports import Model
 
@@ -32,16 +33,19 @@ class DetectorOptions:
     small_face: float = 0.15  # box over the image's longer side; below it, a second look
     confidence_min: float = 0.5
     overlap_max: float = 0.3  # intersection over union that makes two boxes one face
-    batch_max: int = 1  # measured best on CPU: the graph is too small to gain from more
 
 
 def detect_faces(
-    model: Model, images: Sequence[Pixels], options: DetectorOptions
+    model: Model, images: Sequence[Pixels], options: DetectorOptions, batch_max: int
 ) -> list[tuple[Detection, ...]]:
-    """All faces of each `(H, W, 3)` uint8 RGB image, largest first, in that image's pixels."""
-    found = _look(model, images, options.first_side_px, options)
+    """All faces of each `(H, W, 3)` uint8 RGB image, largest first, in that image's pixels.
+
+    Raises `device_error`.
+    """
+    found = _look(model, images, options.first_side_px, options, batch_max)
     again = [i for i, faces in enumerate(found) if _needs_second_look(faces, images[i], options)]
-    second = _look(model, [images[i] for i in again], options.second_side_px, options)
+    closer = [images[i] for i in again]
+    second = _look(model, closer, options.second_side_px, options, batch_max)
     for i, faces in zip(again, second, strict=True):
         found[i] = faces or found[i]
     return found
@@ -54,19 +58,22 @@ def _needs_second_look(
 
 
 def _look(
-    model: Model, images: Sequence[Pixels], side_px: int, options: DetectorOptions
+    model: Model,
+    images: Sequence[Pixels],
+    side_px: int,
+    options: DetectorOptions,
+    batch_max: int,
 ) -> list[tuple[Detection, ...]]:
-    found: list[tuple[Detection, ...]] = []
-    for start in range(0, len(images), options.batch_max):
-        squares = [
-            fit_square(pixels, side_px, options.margin)
-            for pixels in images[start : start + options.batch_max]
-        ]
-        outputs = model.run({"image": np.stack([square for square, _ in squares])})
-        for i, (_, transform) in enumerate(squares):
-            faces = _faces_of(outputs["boxes"][i], outputs["logits"][i], side_px, options)
-            found.append(tuple(_to_image(face, transform) for face in faces))
-    return found
+    if not images:
+        return []
+    squares = [fit_square(pixels, side_px, options.margin) for pixels in images]
+    outputs = run_batched(model, "image", [square for square, _ in squares], batch_max)
+    return [
+        tuple(_to_image(face, transform) for face in _faces_of(boxes, logits, side_px, options))
+        for boxes, logits, (_, transform) in zip(
+            outputs["boxes"], outputs["logits"], squares, strict=True
+        )
+    ]
 
 
 @lru_cache(maxsize=16)

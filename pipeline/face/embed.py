@@ -7,19 +7,16 @@ from numpy.typing import NDArray
 
 from pipeline.errors import Code, PipelineError
 from pipeline.evidence import Pixels, Template
+from pipeline.face.batch import run_batched
 from pipeline.ports import Model
 
-BATCH_MAX = 8
 NORM_MIN = 1e-3  # a raw template this short carries no direction
 
 
-def make_templates(model: Model, chips: Sequence[Pixels]) -> list[Template]:
+def make_templates(model: Model, chips: Sequence[Pixels], batch_max: int) -> list[Template]:
     """One template per `(S, S, 3)` uint8 RGB chip, in order. Raises `device_error`."""
-    templates: list[Template] = []
-    for start in range(0, len(chips), BATCH_MAX):
-        raw = model.run({"chips": np.stack(chips[start : start + BATCH_MAX])})["embedding"]
-        templates.extend(Template(model.model_id, vector) for vector in unit_rows(raw))
-    return templates
+    raw = run_batched(model, "chips", chips, batch_max)["embedding"]
+    return [Template(model.model_id, vector) for vector in unit_rows(raw)]
 
 
 def unit_rows(raw: NDArray[np.float32]) -> NDArray[np.float32]:

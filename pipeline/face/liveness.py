@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evidence import Box, Mesh, PassiveLiveness, Pixels
+from pipeline.face.batch import run_batched
 from pipeline.image.geometry import warp
 from pipeline.ports import Model
 
 SIDE_PX = 80
 BONA_FIDE_CLASS = 1  # of three: print attack, bona fide, replay attack
 BONA_FIDE_MIN = 0.5  # above it no other class can be the most likely
-BATCH_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,28 +30,32 @@ class CroppedModel:
 
 
 def detect_attacks(
-    models: Sequence[CroppedModel], images: Sequence[Pixels], meshes: Sequence[Mesh]
+    models: Sequence[CroppedModel],
+    images: Sequence[Pixels],
+    meshes: Sequence[Mesh],
+    batch_max: int,
 ) -> list[PassiveLiveness]:
     """The belief that each `(H, W, 3)` uint8 RGB image shows a person, not a presentation of one.
 
     The face box is the mesh's: the networks were trained on tight boxes, which BlazeFace's
     are not. Raises `device_error`.
     """
-    scores: list[float] = []
-    for start in range(0, len(images), BATCH_MAX):
-        stop = start + BATCH_MAX
-        pairs = list(zip(images[start:stop], meshes[start:stop], strict=True))
-        beliefs = [_beliefs(cropped, pairs) for cropped in models]
-        scores.extend(np.mean(beliefs, axis=0)[:, BONA_FIDE_CLASS].tolist())
-    return [PassiveLiveness(score, BONA_FIDE_MIN) for score in scores]
+    pairs = list(zip(images, meshes, strict=True))
+    beliefs = np.mean([_beliefs(cropped, pairs, batch_max) for cropped in models], axis=0)
+    return [PassiveLiveness(float(row[BONA_FIDE_CLASS]), BONA_FIDE_MIN) for row in beliefs]
 
 
-def _beliefs(cropped: CroppedModel, pairs: Sequence[tuple[Pixels, Mesh]]) -> NDArray[np.float64]:
+def _beliefs(
+    cropped: CroppedModel, pairs: Sequence[tuple[Pixels, Mesh]], batch_max: int
+) -> NDArray[np.float64]:
     """`(N, 3)` class probabilities of one network."""
-    crops = [cut_context(pixels, mesh, cropped.crop_factor) for pixels, mesh in pairs]
-    # RGB to BGR, NHWC to NCHW, 0 to 255: what the published weights take.
-    batch = np.stack(crops)[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
-    logits = cropped.model.run({"input": batch})["output"].astype(np.float64)
+    crops = [
+        # RGB to BGR, HWC to CHW, 0 to 255: what the published weights take.
+        cut_context(pixels, mesh, cropped.crop_factor)[..., ::-1].transpose(2, 0, 1)
+        for pixels, mesh in pairs
+    ]
+    batch = [crop.astype(np.float32) for crop in crops]
+    logits = run_batched(cropped.model, "input", batch, batch_max)["output"].astype(np.float64)
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 

@@ -24,6 +24,7 @@ from pipeline.evidence import (
 )
 from pipeline.face.age import estimate_ages
 from pipeline.face.align import FACE_SIDE_PX, cut_chip
+from pipeline.face.batch import BatchSizes
 from pipeline.face.detect import DetectorOptions, detect_faces
 from pipeline.face.embed import make_templates
 from pipeline.face.liveness import CroppedModel, detect_attacks
@@ -36,6 +37,7 @@ from pipeline.image.quality import assess
 from pipeline.ports import Model
 
 DECODE_SIDE_PX = 360  # shorter side at least: enough for both looks of the detector
+WINDOW_MAX = 64  # decoded pictures held at once
 PRESENCE_MIN = 0.5  # of the mesh model: below it the detector was wrong
 
 
@@ -91,13 +93,25 @@ class FacePipeline:
         models: FaceModels,
         limits: Limits | None = None,
         detector: DetectorOptions | None = None,
+        batches: BatchSizes | None = None,
     ) -> None:
         self._models = models
         self._limits = limits or Limits()
         self._detector = detector or DetectorOptions()
+        self._batches = batches or BatchSizes()
 
     def run(self, images: Sequence[bytes], plan: Plan = FULL) -> list[FaceEvidence | Failure]:
-        """Evidence or failure for each encoded image, in order. Never raises for an item."""
+        """Evidence or failure for each encoded image, in order. Never raises for an item.
+
+        However many there are, no more than WINDOW_MAX pictures are in memory at a time.
+        """
+        return [
+            outcome
+            for start in range(0, len(images), WINDOW_MAX)
+            for outcome in self._run_window(images[start : start + WINDOW_MAX], plan)
+        ]
+
+    def _run_window(self, images: Sequence[bytes], plan: Plan) -> list[FaceEvidence | Failure]:
         entries = [
             decoded if isinstance(decoded, Failure) else self._item(data, decoded, plan)
             for data, decoded in zip(
@@ -130,7 +144,9 @@ class FacePipeline:
 
     def _detect(self, batch: Sequence[_Item]) -> list[_Item]:
         pixels = [item.image.pixels for item in batch]
-        found = detect_faces(self._models.detection, pixels, self._detector)
+        found = detect_faces(
+            self._models.detection, pixels, self._detector, self._batches.detection
+        )
         for item, faces in zip(batch, found, strict=True):
             item.detections = faces
         return [item for item in batch if item.detections]
@@ -151,7 +167,8 @@ class FacePipeline:
     def _fit(self, batch: Sequence[_Item]) -> list[_Item]:
         pixels = [item.image.pixels for item in batch]
         faces = [item.detections[0] for item in batch]
-        for item, mesh in zip(batch, fit_meshes(self._models.mesh, pixels, faces), strict=True):
+        meshes = fit_meshes(self._models.mesh, pixels, faces, self._batches.mesh)
+        for item, mesh in zip(batch, meshes, strict=True):
             if mesh.presence >= PRESENCE_MIN:
                 item.mesh, item.pose = mesh, pose_of(mesh)
             else:
@@ -164,7 +181,9 @@ class FacePipeline:
         return list(batch)
 
     def _embed(self, batch: Sequence[_Item]) -> list[_Item]:
-        templates = make_templates(self._models.embedding, [_chip(item) for item in batch])
+        templates = make_templates(
+            self._models.embedding, [_chip(item) for item in batch], self._batches.embedding
+        )
         for item, template in zip(batch, templates, strict=True):
             item.template = template
         return list(batch)
@@ -173,14 +192,17 @@ class FacePipeline:
         assert self._models.age is not None
         pixels = [item.image.pixels for item in batch]
         faces = [item.detections[0] for item in batch]
-        for item, age in zip(batch, estimate_ages(self._models.age, pixels, faces), strict=True):
+        ages = estimate_ages(self._models.age, pixels, faces, self._batches.age)
+        for item, age in zip(batch, ages, strict=True):
             item.age = age
         return list(batch)
 
     def _detect_attack(self, batch: Sequence[_Item]) -> list[_Item]:
         pixels = [item.image.pixels for item in batch]
         meshes = [_mesh(item) for item in batch]
-        found = detect_attacks(self._models.passive_liveness, pixels, meshes)
+        found = detect_attacks(
+            self._models.passive_liveness, pixels, meshes, self._batches.passive_liveness
+        )
         for item, liveness in zip(batch, found, strict=True):
             item.passive_liveness = liveness
         return list(batch)

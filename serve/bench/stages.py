@@ -13,6 +13,7 @@ from pipeline.errors import Failure, PipelineError
 from pipeline.evidence import Detection, Image, Mesh, Pixels
 from pipeline.face.age import estimate_ages
 from pipeline.face.align import cut_chip
+from pipeline.face.batch import BatchSizes
 from pipeline.face.detect import DetectorOptions, detect_faces
 from pipeline.face.embed import make_templates
 from pipeline.face.liveness import detect_attacks
@@ -27,6 +28,7 @@ from serve.errors import Code, ServeError
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 STAGE_BATCHES = (1, 8, 64)
+SIZES = BatchSizes()  # what the pipeline itself uses
 # The path a login takes: everything but what only some tenants ask for.
 SELFIE = Plan(age=False, passive_liveness=False)
 
@@ -70,10 +72,10 @@ def prepare(models: FaceModels, data: bytes) -> Prepared:
     (image,) = decode_all([data], DECODE_SIDE_PX)
     if isinstance(image, Failure):
         raise PipelineError(image.code, image.detail)
-    (detections,) = detect_faces(models.detection, [image.pixels], DetectorOptions())
+    (detections,) = detect_faces(models.detection, [image.pixels], DetectorOptions(), 1)
     if not detections:
         raise ServeError(Code.NO_FACE, f"in the frame of {image.width_px} x {image.height_px} px")
-    (mesh,) = fit_meshes(models.mesh, [image.pixels], [detections[0]])
+    (mesh,) = fit_meshes(models.mesh, [image.pixels], [detections[0]], 1)
     return Prepared(data, image, detections, mesh, cut_chip(image.pixels, mesh))
 
 
@@ -85,17 +87,21 @@ def bench_stages(
     faces, meshes = [prepared.detections[0]] * batch, [prepared.mesh] * batch
     stages: dict[str, Work] = {
         "decode": partial(decode_all, [prepared.data] * batch, DECODE_SIDE_PX),
-        "detect": partial(detect_faces, models.detection, pixels, DetectorOptions()),
-        "mesh": partial(fit_meshes, models.mesh, pixels, faces),
+        "detect": partial(
+            detect_faces, models.detection, pixels, DetectorOptions(), SIZES.detection
+        ),
+        "mesh": partial(fit_meshes, models.mesh, pixels, faces, SIZES.mesh),
         "align": lambda: [cut_chip(prepared.image.pixels, mesh) for mesh in meshes],
-        "embed": partial(make_templates, models.embedding, [prepared.chip] * batch),
+        "embed": partial(
+            make_templates, models.embedding, [prepared.chip] * batch, SIZES.embedding
+        ),
         "quality": partial(_assess_all, prepared, batch),
     }
     if models.age is not None:
-        stages["age"] = partial(estimate_ages, models.age, pixels, faces)
+        stages["age"] = partial(estimate_ages, models.age, pixels, faces, SIZES.age)
     if models.passive_liveness:
         stages["passive_liveness"] = partial(
-            detect_attacks, models.passive_liveness, pixels, meshes
+            detect_attacks, models.passive_liveness, pixels, meshes, SIZES.passive_liveness
         )
     timings = time_work({name: (work, batch) for name, work in stages.items()}, rounds)
     for name, timing in timings.items():
@@ -108,7 +114,7 @@ def bench_embedding(
     """The embedder at every batch size, and dlib on the same chip in the same rounds."""
     works: dict[tuple[str, int], tuple[Work, int]] = {
         ("limen", batch): (
-            partial(make_templates, models.embedding, [prepared.chip] * batch),
+            partial(make_templates, models.embedding, [prepared.chip] * batch, batch),
             batch,
         )
         for batch in BATCHES

@@ -8,7 +8,7 @@ from serve.errors import Code, ServeError
 from serve.settings import CONFIG_VARIABLE, Settings, fields, load, variable
 from tests.helpers.tree import ROOT
 
-UNITS = ("dir", "threads", "batch_max", "bytes_max", "pixels_max")
+UNITS = ("dir", "threads", "bytes_max", "pixels_max")
 
 
 @pytest.fixture(autouse=True)
@@ -45,15 +45,15 @@ def test_the_file_overrides_the_defaults(config: Path) -> None:
     settings = load(config)
     assert settings.pipeline.threads == 3
     assert settings.models.mirror_dir == Path("/mirror")
-    assert settings.pipeline.batch_max == Settings().pipeline.batch_max
+    assert settings.pipeline.image_bytes_max == Settings().pipeline.image_bytes_max
 
 
 def test_the_environment_overrides_the_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One variable changes one key and leaves its neighbours to the file."""
-    monkeypatch.setenv("LIMEN_PIPELINE_BATCH_MAX", "5")
+    monkeypatch.setenv("LIMEN_PIPELINE_IMAGE_BYTES_MAX", "5000")
     monkeypatch.setenv("LIMEN_MODELS_MIRROR_DIR", "/other")
     settings = load(config)
-    assert (settings.pipeline.threads, settings.pipeline.batch_max) == (3, 5)
+    assert (settings.pipeline.threads, settings.pipeline.image_bytes_max) == (3, 5000)
     assert settings.models.mirror_dir == Path("/other")
 
 
@@ -126,7 +126,7 @@ def test_an_unknown_variable_is_refused(name: str, monkeypatch: pytest.MonkeyPat
     [
         ("[pipeline]\nthreads = -1", "pipeline.threads = -1"),
         ("[pipeline]\nthreads = 'many'", "pipeline.threads = 'many'"),
-        ("[pipeline]\nbatch_max = 1000000000000", "pipeline.batch_max = 1000000000000"),
+        ("[pipeline]\nthreads = 1000000000000", "pipeline.threads = 1000000000000"),
         ("[models]\ncache_dir = 7", "models.cache_dir = 7"),
         ("[models]\ncache_dir = '~nobody-here/x'", "models.cache_dir = '~nobody-here/x'"),
         ("models = 'x'", "models is a table"),

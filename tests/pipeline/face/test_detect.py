@@ -54,7 +54,7 @@ def test_boxes_come_back_in_image_pixels() -> None:
     """A face in the middle of the input is in the middle of the image, at the image's scale."""
     options = DetectorOptions(margin=0.1)
     pixels = np.zeros((400, 800, 3), np.uint8)
-    (face,) = detect_faces(OneFace(64), [pixels], options)[0]
+    (face,) = detect_faces(OneFace(64), [pixels], options, 1)[0]
     scale = options.first_side_px * 0.8 / 800
     assert (face.box.left_px + face.box.right_px) / 2 == pytest.approx(400, abs=1)
     assert (face.box.top_px + face.box.bottom_px) / 2 == pytest.approx(200, abs=1)
@@ -66,8 +66,8 @@ def test_small_face_gets_a_second_look() -> None:
     options = DetectorOptions()
     pixels = [np.zeros((480, 480, 3), np.uint8)]
     large, small = OneFace(64), OneFace(8)
-    detect_faces(large, pixels, options)
-    detect_faces(small, pixels, options)
+    detect_faces(large, pixels, options, 1)
+    detect_faces(small, pixels, options, 1)
     assert large.sides == [options.first_side_px]
     assert small.sides == [options.first_side_px, options.second_side_px]
 
