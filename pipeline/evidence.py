@@ -69,8 +69,8 @@ class Box:
 class Detection:
     """A face found by the detector.
 
-    `keypoints` is `(6, 2)` float32: the subject's right eye, left eye, nose tip, mouth centre,
-    right ear, left ear. `confidence` is the detector's own, 0 to 1.
+    `keypoints` is `(P, 2)` float32: the subject's right eye, left eye, nose tip, mouth centre;
+    BlazeFace adds the right and the left ear. `confidence` is the detector's own, 0 to 1.
     """
 
     box: Box

@@ -60,4 +60,6 @@ def open_pipeline(settings: Settings) -> OpenedPipeline:
         pixels_max=settings.pipeline.image_pixels_max,
     )
     threads = settings.pipeline.threads or os.cpu_count() or 1
-    return OpenedPipeline(load_faces(open_cache(settings), limits=limits), limits, threads)
+    return OpenedPipeline(
+        load_faces(open_cache(settings), settings.pipeline.detector, limits), limits, threads
+    )

@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipeline.image.header import DEFAULT_LIMITS
+from pipeline.models.load import Detector
 from serve.errors import Code, ServeError
 
 ENVIRONMENT_PREFIX = "LIMEN_"
@@ -58,6 +59,9 @@ class Models(Section):
 
 class Pipeline(Section):
     """How much of the machine a batch may use, and how large an image may be."""
+
+    detector: Detector = Detector.BLAZEFACE
+    """Network that finds faces, `blazeface` or `yunet`; the latter's pack must be pulled first."""
 
     threads: int = Field(default=0, ge=0, le=1024)
     """Worker threads; 0 means one for each core."""

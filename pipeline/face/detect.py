@@ -1,26 +1,29 @@
-"""Find faces: BlazeFace anchors, box decoding and weighted non-maximum suppression.
+"""Find faces: two looks at padded squares, and weighted non-maximum suppression.
 
 Selfies hold large faces, so the first look is at a small input; images where it finds nothing,
-or only a small face, get a second look at the model's full input. Every look pads the picture:
-BlazeFace wants a margin around a face, and a selfie often leaves none.
-Source of anchors and decoding: MediaPipe's back-camera face detection graph.
+or only a small face, get a second look at a larger one. Every look pads the picture, because a
+selfie often leaves no margin around the face and detectors want one. What a network's outputs
+mean is the business of its own module: `blazeface`, `yunet`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evidence import Box, Detection, Pixels
-from pipeline.face.batch import run_batched
 from pipeline.image.geometry import Transform, fit_square, invert, transform_points
 from pipeline.ports import Model
 
-STRIDES_PX = ((16, 2), (32, 6))  # feature map stride, anchors per cell
 FACES_MAX = 16  # per image; more than the rules ever need to refuse a crowd
-CANDIDATES_MAX = 256  # anchors that survive the threshold, most confident first
+CANDIDATES_MAX = 256  # boxes that survive the threshold, most confident first
+
+# `(K, 2 + P, 2)` float64: centre, size, P key points, in input pixels; and `(K,)` float64
+# confidences, descending, K at most CANDIDATES_MAX.
+Candidates = tuple[NDArray[np.float64], NDArray[np.float64]]
+# Model, squares of one size, least confidence, items a run takes at most.
+FindCandidates = Callable[[Model, Sequence[Pixels], float, int], list[Candidates]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +38,26 @@ class DetectorOptions:
     overlap_max: float = 0.3  # intersection over union that makes two boxes one face
 
 
+@dataclass(frozen=True, slots=True)
+class FaceDetector:
+    """A network, how to read its outputs, and how to use it."""
+
+    model: Model
+    find_candidates: FindCandidates
+    options: DetectorOptions = DetectorOptions()
+
+
 def detect_faces(
-    model: Model, images: Sequence[Pixels], options: DetectorOptions, batch_max: int
+    detector: FaceDetector, images: Sequence[Pixels], batch_max: int
 ) -> list[tuple[Detection, ...]]:
     """All faces of each `(H, W, 3)` uint8 RGB image, largest first, in that image's pixels.
 
     Raises `device_error`.
     """
-    found = _look(model, images, options.first_side_px, options, batch_max)
+    options = detector.options
+    found = _look(detector, images, options.first_side_px, batch_max)
     again = [i for i, faces in enumerate(found) if _needs_second_look(faces, images[i], options)]
-    closer = [images[i] for i in again]
-    second = _look(model, closer, options.second_side_px, options, batch_max)
+    second = _look(detector, [images[i] for i in again], options.second_side_px, batch_max)
     for i, faces in zip(again, second, strict=True):
         found[i] = faces or found[i]
     return found
@@ -58,55 +70,29 @@ def _needs_second_look(
 
 
 def _look(
-    model: Model,
-    images: Sequence[Pixels],
-    side_px: int,
-    options: DetectorOptions,
-    batch_max: int,
+    detector: FaceDetector, images: Sequence[Pixels], side_px: int, batch_max: int
 ) -> list[tuple[Detection, ...]]:
     if not images:
         return []
+    options = detector.options
     squares = [fit_square(pixels, side_px, options.margin) for pixels in images]
-    outputs = run_batched(model, "image", [square for square, _ in squares], batch_max)
+    candidates = detector.find_candidates(
+        detector.model, [square for square, _ in squares], options.confidence_min, batch_max
+    )
     return [
-        tuple(_to_image(face, transform) for face in _faces_of(boxes, logits, side_px, options))
-        for boxes, logits, (_, transform) in zip(
-            outputs["boxes"], outputs["logits"], squares, strict=True
-        )
+        tuple(_to_image(face, transform) for face in _largest_first(found, options.overlap_max))
+        for found, (_, transform) in zip(candidates, squares, strict=True)
     ]
 
 
-@lru_cache(maxsize=16)
-def anchor_centres(side_px: int) -> NDArray[np.float32]:
-    """`(A, 2)` float32 anchor centres in input pixels, coarse maps after fine ones."""
-    maps = []
-    for stride_px, per_cell in STRIDES_PX:
-        axis = (np.arange(side_px // stride_px, dtype=np.float32) + 0.5) * stride_px
-        grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
-        maps.append(np.repeat(grid, per_cell, axis=0))
-    centres = np.concatenate(maps)
-    centres.setflags(write=False)  # it is shared
-    return centres
+def _largest_first(candidates: Candidates, overlap_max: float) -> list[Detection]:
+    return sorted(weighted_nms(*candidates, overlap_max), key=lambda face: -face.box.width_px)
 
 
-def _faces_of(
-    boxes: NDArray[np.float32], logits: NDArray[np.float32], side_px: int, options: DetectorOptions
-) -> list[Detection]:
-    """Decode one image's `(A, 16)` boxes and `(A, 1)` logits into faces, largest first."""
-    floor_logit = np.log(options.confidence_min / (1 - options.confidence_min))
-    scores = logits[:, 0]
-    keep = np.flatnonzero(scores >= floor_logit)
-    keep = keep[np.argsort(-scores[keep], kind="stable")][:CANDIDATES_MAX]
-    if keep.size == 0:
-        return []
-    confidences = 1.0 / (1.0 + np.exp(-scores[keep].astype(np.float64)))
-    # 16 numbers: centre, size, then six key points; all relative to the anchor's centre.
-    values = boxes[keep].astype(np.float64).reshape(-1, 8, 2)
-    centres = anchor_centres(side_px)[keep]
-    values[:, 0] += centres
-    values[:, 2:] += centres[:, None]
-    faces = weighted_nms(values, confidences, options.overlap_max)
-    return sorted(faces, key=lambda face: -face.box.width_px)[:FACES_MAX]
+def most_confident(scores: NDArray[np.float32], score_min: float) -> NDArray[np.intp]:
+    """Places of the scores at or above `score_min`, descending, CANDIDATES_MAX at most."""
+    keep = np.flatnonzero(scores >= score_min)
+    return keep[np.argsort(-scores[keep], kind="stable")][:CANDIDATES_MAX]
 
 
 def weighted_nms(
@@ -114,7 +100,7 @@ def weighted_nms(
 ) -> list[Detection]:
     """Merge overlapping candidates into their confidence-weighted mean.
 
-    `values` is `(K, 8, 2)`: centre, size, six key points; `confidences` `(K,)` descending.
+    `values` and `confidences` are as in Candidates.
     Averaging steadies the key points between frames, where plain suppression would jump.
     """
     corners = np.concatenate(

@@ -1,5 +1,7 @@
 """Head pose from the mesh: its own axes, no camera model."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,24 +9,30 @@ from pipeline.evidence import Mesh, Pose
 
 _RIGHT_EYE_OUTER, _LEFT_EYE_OUTER = 33, 263
 _FOREHEAD, _CHIN = 10, 152
-# The line from forehead to chin leans back by this much on the canonical face.
-PITCH_NEUTRAL_DEG = 0.0
+# Where the mesh model puts the chin behind the forehead of a face that looks straight ahead: the
+# line between them leans by this much. It is the median, to half a degree, of 42 photos of 5
+# people who face the camera within 10 degrees of yaw. People differ more than photos: their own
+# medians lie from 3 to 19 degrees, so pitch is good for refusing a raised or bowed head and for
+# telling one frame from the next, not for comparing two people.
+PITCH_NEUTRAL_DEG = 6.0
 
 
 def pose_of(mesh: Mesh) -> Pose:
     """Yaw, pitch and roll of the head in degrees; signs as `Pose` defines them.
 
-    The mesh's x axis runs through the outer eye corners and its y axis from forehead to chin;
-    depth (z) grows away from the camera.
+    The mesh's x axis runs through the outer eye corners, from the subject's right to their left,
+    and its y axis from forehead to chin; depth (z) grows away from the camera. The angles are
+    those of turning the head up or down first, then sideways, then tipping it.
     """
-    points = mesh.points.astype(np.float64)
-    across = _unit(points[_LEFT_EYE_OUTER] - points[_RIGHT_EYE_OUTER])
-    down = points[_CHIN] - points[_FOREHEAD]
+    points = mesh.points[[_RIGHT_EYE_OUTER, _LEFT_EYE_OUTER, _FOREHEAD, _CHIN]].astype(np.float64)
+    across = _unit(points[1] - points[0])
+    down = points[3] - points[2]
     down = _unit(down - across * np.dot(down, across))
-    yaw = np.degrees(np.arctan2(across[2], np.hypot(across[0], across[1])))
-    pitch = np.degrees(np.arctan2(down[2], np.hypot(down[0], down[1])))
-    roll = np.degrees(np.arctan2(across[1], across[0]))
-    return Pose(float(yaw), float(pitch) - PITCH_NEUTRAL_DEG, float(roll))
+    inward_z = across[0] * down[1] - across[1] * down[0]  # of the axis from the nose into the head
+    yaw = math.atan2(across[2], math.hypot(across[0], across[1]))
+    pitch = math.atan2(-down[2], inward_z)
+    roll = math.atan2(across[1], across[0])
+    return Pose(math.degrees(yaw), math.degrees(pitch) + PITCH_NEUTRAL_DEG, math.degrees(roll))
 
 
 def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:

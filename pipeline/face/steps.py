@@ -25,7 +25,7 @@ from pipeline.evidence import (
 from pipeline.face.age import estimate_ages
 from pipeline.face.align import FACE_SIDE_PX, cut_chip
 from pipeline.face.batch import BatchSizes
-from pipeline.face.detect import DetectorOptions, detect_faces
+from pipeline.face.detect import FaceDetector, detect_faces
 from pipeline.face.embed import make_templates
 from pipeline.face.liveness import CroppedModel, detect_attacks
 from pipeline.face.mesh import fit_meshes
@@ -61,7 +61,7 @@ FRAME = Plan(template=False, age=False)  # of a capture stream, until the best s
 class FaceModels:
     """Loaded models by task; None or empty where the pack is absent."""
 
-    detection: Model
+    detection: FaceDetector
     mesh: Model
     embedding: Model
     age: Model | None = None
@@ -92,12 +92,10 @@ class FacePipeline:
         self,
         models: FaceModels,
         limits: Limits | None = None,
-        detector: DetectorOptions | None = None,
         batches: BatchSizes | None = None,
     ) -> None:
         self._models = models
         self._limits = limits or Limits()
-        self._detector = detector or DetectorOptions()
         self._batches = batches or BatchSizes()
 
     def run(self, images: Sequence[bytes], plan: Plan = FULL) -> list[FaceEvidence | Failure]:
@@ -144,9 +142,7 @@ class FacePipeline:
 
     def _detect(self, batch: Sequence[_Item]) -> list[_Item]:
         pixels = [item.image.pixels for item in batch]
-        found = detect_faces(
-            self._models.detection, pixels, self._detector, self._batches.detection
-        )
+        found = detect_faces(self._models.detection, pixels, self._batches.detection)
         for item, faces in zip(batch, found, strict=True):
             item.detections = faces
         return [item for item in batch if item.detections]

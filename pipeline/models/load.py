@@ -1,10 +1,12 @@
 """Built packs to a running pipeline: the bridge from files to `pipeline.face`."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from pipeline.errors import Code, PipelineError
+from pipeline.face import blazeface, yunet
 from pipeline.face.compare import ScoreScale
-from pipeline.face.detect import DetectorOptions
+from pipeline.face.detect import FaceDetector
 from pipeline.face.liveness import CroppedModel
 from pipeline.face.steps import FaceModels, FacePipeline
 from pipeline.image.header import Limits
@@ -15,6 +17,14 @@ from pipeline.models.session import OnnxModel, SessionOptions
 
 DEFAULT_PACK = "default"
 LIVENESS_PACK = "minifasnet"
+YUNET_PACK = "yunet"
+
+
+class Detector(StrEnum):
+    """The detectors there are; YuNet only where its pack was pulled."""
+
+    BLAZEFACE = "blazeface"
+    YUNET = "yunet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,57 +39,77 @@ class LoadedPack:
 
 def load_faces(
     cache: ModelCache,
-    options: SessionOptions | None = None,
+    detector: Detector = Detector.BLAZEFACE,
     limits: Limits | None = None,
-    detector: DetectorOptions | None = None,
+    options: SessionOptions | None = None,
 ) -> LoadedPack:
-    """Load the default pack, and passive liveness where its pack was pulled.
+    """Load the default pack, the detector asked for, and passive liveness where it was pulled.
 
-    A pack that was never pulled is a capability the evidence calls unavailable; one that is
-    damaged is an error. Raises `pack_missing` (default pack only) or `pack_corrupt`.
+    A liveness pack that was never pulled is a capability the evidence calls unavailable; one
+    that is damaged is an error. Raises `pack_missing` or `pack_corrupt`.
     """
-    options = options or SessionOptions()
-    manifest = cache.read_manifest(DEFAULT_PACK)
-    embedding = _entry(manifest, Task.EMBEDDING)
+    default = _Pack(cache, cache.read_manifest(DEFAULT_PACK), options or SessionOptions())
+    packs = [default]
+    embedding = default.entry(Task.EMBEDDING)
     if embedding.score is None:
         raise PipelineError(Code.PACK_CORRUPT, f"{embedding.id} states no score")
-    liveness = _optional_manifest(cache, LIVENESS_PACK)
-
-    def load(entry: ModelEntry, owner: Manifest = manifest) -> OnnxModel:
-        return OnnxModel(entry.id, cache.read_model(owner, entry.id), options)
-
+    finder = FaceDetector(default.load(Task.DETECTION), blazeface.find_candidates)
+    if detector is Detector.YUNET:
+        packs.append(_Pack(cache, cache.read_manifest(YUNET_PACK), default.options))
+        model = packs[-1].load(Task.DETECTION)
+        finder = FaceDetector(model, yunet.find_candidates, yunet.OPTIONS)
+    liveness = _liveness_pack(cache, default.options)
     models = FaceModels(
-        detection=load(_entry(manifest, Task.DETECTION)),
-        mesh=load(_entry(manifest, Task.MESH)),
-        embedding=load(embedding),
-        age=load(_entry(manifest, Task.AGE)),
-        passive_liveness=()
-        if liveness is None
-        else tuple(
-            CroppedModel(load(entry, liveness), entry.crop_factor or 1.0)
-            for entry in liveness.models
-        ),
+        detection=finder,
+        mesh=default.load(Task.MESH),
+        embedding=default.load(Task.EMBEDDING),
+        age=default.load(Task.AGE),
+        passive_liveness=() if liveness is None else liveness.load_cropped(),
     )
     return LoadedPack(
-        FacePipeline(models, limits, detector),
+        FacePipeline(models, limits),
         models,
         ScoreScale(embedding.id, embedding.score.search_floor, embedding.score.verify_threshold),
-        (manifest,) if liveness is None else (manifest, liveness),
+        tuple(pack.manifest for pack in (*packs, liveness) if pack is not None),
     )
 
 
-def _entry(manifest: Manifest, task: Task) -> ModelEntry:
-    found = [entry for entry in manifest.models if entry.task is task]
-    if len(found) != 1:
-        raise PipelineError(
-            Code.PACK_CORRUPT, f"{manifest.pack.name} has {len(found)} models for {task}"
+@dataclass(frozen=True, slots=True)
+class _Pack:
+    """A pack in the cache, ready to load models from."""
+
+    cache: ModelCache
+    manifest: Manifest
+    options: SessionOptions
+
+    def entry(self, task: Task) -> ModelEntry:
+        """The one model for `task`."""
+        found = [entry for entry in self.manifest.models if entry.task is task]
+        if len(found) != 1:
+            raise PipelineError(
+                Code.PACK_CORRUPT, f"{self.manifest.pack.name} has {len(found)} models for {task}"
+            )
+        return found[0]
+
+    def load(self, task: Task) -> OnnxModel:
+        """The one model for `task`, hashed and opened."""
+        return self._open(self.entry(task))
+
+    def load_cropped(self) -> tuple[CroppedModel, ...]:
+        """Every model that looks at a crop of its own size."""
+        return tuple(
+            CroppedModel(self._open(entry), entry.crop_factor)
+            for entry in self.manifest.models
+            if entry.crop_factor is not None
         )
-    return found[0]
+
+    def _open(self, entry: ModelEntry) -> OnnxModel:
+        return OnnxModel(entry.id, self.cache.read_model(self.manifest, entry.id), self.options)
 
 
-def _optional_manifest(cache: ModelCache, pack: str) -> Manifest | None:
+def _liveness_pack(cache: ModelCache, options: SessionOptions) -> _Pack | None:
     try:
-        return cache.read_manifest(pack)
+        return _Pack(cache, cache.read_manifest(LIVENESS_PACK), options)
     except PipelineError as error:
         if error.code is Code.PACK_MISSING:
             return None

@@ -14,7 +14,7 @@ from pipeline.evidence import Detection, Image, Mesh, Pixels
 from pipeline.face.age import estimate_ages
 from pipeline.face.align import cut_chip
 from pipeline.face.batch import BatchSizes
-from pipeline.face.detect import DetectorOptions, detect_faces
+from pipeline.face.detect import detect_faces
 from pipeline.face.embed import make_templates
 from pipeline.face.liveness import detect_attacks
 from pipeline.face.mesh import fit_meshes
@@ -72,7 +72,7 @@ def prepare(models: FaceModels, data: bytes) -> Prepared:
     (image,) = decode_all([data], DECODE_SIDE_PX)
     if isinstance(image, Failure):
         raise PipelineError(image.code, image.detail)
-    (detections,) = detect_faces(models.detection, [image.pixels], DetectorOptions(), 1)
+    (detections,) = detect_faces(models.detection, [image.pixels], 1)
     if not detections:
         raise ServeError(Code.NO_FACE, f"in the frame of {image.width_px} x {image.height_px} px")
     (mesh,) = fit_meshes(models.mesh, [image.pixels], [detections[0]], 1)
@@ -87,9 +87,7 @@ def bench_stages(
     faces, meshes = [prepared.detections[0]] * batch, [prepared.mesh] * batch
     stages: dict[str, Work] = {
         "decode": partial(decode_all, [prepared.data] * batch, DECODE_SIDE_PX),
-        "detect": partial(
-            detect_faces, models.detection, pixels, DetectorOptions(), SIZES.detection
-        ),
+        "detect": partial(detect_faces, models.detection, pixels, SIZES.detection),
         "mesh": partial(fit_meshes, models.mesh, pixels, faces, SIZES.mesh),
         "align": lambda: [cut_chip(prepared.image.pixels, mesh) for mesh in meshes],
         "embed": partial(

@@ -135,13 +135,18 @@ class Remembers:
 @pytest.mark.parametrize("stage", ["detection", "mesh", "embedding", "age"])
 def test_device_error_is_isolated(pack: LoadedPack, photos: list[bytes], stage: str) -> None:
     """A batch that a model fails on is split until the one bad item bears the error alone."""
-    model = getattr(pack.models, stage)
+    detection = pack.models.detection
+    model = detection.model if stage == "detection" else getattr(pack.models, stage)
+
+    def with_model(other: Model) -> FacePipeline:
+        part = replace(detection, model=other) if stage == "detection" else other
+        swapped: dict[str, Any] = {stage: part}
+        return FacePipeline(replace(pack.models, **swapped))
+
     remembering = Remembers(model)
-    swapped: dict[str, Any] = {stage: remembering}
-    FacePipeline(replace(pack.models, **swapped)).run([photos[2]])
+    with_model(remembering).run([photos[2]])
     clean = pack.faces.run(photos[:5])
-    swapped = {stage: FailsOn(model, remembering.seen[0])}
-    found = FacePipeline(replace(pack.models, **swapped)).run(photos[:5])
+    found = with_model(FailsOn(model, remembering.seen[0])).run(photos[:5])
     assert isinstance(found[2], Failure)
     assert found[2].code is Code.DEVICE_ERROR
     for place in (0, 1, 3, 4):
