@@ -56,7 +56,9 @@ def test_tiles_are_found(with_yunet: LoadedPack, tiles: list[list[Pixels]]) -> N
     assert len(found) >= 100
 
 
-def test_key_points_are_where_the_mesh_has_them(with_yunet: LoadedPack, astronaut: Pixels) -> None:
+def test_key_points_are_where_the_mesh_has_them(
+    with_yunet: LoadedPack, tiles: list[list[Pixels]]
+) -> None:
     """Eyes, nose and mouth of the detector lie within a tenth of the box of the mesh's."""
     (outcome,) = with_yunet.faces.run([encode_png(tiles[0][0])])
     assert isinstance(outcome, FaceEvidence)
