@@ -138,6 +138,7 @@ class Measure(StrEnum):
     CROP_OF_THE_FACE_IMAGE = "crop_of_the_face_image"
     FACE_OCCLUSION_PREVENTION = "face_occlusion_prevention"
     SINGLE_FACE_PRESENT = "single_face_present"
+    LANDMARK_AGREEMENT = "landmark_agreement"  # ours: do detector and mesh see the same face?
 
 
 @dataclass(frozen=True, slots=True)

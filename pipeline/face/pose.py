@@ -9,12 +9,12 @@ from pipeline.evidence import Mesh, Pose
 
 _RIGHT_EYE_OUTER, _LEFT_EYE_OUTER = 33, 263
 _FOREHEAD, _CHIN = 10, 152
-# Where the mesh model puts the chin behind the forehead of a face that looks straight ahead: the
-# line between them leans by this much. It is the median, to half a degree, of 42 photos of 5
-# people who face the camera within 10 degrees of yaw. People differ more than photos: their own
-# medians lie from 3 to 19 degrees, so pitch is good for refusing a raised or bowed head and for
-# telling one frame from the next, not for comparing two people.
-PITCH_NEUTRAL_DEG = 6.0
+# The mesh model puts the chin behind the forehead even of a face that looks straight ahead: the
+# line between them leans by this much. It is the median of 46 photos of 5 people who face the
+# camera within 10 degrees of yaw. People differ more than photos do, from 2 to 20 degrees by their
+# own medians: pitch can refuse a raised or bowed head and follow one head from frame to frame, but
+# not compare two people.
+PITCH_NEUTRAL_DEG = 5.5
 
 
 def pose_of(mesh: Mesh) -> Pose:
