@@ -7,6 +7,8 @@ hints; nothing else depends on them.
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from pipeline.evidence import Detection, Image, Measure, Mesh, Pixels, Pose, Quality
 from pipeline.image.features import (
     eyes_open,
@@ -44,6 +46,13 @@ def assess(
     `(150, 150, 3)` uint8 RGB. Numbers that are not finite come out as
     failures to assess; nothing is raised.
     """
+    with np.errstate(all="ignore"):  # nonsense becomes NaN, and NaN a failure to assess
+        return _assess(image, detections, mesh, pose, chip)
+
+
+def _assess(
+    image: Image, detections: Sequence[Detection], mesh: Mesh, pose: Pose, chip: Pixels
+) -> tuple[Quality, ...]:
     outline = Outline.of(mesh)
     luma = inner_luma(chip)
     levels = histogram(luma)
