@@ -113,7 +113,7 @@ class Template:
 @dataclass(frozen=True, slots=True)
 class Pose:
     """Head pose. Yaw is positive when the subject turns to their left, pitch when they look up,
-    roll when the head tips to the subject's right (clockwise in the picture).
+    roll when the head tips to their left (clockwise in the picture).
     """
 
     yaw_deg: float

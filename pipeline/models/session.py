@@ -27,6 +27,9 @@ _DTYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
 class SessionOptions:
     """How a session uses the machine.
 
+    `session.set_denormal_as_zero` stays off: it would change the arithmetic of the thread that
+    opens the session, the caller's, and no weight of the packs is denormal to gain from it.
+
     One intra-op thread per session and as many worker threads as cores beat one wide session:
     the graphs are small, and spinning workers would steal the cores that decode images.
     """
@@ -45,7 +48,6 @@ class OnnxModel:
         settings.inter_op_num_threads = 1
         settings.log_severity_level = 3
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        settings.add_session_config_entry("session.set_denormal_as_zero", "1")
         try:
             self._session = onnxruntime.InferenceSession(
                 data, settings, providers=list(options.providers)
