@@ -55,7 +55,7 @@ def evaluate(  # noqa: PLR0913 (typer makes an option of each)
         listed = read_pairs(pairs)
         opened = open_pipeline(settings)
         system = flow.System(
-            _Embedder(opened),
+            _TemplatesOnly(opened),
             opened.scale,
             opened.model_id,
             settings.pipeline.image_bytes_max,
@@ -75,7 +75,7 @@ def evaluate(  # noqa: PLR0913 (typer makes an option of each)
 
 
 @dataclass(frozen=True, slots=True)
-class _Embedder:
+class _TemplatesOnly:
     """The pipeline without the evidence that an evaluation does not read."""
 
     opened: OpenedPipeline

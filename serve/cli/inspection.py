@@ -11,7 +11,7 @@ from pipeline.image.decode import decode
 from pipeline.image.header import read_header
 from serve.app import open_pipeline
 from serve.cli.options import AsJson, print_json, read_image, settings_of, write_file
-from serve.cli.render import describe_outcome, evidence_table
+from serve.cli.render import describe_evidence, evidence_table
 from serve.pictures.face import draw_evidence
 
 DRAWN_SIDE_PX = 800  # shorter side at least, where the photo has it
@@ -36,6 +36,6 @@ def inspect(
         pixels = decode(data, read_header(data, opened.limits), DRAWN_SIDE_PX).pixels
         write_file(draw, draw_evidence(pixels, found))
     if as_json:
-        print_json(describe_outcome(found))
+        print_json(describe_evidence(found))
     else:
-        Console().print(evidence_table(str(image), found))
+        Console().print(evidence_table({image.name: found}))

@@ -3,24 +3,20 @@
 Templates never leave the process here: their model id does, their numbers do not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.table import Table
 
 from pipeline.decision.comparison import Comparison
 from pipeline.decision.verdict import Recapture, Verdict
-from pipeline.errors import Failure
 from pipeline.evidence import Age, Detection, FaceEvidence, Missing, PassiveLiveness, Pose, Template
-from serve.errors import SENTENCES
 
 Json = dict[str, Any]
 
 
-def describe_outcome(found: FaceEvidence | Failure) -> Json:
-    """One image's evidence, or its error, as JSON-ready values."""
-    if isinstance(found, Failure):
-        return {"error": describe_failure(found)}
+def describe_evidence(found: FaceEvidence) -> Json:
+    """One image's evidence as JSON-ready values."""
     return {
         "width_px": found.width_px,
         "height_px": found.height_px,
@@ -37,14 +33,6 @@ def describe_outcome(found: FaceEvidence | Failure) -> Json:
         else unavailable(found.template),
         "age": _rounded(found.age),
         "passive_liveness": _liveness(found.passive_liveness),
-    }
-
-
-def describe_failure(failure: Failure) -> Json:
-    """A coded error with its sentence."""
-    return {
-        "code": failure.code.value,
-        "message": f"{SENTENCES[failure.code].removesuffix('.')}: {failure.detail}",
     }
 
 
@@ -78,39 +66,41 @@ def unavailable(missing: Missing) -> Json:
     return {"available": False, "reason": missing.value}
 
 
-def evidence_table(title: str, found: FaceEvidence | Failure) -> Table:
-    """The same for a person to read."""
-    table = Table("what", "found", title=title)
-    if isinstance(found, Failure):
-        table.add_row("error", describe_failure(found)["message"])
-        return table
-    table.add_row("image", f"{found.width_px} x {found.height_px} {found.format}")
-    table.add_row("feedback", ", ".join(found.feedback))
-    for detection in found.detections:
+def evidence_table(found: Mapping[str, FaceEvidence]) -> Table:
+    """The same for a person to read: one column for each image, by its name."""
+    described = {name: dict(_lines(evidence)) for name, evidence in found.items()}
+    labels = dict.fromkeys(label for lines in described.values() for label in lines)
+    table = Table("", *described)
+    for label in labels:
+        table.add_row(label, *(lines.get(label, "") for lines in described.values()))
+    return table
+
+
+def _lines(found: FaceEvidence) -> Iterator[tuple[str, str]]:
+    """Label and text of everything that was found."""
+    yield "image", f"{found.width_px} x {found.height_px} {found.format}"
+    yield "feedback", ", ".join(found.feedback)
+    for rank, detection in enumerate(found.detections, start=1):
         box = detection.box
-        table.add_row(
-            "face",
-            f"{box.width_px:.0f} px at ({box.left_px:.0f}, {box.top_px:.0f}), "
-            f"confidence {detection.confidence:.2f}",
-        )
+        place = f"{box.width_px:.0f} px at ({box.left_px:.0f}, {box.top_px:.0f})"
+        yield f"face {rank}", f"{place}, confidence {detection.confidence:.2f}"
     if isinstance(found.pose, Pose):
         pose = found.pose
-        angles = (f"yaw {pose.yaw_deg:+.0f}°", f"pitch {pose.pitch_deg:+.0f}°")
-        table.add_row("pose", ", ".join((*angles, f"roll {pose.roll_deg:+.0f}°")))
+        angles = f"yaw {pose.yaw_deg:+.0f}°, pitch {pose.pitch_deg:+.0f}°, "
+        yield "pose", angles + f"roll {pose.roll_deg:+.0f}°"
     for part in found.quality:
         value = "failure to assess" if part.value is None else f"{part.value:3d}"
-        table.add_row(f"quality: {part.measure}", value)
+        yield part.measure.replace("_", " "), value
     if isinstance(found.age, Age):
         age = found.age
-        table.add_row("age", f"{age.years:.0f} years ({age.low_years:.0f} to {age.high_years:.0f})")
-    liveness = found.passive_liveness
-    table.add_row(
-        "passive liveness",
-        f"unavailable ({liveness})"
-        if isinstance(liveness, Missing)
-        else f"{'bona fide' if liveness.is_bona_fide else 'attack'}, score {liveness.score:.3f}",
-    )
-    return table
+        yield "age", f"{age.years:.0f} years ({age.low_years:.0f} to {age.high_years:.0f})"
+    yield "passive liveness", _liveness_text(found.passive_liveness)
+
+
+def _liveness_text(found: PassiveLiveness | Missing) -> str:
+    if isinstance(found, Missing):
+        return f"unavailable ({found})"
+    return f"{'bona fide' if found.is_bona_fide else 'attack'}, score {found.score:.3f}"
 
 
 def _face(detection: Detection) -> Json:

@@ -8,18 +8,16 @@ from rich.console import Console
 
 from pipeline.decision.comparison import Comparison
 from pipeline.decision.policy import LivenessPolicy, Policy
-from pipeline.decision.verdict import Challenge, Outcome, Recapture, Verdict, decide
-from pipeline.errors import Failure, PipelineError
-from pipeline.evidence import FaceEvidence, Missing, Template
-from pipeline.face.compare import ScoreScale
+from pipeline.decision.verdict import Outcome, Recapture
 from serve.app import open_pipeline
 from serve.cli.options import AsJson, print_json, read_image, settings_of
 from serve.cli.render import (
     describe_comparison,
-    describe_outcome,
+    describe_evidence,
     describe_verdict,
     evidence_table,
 )
+from serve.flows import verify as flow
 
 EXIT_NOT_APPROVED = 1
 
@@ -36,49 +34,35 @@ def verify(
 ) -> None:
     """Compare two photos and judge: exit 0 approved, 1 not approved, 2 refused."""
     opened = open_pipeline(settings_of(context))
-    images = [read_image(context, path) for path in (reference, probe)]
-    found = opened.faces.run(images)
-    for outcome in found:
-        if isinstance(outcome, Failure):
-            raise PipelineError(outcome.code, outcome.detail)
-    first, second = (outcome for outcome in found if isinstance(outcome, FaceEvidence))
-    comparison = _compare(opened.scale, first, second)
+    images = (read_image(context, reference), read_image(context, probe))
     policy = Policy(LivenessPolicy.MATCH_ONLY if match_only else LivenessPolicy.REQUIRED)
-    verdict = decide(second, comparison, Challenge.NOT_TAKEN, policy)
+    found = flow.verify(opened.faces, opened.scale, *images, policy)
     if as_json:
         print_json(
             {
-                "reference": describe_outcome(first),
-                "probe": describe_outcome(second),
-                "comparison": describe_comparison(comparison),
-                "verdict": describe_verdict(verdict),
+                "reference": describe_evidence(found.reference),
+                "probe": describe_evidence(found.probe),
+                "comparison": describe_comparison(found.comparison),
+                "verdict": describe_verdict(found.verdict),
             }
         )
     else:
-        console = Console()
-        console.print(evidence_table(str(reference), first))
-        console.print(evidence_table(str(probe), second))
-        _print(console, comparison, verdict)
-    if isinstance(verdict, Recapture) or verdict.outcome is not Outcome.APPROVED:
+        _print(found)
+    if isinstance(found.verdict, Recapture) or found.verdict.outcome is not Outcome.APPROVED:
         raise typer.Exit(EXIT_NOT_APPROVED)
 
 
-def _compare(
-    scale: ScoreScale, reference: FaceEvidence, probe: FaceEvidence
-) -> Comparison | Missing:
-    if isinstance(reference.template, Template) and isinstance(probe.template, Template):
-        return scale.compare(reference.template, probe.template)
-    return Missing.NO_FACE
-
-
-def _print(
-    console: Console, comparison: Comparison | Missing, verdict: Verdict | Recapture
-) -> None:
+def _print(found: flow.Verification) -> None:
+    console = Console()
+    console.print(evidence_table({"reference": found.reference, "probe": found.probe}))
+    comparison, verdict = found.comparison, found.verdict
     if isinstance(comparison, Comparison):
         console.print(
             f"similarity {comparison.similarity:.3f}, threshold {comparison.threshold:.2f}: "
             f"{'match' if comparison.is_match else 'no match'}"
         )
+    if not found.reference.is_fit:
+        console.print(f"the reference is not fit: {', '.join(found.reference.feedback)}")
     if isinstance(verdict, Recapture):
         console.print(f"take the photo again: {', '.join(verdict.feedback)}")
         return

@@ -18,12 +18,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pipeline.decision.comparison import Comparison
 from pipeline.decision.error_rates import ErrorRates, Floats, Proportion, measure, proportion
 from pipeline.errors import Code, Failure, PipelineError
 from pipeline.evidence import FaceEvidence, Feedback, Missing, Template
 from pipeline.face.compare import VERIFY_THRESHOLD_SIMILARITY
 from serve.flows.pairs import Pair, read_image
+from serve.ports import Comparator, Engine
 
 BATCH_IMAGES = 16
 WORST_PAIRS_MAX = 10
@@ -48,22 +48,6 @@ _IMAGE_CODES = {
 }
 
 
-class Embedder(Protocol):
-    """What finds the face in an image and makes its template."""
-
-    def run(self, images: Sequence[bytes], /) -> list[FaceEvidence | Failure]:
-        """Evidence or failure for each encoded image, in order."""
-        ...
-
-
-class Comparator(Protocol):
-    """What compares two templates of one model."""
-
-    def compare(self, a: Template, b: Template, /) -> Comparison:
-        """How alike they are. Raises `model_mismatch`."""
-        ...
-
-
 class Progress(Protocol):
     """Is told how far one of STAGES has come."""
 
@@ -76,7 +60,7 @@ class Progress(Protocol):
 class System:
     """The biometric system whose errors are counted; `image_bytes_max` is its limit on a file."""
 
-    embedder: Embedder
+    engine: Engine
     comparator: Comparator
     model_id: str
     image_bytes_max: int
@@ -268,7 +252,7 @@ def _enrol(pairs: Sequence[Pair], system: System, on_progress: Progress) -> _Enr
             else:
                 batch[image] = content
                 enrolled.digests[image] = hashlib.sha256(content).digest()
-        for image, result in zip(batch, system.embedder.run(list(batch.values())), strict=True):
+        for image, result in zip(batch, system.engine.run(list(batch.values())), strict=True):
             enrolled.admit(image, result)
     on_progress("images", len(images), len(images))
     return enrolled

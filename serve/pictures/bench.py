@@ -36,7 +36,8 @@ def _draw_stages(axes: Axes, rows: Sequence[Row]) -> None:
         axes.bar(frames, heights, bottom=bottoms, label=stage.replace("_", " "), width=0.6)
         bottoms = [bottom + height for bottom, height in zip(bottoms, heights, strict=True)]
     axes.set_ylabel("CPU ms per image, one thread")
-    axes.legend(fontsize=8, loc="upper left")
+    axes.set_ylim(top=1.3 * max(bottoms, default=1.0))
+    axes.legend(fontsize=8, loc="upper left", ncols=4)
     axes.spines[["top", "right"]].set_visible(False)
 
 
