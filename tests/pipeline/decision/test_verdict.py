@@ -16,11 +16,11 @@ from pipeline.errors import Code, PipelineError
 from pipeline.evidence import (
     FaceEvidence,
     Feedback,
-    ImageFormat,
     Missing,
     PassiveLiveness,
     Template,
 )
+from tests.helpers.builders import face_evidence
 
 NAN = math.nan
 TEMPLATE = Template("embedder-test", np.array([1.0, 0.0], np.float32))
@@ -71,19 +71,7 @@ def evidence(
     template: Template | Missing = TEMPLATE,
     passive: PassiveLiveness | Missing = Missing.MODEL_UNAVAILABLE,
 ) -> FaceEvidence:
-    return FaceEvidence(
-        width_px=640,
-        height_px=480,
-        format=ImageFormat.JPEG,
-        detections=(),
-        feedback=feedback,
-        mesh=Missing.NOT_REQUESTED,
-        pose=Missing.NOT_REQUESTED,
-        quality=(),
-        template=template,
-        age=Missing.NOT_REQUESTED,
-        passive_liveness=passive,
-    )
+    return face_evidence(feedback=feedback, template=template, passive_liveness=passive)
 
 
 def verdict(
