@@ -8,9 +8,12 @@ import ast
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import PurePosixPath
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.helpers import tree
 from tests.helpers.tree import ROOT, Module, called
@@ -118,6 +121,24 @@ def test_every_home_that_exists_is_lived_in() -> None:
 def test_the_table_and_the_dependencies_agree() -> None:
     """Every installed library has a home, and every home's library is installed."""
     assert dependencies() == set(HOMES)
+
+
+def test_the_default_install_pulls_neither_torch_nor_cuda() -> None:
+    """Nothing that `limen[default]` needs, directly or not, is torch or a CUDA package."""
+    wanted, seen = ["limen"], set[str]()
+    while wanted:
+        name = canonicalize_name(wanted.pop())
+        if name in seen:
+            continue
+        seen.add(name)
+        extra = {"extra": "default"} if name == "limen" else {"extra": ""}
+        for line in metadata.requires(name) or ():
+            needed = Requirement(line)
+            if needed.marker is None or needed.marker.evaluate(extra):
+                wanted.append(needed.name)
+    assert {"onnxruntime", "numpy"} <= seen
+    heavy = ("torch", "triton", "nvidia-", "cuda", "onnxruntime-gpu")
+    assert [name for name in seen if name.startswith(heavy)] == []
 
 
 def test_pure_code_is_pure() -> None:

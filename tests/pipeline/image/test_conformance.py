@@ -52,14 +52,25 @@ TABLE: tuple[Row, ...] = (
 
 
 @pytest.fixture(scope="module")
-def selfies(pack: LoadedPack, astronaut: Pixels, shared: Path) -> dict[str, Photo]:
-    """A portrait with a face of 300 px, and a phone's selfie with a tipped and turned head."""
-    data = (shared / "faces" / "liveness" / "image_T1.jpg").read_bytes()
+def portrait(pack: LoadedPack, astronaut: Pixels) -> Photo:
+    """A portrait with a face of 300 px."""
     head = np.ascontiguousarray(astronaut[10:260, 110:340])
-    return {
-        "portrait": photo(pack, bad.resized(head, 3.2)),
-        "phone": photo(pack, decode(data, read_header(data), 10_000).pixels),
-    }
+    return photo(pack, bad.resized(head, 3.2))
+
+
+@pytest.fixture(scope="module")
+def phone(pack: LoadedPack, shared: Path) -> Photo:
+    """A phone's selfie with a tipped and turned head."""
+    data = (shared / "faces" / "liveness" / "image_T1.jpg").read_bytes()
+    return photo(pack, decode(data, read_header(data), 10_000).pixels)
+
+
+@pytest.fixture
+def selfie(request: pytest.FixtureRequest) -> Photo:
+    """The photo called by the test's parameter; only it is asked for."""
+    found = request.getfixturevalue(request.param)
+    assert isinstance(found, Photo)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -73,35 +84,33 @@ def hints(pack: LoadedPack, pictures: list[Pixels]) -> list[tuple[Feedback, ...]
     return [look(pack, each).feedback for each in pictures]
 
 
-@pytest.mark.parametrize("name", ["portrait", "phone"])
+@pytest.mark.parametrize("selfie", ["portrait", "phone"], indirect=True)
 @pytest.mark.parametrize(("draw", "hint"), [row[1:] for row in TABLE], ids=[r[0] for r in TABLE])
 def test_a_fault_gets_its_hint(
     pack: LoadedPack,
-    selfies: dict[str, Photo],
-    name: str,
+    selfie: Photo,
     draw: Callable[[Photo], Pixels],
     hint: Feedback,
 ) -> None:
     """Each fault, drawn onto a good selfie, is named."""
-    assert hint in look(pack, draw(selfies[name])).feedback
+    assert hint in look(pack, draw(selfie)).feedback
 
 
-@pytest.mark.parametrize("name", ["portrait", "phone"])
-def test_the_clean_twin_is_fit(pack: LoadedPack, selfies: dict[str, Photo], name: str) -> None:
+@pytest.mark.parametrize("selfie", ["portrait", "phone"], indirect=True)
+def test_the_clean_twin_is_fit(pack: LoadedPack, selfie: Photo) -> None:
     """The photos of the table pass every gate, also smaller, leaning, and as a JPEG."""
-    clean = selfies[name]
     good = (Feedback.OK,)
-    assert look(pack, clean.pixels).feedback == good
-    assert look(pack, bad.resized(clean.pixels, 0.6)).feedback == good
-    assert look(pack, bad.rolled(clean, 25.0)).feedback == good
-    assert look(pack, bad.rolled(clean, -25.0)).feedback == good
-    assert look(pack, bad.defocused(clean, 0.7)).feedback == good
-    assert look(pack, bad.lit(clean, 0.6)).feedback == good
+    assert look(pack, selfie.pixels).feedback == good
+    assert look(pack, bad.resized(selfie.pixels, 0.6)).feedback == good
+    assert look(pack, bad.rolled(selfie, 25.0)).feedback == good
+    assert look(pack, bad.rolled(selfie, -25.0)).feedback == good
+    assert look(pack, bad.defocused(selfie, 0.7)).feedback == good
+    assert look(pack, bad.lit(selfie, 0.6)).feedback == good
 
 
-def test_shut_eyes_are_seen(pack: LoadedPack, selfies: dict[str, Photo]) -> None:
+def test_shut_eyes_are_seen(pack: LoadedPack, portrait: Photo) -> None:
     """The portrait with its eyes drawn shut is told so."""
-    shut = look(pack, bad.shut_eyes(selfies["portrait"]))
+    shut = look(pack, bad.shut_eyes(portrait))
     assert shut.feedback == (Feedback.CLOSED_EYES,)
 
 
@@ -113,9 +122,9 @@ def test_no_face_at_all(pack: LoadedPack) -> None:
     assert found.mesh is Missing.NO_FACE
 
 
-def test_a_grey_photo_is_not_fit(pack: LoadedPack, selfies: dict[str, Photo]) -> None:
+def test_a_grey_photo_is_not_fit(pack: LoadedPack, portrait: Photo) -> None:
     """Where covers cannot be told for want of colours, the capture is asked for again."""
-    luma = selfies["portrait"].pixels @ np.array([0.3, 0.59, 0.11])
+    luma = portrait.pixels @ np.array([0.3, 0.59, 0.11])
     grey = luma.astype(np.uint8)[..., None].repeat(3, axis=2)
     assert look(pack, grey).feedback == (Feedback.OTHER,)
 
@@ -174,9 +183,9 @@ def test_shut_eyes_on_many(pack: LoadedPack, people: list[Photo]) -> None:
     assert sum(Feedback.CLOSED_EYES in each for each in found) >= 0.4 * len(found)
 
 
-def test_the_same_answer_at_any_scale(pack: LoadedPack, selfies: dict[str, Photo]) -> None:
+def test_the_same_answer_at_any_scale(pack: LoadedPack, portrait: Photo) -> None:
     """A photo decoded at a reduced scale reports distances in its own full-size pixels."""
-    small = selfies["portrait"]
+    small = portrait
     large = photo(pack, bad.resized(small.pixels, 2.0))
     assert large.eye_distance_px == pytest.approx(2.0 * small.eye_distance_px, rel=0.05)
     data = encode_png(large.pixels)
