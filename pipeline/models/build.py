@@ -71,7 +71,8 @@ def check_pack(recipe: Recipe, cache: ModelCache) -> list[tuple[ModelEntry, floa
 
 
 def _usable_manifest(recipe: Recipe, cache: ModelCache) -> Manifest:
-    empty = Manifest(pack=recipe.pack, recipe_digest=recipe.digest)
+    planned = tuple(model.id for model in recipe.model)
+    empty = Manifest(pack=recipe.pack, recipe_digest=recipe.digest, planned=planned)
     try:
         manifest = cache.read_manifest(recipe.pack.name)
     except PipelineError:

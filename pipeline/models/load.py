@@ -48,14 +48,14 @@ def load_faces(
     A liveness pack that was never pulled is a capability the evidence calls unavailable; one
     that is damaged is an error. Raises `pack_missing` or `pack_corrupt`.
     """
-    default = _Pack(cache, cache.read_manifest(DEFAULT_PACK), options or SessionOptions())
+    default = _open_pack(cache, DEFAULT_PACK, options or SessionOptions())
     packs = [default]
     embedding = default.entry(Task.EMBEDDING)
     if embedding.score is None:
         raise PipelineError(Code.PACK_CORRUPT, f"{embedding.id} states no score")
     finder = FaceDetector(default.load(Task.DETECTION), blazeface.find_candidates)
     if detector is Detector.YUNET:
-        packs.append(_Pack(cache, cache.read_manifest(YUNET_PACK), default.options))
+        packs.append(_open_pack(cache, YUNET_PACK, default.options))
         model = packs[-1].load(Task.DETECTION)
         finder = FaceDetector(model, yunet.find_candidates, yunet.OPTIONS)
     liveness = _liveness_pack(cache, default.options)
@@ -107,9 +107,16 @@ class _Pack:
         return OnnxModel(entry.id, self.cache.read_model(self.manifest, entry.id), self.options)
 
 
+def _open_pack(cache: ModelCache, name: str, options: SessionOptions) -> _Pack:
+    manifest = cache.read_manifest(name)
+    if not manifest.is_complete:  # half of a pack must not pass for the whole
+        raise PipelineError(Code.PACK_CORRUPT, f"the build of {name} did not finish; run it again")
+    return _Pack(cache, manifest, options)
+
+
 def _liveness_pack(cache: ModelCache, options: SessionOptions) -> _Pack | None:
     try:
-        return _Pack(cache, cache.read_manifest(LIVENESS_PACK), options)
+        return _open_pack(cache, LIVENESS_PACK, options)
     except PipelineError as error:
         if error.code is Code.PACK_MISSING:
             return None

@@ -37,12 +37,22 @@ class ModelEntry(Strict):
 
 
 class Manifest(Strict):
-    """A pack in the cache. `recipe_digest` tells whether it still matches its recipe."""
+    """A pack in the cache. `recipe_digest` tells whether it still matches its recipe.
+
+    `planned` are the ids of all the pack's models; while a build runs, or after one that died,
+    `models` has fewer.
+    """
 
     manifest_version: int = Field(default=MANIFEST_VERSION, ge=1, le=MANIFEST_VERSION)
     pack: PackInfo
     recipe_digest: str = Field(pattern=SHA256)
+    planned: tuple[str, ...] = Field(min_length=1)
     models: tuple[ModelEntry, ...] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every planned model is there."""
+        return {entry.id for entry in self.models} == set(self.planned)
 
     def entry(self, model_id: str) -> ModelEntry | None:
         """The entry of `model_id`, or None."""
@@ -50,8 +60,9 @@ class Manifest(Strict):
 
     def with_entry(self, entry: ModelEntry) -> "Manifest":
         """The same manifest with `entry` added, or put in place of its namesake."""
-        others = tuple(other for other in self.models if other.id != entry.id)
-        return self.model_copy(update={"models": (*others, entry)})
+        entries = {**{other.id: other for other in self.models}, entry.id: entry}
+        ordered = tuple(entries[name] for name in self.planned if name in entries)
+        return self.model_copy(update={"models": ordered})
 
     def encode(self) -> bytes:
         """The JSON file's bytes."""

@@ -48,8 +48,9 @@ def list_packs(context: typer.Context, *, as_json: AsJson = False) -> None:
     for name in pack_names():
         recipe = read_recipe(name)
         try:
-            state = "built"
-            if cache.read_manifest(name).recipe_digest != recipe.digest:
+            manifest = cache.read_manifest(name)
+            state = "built" if manifest.is_complete else "unfinished"
+            if manifest.recipe_digest != recipe.digest:
                 state = "outdated"
         except PipelineError as error:
             state = "absent" if error.code is Code.PACK_MISSING else "damaged"

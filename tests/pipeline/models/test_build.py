@@ -145,6 +145,7 @@ def test_interrupted_build_resumes(mirror: Path, cache: ModelCache) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         build_pack(tiny_recipe(), cache, mirror, dies)
+    assert not cache.read_manifest("tiny").is_complete
     second.write_bytes(kept)
     assert build_pack(tiny_recipe(), cache, mirror, silent).made == ("second.1",)
 
