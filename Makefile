@@ -4,19 +4,20 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 STAGE  := .ci/stage
+LOCK   := .ci/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install run models test check lint house demo bench soak clean
+.PHONY: help install run models test check lint house demo bench soak lock clean
 MAKEFLAGS += --no-print-directory
 
 help:                             ## this list
 	@sed -nE 's/^([a-z]+):[^#=]*## (.*)/make \1\t\2/p' Makefile | expand -t 16
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml $(LOCK)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Limen needs Python 3.11 or newer")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[default]' --group dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(LOCK) --editable '.[default]' --group dev
 	touch $@
 
 install: $(STAMP)                 ## a virtual environment with Limen and its development tools
@@ -52,6 +53,13 @@ demo:                             ## not yet: needs the HTTP front door
 
 soak:                             ## not yet: needs the service
 	@echo "not yet: soak needs the service" >&2; exit 1
+
+lock:                             ## newest versions that pyproject.toml admits, written to .ci/constraints.txt
+	rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[default]' --group dev
+	sed -i '/==/d' $(LOCK)
+	$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools >> $(LOCK)
 
 clean:                            ## remove the virtual environment and the tools' caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
