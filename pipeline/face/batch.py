@@ -20,7 +20,7 @@ class BatchSizes:
 
     detection: int = 1
     mesh: int = 8
-    embedding: int = 8
+    embedding: int = 16
     age: int = 1
     passive_liveness: int = 8
 
