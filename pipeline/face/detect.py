@@ -40,9 +40,13 @@ class DetectorOptions:
 
 @dataclass(frozen=True, slots=True)
 class FaceDetector:
-    """A network, how to read its outputs, and how to use it."""
+    """A network, how to read its outputs, and how to use it.
 
-    model: Model
+    `first` and `second` are one network, each opened for the size of its look.
+    """
+
+    first: Model
+    second: Model
     find_candidates: FindCandidates
     options: DetectorOptions = DetectorOptions()
 
@@ -55,9 +59,10 @@ def detect_faces(
     Raises `device_error`.
     """
     options = detector.options
-    found = _look(detector, images, options.first_side_px, batch_max)
+    found = _look(detector, detector.first, images, options.first_side_px, batch_max)
     again = [i for i, faces in enumerate(found) if _needs_second_look(faces, images[i], options)]
-    second = _look(detector, [images[i] for i in again], options.second_side_px, batch_max)
+    closer = [images[i] for i in again]
+    second = _look(detector, detector.second, closer, options.second_side_px, batch_max)
     for i, faces in zip(again, second, strict=True):
         found[i] = faces or found[i]
     return found
@@ -70,17 +75,21 @@ def _needs_second_look(
 
 
 def _look(
-    detector: FaceDetector, images: Sequence[Pixels], side_px: int, batch_max: int
+    detector: FaceDetector,
+    model: Model,
+    images: Sequence[Pixels],
+    side_px: int,
+    batch_max: int,
 ) -> list[tuple[Detection, ...]]:
     if not images:
         return []
     options = detector.options
     squares = [fit_square(pixels, side_px, options.margin) for pixels in images]
     candidates = detector.find_candidates(
-        detector.model, [square for square, _ in squares], options.confidence_min, batch_max
+        model, [square for square, _ in squares], options.confidence_min, batch_max
     )
     return [
-        tuple(_to_image(face, transform) for face in _largest_first(found, options.overlap_max))
+        _to_image(_largest_first(found, options.overlap_max), transform)
         for found, (_, transform) in zip(candidates, squares, strict=True)
     ]
 
@@ -135,12 +144,16 @@ def _overlaps(box: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[n
     return np.asarray(inside / np.maximum(areas + own - inside, 1e-9))
 
 
-def _to_image(face: Detection, transform: Transform) -> Detection:
+def _to_image(faces: Sequence[Detection], transform: Transform) -> tuple[Detection, ...]:
     """From input pixels back to the image's: `transform` maps image to input."""
+    if not faces:
+        return ()
     back = invert(transform)
-    box = face.box
-    corners = np.array([[box.left_px, box.top_px], [box.right_px, box.bottom_px]], dtype=np.float32)
-    (left, top), (right, bottom) = transform_points(corners, back).tolist()
-    return Detection(
-        Box(left, top, right, bottom), face.confidence, transform_points(face.keypoints, back)
-    )
+    moved = []
+    for face in faces:
+        box = face.box
+        corners = np.array([[box.left_px, box.top_px], [box.right_px, box.bottom_px]], np.float32)
+        (left, top), (right, bottom) = transform_points(corners, back).tolist()
+        points = transform_points(face.keypoints, back)
+        moved.append(Detection(Box(left, top, right, bottom), face.confidence, points))
+    return tuple(moved)

