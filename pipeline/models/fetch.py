@@ -134,10 +134,17 @@ def _run(command: list[str], what: str, into: Path, on_poll: Callable[[], None])
                 client.kill()
                 client.wait()
     if client.returncode != 0:
-        said = log.read_text(errors="replace").strip()[-OUTPUT_CHARS_MAX:]
+        said = _last_words(log.read_text(errors="replace"))
         hash_wrong = "DO NOT MATCH THE HASHES" in said
         code = Code.SOURCE_HASH_MISMATCH if hash_wrong else Code.SOURCE_UNAVAILABLE
         raise PipelineError(code, f"{what}: {said}")
+
+
+def _last_words(output: str) -> str:
+    """The end of what a client said, in one line, without its warnings."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    telling = [line for line in lines if not line.lower().startswith(("warning", "npm warn"))]
+    return "; ".join(telling or lines)[-OUTPUT_CHARS_MAX:]
 
 
 def _wait(client: "subprocess.Popen[bytes]", what: str, on_poll: Callable[[], None]) -> None:
