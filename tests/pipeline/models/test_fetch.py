@@ -149,3 +149,54 @@ def test_archive_of_too_many_members_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PipelineError) as refused:
         read_members(path, ["nosuch"])
     assert refused.value.code is Code.FORMAT_TOO_LARGE
+
+
+def url_source(path: Path, size_bytes: int) -> Source:
+    """A source at a file's address: recipes admit only https, the reading is the same."""
+    return Source.model_construct(
+        id="thing",
+        kind="url",
+        url=path.as_uri(),
+        file="thing.onnx",
+        sha256=hashlib.sha256(CONTENT).hexdigest(),
+        integrity=None,
+        size_bytes=size_bytes,
+        licence="MIT",
+    )
+
+
+def test_url_is_read_with_progress(tmp_path: Path, cache: ModelCache) -> None:
+    """A file comes from its address, counted while it comes, and is kept."""
+    (tmp_path / "thing.onnx").write_bytes(CONTENT)
+    seen: list[tuple[int, int]] = []
+    source = url_source(tmp_path / "thing.onnx", len(CONTENT))
+    path = obtain(source, cache, None, lambda _, done, total: seen.append((done, total)))
+    assert path.read_bytes() == CONTENT
+    assert seen[-1] == (len(CONTENT), len(CONTENT))
+
+
+def test_url_that_sends_too_much_is_cut_off(tmp_path: Path, cache: ModelCache) -> None:
+    """An answer longer than the recipe says is refused while it comes."""
+    (tmp_path / "thing.onnx").write_bytes(CONTENT + b"!" * 10_000_000)
+    with pytest.raises(PipelineError) as refused:
+        obtain(url_source(tmp_path / "thing.onnx", len(CONTENT)), cache, None, silent)
+    assert refused.value.code is Code.SOURCE_HASH_MISMATCH
+    assert "too long" in refused.value.detail
+
+
+def test_url_that_does_not_answer_is_unavailable(tmp_path: Path, cache: ModelCache) -> None:
+    """An address without an answer is `source_unavailable`, and leaves nothing behind."""
+    with pytest.raises(PipelineError) as refused:
+        obtain(url_source(tmp_path / "nosuch.onnx", len(CONTENT)), cache, None, silent)
+    assert refused.value.code is Code.SOURCE_UNAVAILABLE
+    assert list(cache.downloads.iterdir()) == []
+
+
+def test_with_a_mirror_no_url_is_asked(tmp_path: Path, cache: ModelCache) -> None:
+    """What a mirror lacks is unavailable, even where its URL would answer."""
+    (tmp_path / "thing.onnx").write_bytes(CONTENT)
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    with pytest.raises(PipelineError) as refused:
+        obtain(url_source(tmp_path / "thing.onnx", len(CONTENT)), cache, mirror, silent)
+    assert refused.value.code is Code.SOURCE_UNAVAILABLE
