@@ -38,16 +38,23 @@ class Code(StrEnum):
     RUNTIME_MISSING = "runtime_missing"
 
 
-class PipelineError(Exception):
-    """A coded failure; `detail` never holds pixels, vectors or secrets."""
+class CodedError(Exception):
+    """A stable code and a detail that never holds pixels, vectors or secrets."""
 
-    def __init__(self, code: Code, detail: str) -> None:
+    def __init__(self, code: StrEnum, detail: str) -> None:
         super().__init__(code, detail)  # both arguments survive pickling across processes
-        self.code = code
         self.detail = detail
 
     def __str__(self) -> str:
-        return f"{self.code}: {self.detail}"
+        return f"{self.args[0]}: {self.detail}"
+
+
+class PipelineError(CodedError):
+    """What goes wrong below the service."""
+
+    def __init__(self, code: Code, detail: str) -> None:
+        super().__init__(code, detail)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from pipeline.errors import Code as PipelineCode
+from pipeline.errors import CodedError
 
 
 class Code(StrEnum):
@@ -22,16 +23,12 @@ class Code(StrEnum):
     FILE_UNWRITABLE = "file_unwritable"
 
 
-class ServeError(Exception):
-    """A coded refusal; `detail` never holds pixels, vectors or secrets."""
+class ServeError(CodedError):
+    """What the service itself refuses."""
 
     def __init__(self, code: Code, detail: str) -> None:
-        super().__init__(code, detail)  # both arguments survive pickling across processes
+        super().__init__(code, detail)
         self.code = code
-        self.detail = detail
-
-    def __str__(self) -> str:
-        return f"{self.code}: {self.detail}"
 
 
 SENTENCES: Mapping[PipelineCode | Code, str] = {
