@@ -18,6 +18,7 @@ SHA256 = r"^[0-9a-f]{64}$"
 FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"  # one path component, never hidden
 SOURCE_BYTES_MAX = 512 * 2**20
 RECIPES = "configs.models"
+CONVERTERS = 1  # raised when a converter writes other graphs: built packs are then made again
 
 
 class Task(StrEnum):
@@ -131,7 +132,7 @@ def read_recipe(name: str) -> Recipe:
     if name not in pack_names():
         raise PipelineError(Code.PACK_UNKNOWN, f"no pack {name!r}; known: {pack_names()}")
     text = resources.files(RECIPES).joinpath(f"{name}.toml").read_bytes()
-    digest = hashlib.sha256(text).hexdigest()
+    digest = hashlib.sha256(text + f"converters {CONVERTERS}".encode()).hexdigest()
     try:
         recipe = Recipe.model_validate({**tomllib.loads(text.decode()), "digest": digest})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:

@@ -29,10 +29,7 @@ from pipeline.models.convert.dlib_net import (
     Residual,
     Weights,
 )
-from pipeline.models.convert.onnx_graph import GraphWriter
-
-BATCH = "N"
-_FLOAT = 1  # TensorProto.FLOAT, the target of a Cast
+from pipeline.models.convert.onnx_graph import BATCH, FLOAT, GraphWriter
 
 
 def resnet_to_onnx(net: DlibNet) -> bytes:
@@ -135,7 +132,7 @@ class _Emitter:
         side = image.side_px
         pixels = self._graph.input("chips", "uint8", (BATCH, side, side, 3))
         planes = self._node("Transpose", [pixels], perm=[0, 3, 1, 2])  # while still bytes
-        return _Value(self._node("Cast", [planes], to=_FLOAT), 3, side)
+        return _Value(self._node("Cast", [planes], to=FLOAT), 3, side)
 
     def normalised(self, value: _Value, image: InputImage) -> _Value:
         """The pixels as dlib feeds them, for a first layer that cannot absorb the change."""

@@ -16,7 +16,8 @@ from pipeline.errors import Code, PipelineError
 
 OPSET = 17
 IR_VERSION = 8  # understood by every supported onnxruntime
-BATCH = "N"
+BATCH = "N"  # name of the symbolic batch axis
+FLOAT = int(TensorProto.FLOAT)  # as the target of a Cast
 Shape = Sequence[int | str]
 
 _DTYPES = {"uint8": TensorProto.UINT8, "float32": TensorProto.FLOAT}

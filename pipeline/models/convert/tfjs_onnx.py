@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import Code, PipelineError
-from pipeline.models.convert.onnx_graph import GraphWriter
+from pipeline.models.convert.onnx_graph import BATCH, FLOAT, GraphWriter
 from pipeline.models.convert.tfjs_format import TfjsGraph
 from pipeline.models.convert.tfjs_layers import (
     Clamp,
@@ -33,10 +33,8 @@ from pipeline.models.convert.tfjs_layers import (
 )
 from pipeline.models.convert.tfjs_lower import lower
 
-BATCH = "N"
 CHANNELS_IN_BLOCK = 16  # with AVX-512; 8 on other x86
 SELECTION_ELEMENTS_MAX = 1 << 15  # of a convolution that only moves channels
-_FLOAT = 1  # TensorProto.FLOAT, the target of a Cast
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +159,7 @@ class _Emitter:
         sides = ("height", "width") if grid.free else (grid.height, grid.width)
         pixels = self._graph.input(self._spec.input_name, "uint8", (BATCH, *sides, 3))
         planes = self._node("Transpose", [pixels], perm=[0, 3, 1, 2])  # while still bytes
-        image = self._node("Cast", [planes], to=_FLOAT)
+        image = self._node("Cast", [planes], to=FLOAT)
         if self._spec.offset == 0:
             return image
         shift = np.array(self._spec.offset / self._spec.scale, np.float32)
