@@ -54,7 +54,6 @@ class Plan:
 
 
 FULL = Plan()
-FRAME = Plan(template=False, age=False)  # of a capture stream, until the best shot is chosen
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pipeline.face.liveness import CroppedModel
 from pipeline.face.steps import FaceModels, FacePipeline
 from pipeline.image.header import Limits
 from pipeline.models.cache import ModelCache
-from pipeline.models.catalog import Task
+from pipeline.models.catalog import Task, read_recipe
 from pipeline.models.manifest import Manifest, ModelEntry
 from pipeline.models.session import OnnxModel, SessionOptions
 
@@ -119,6 +119,8 @@ class _Pack:
 
 def _open_pack(cache: ModelCache, name: str, options: SessionOptions) -> _Pack:
     manifest = cache.read_manifest(name)
+    if manifest.recipe_digest != read_recipe(name).digest:  # other weights or thresholds
+        raise PipelineError(Code.PACK_CORRUPT, f"{name} is from another recipe; build it again")
     if not manifest.is_complete:  # half of a pack must not pass for the whole
         raise PipelineError(Code.PACK_CORRUPT, f"the build of {name} did not finish; run it again")
     return _Pack(cache, manifest, options)

@@ -141,6 +141,9 @@ def _make(context: typer.Context, recipe: Recipe, mirror: Path | None, *, as_jso
         column.overflow = "fold"
     Console().print(table)
     Console().print(f"in {cache.pack_dir(recipe.pack.name)}")
+    if recipe.pack.gallery_size_max is not None:
+        people = f"{recipe.pack.gallery_size_max:,}"
+        Console().print(f"for evaluation, and for galleries of up to about {people} people")
 
 
 def _described(entry: ModelEntry) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import Code, Failure, PipelineError
 from pipeline.evidence import Age, FaceEvidence, Feedback, Mesh, Missing, Pixels, Template
-from pipeline.face.steps import FRAME, FacePipeline, Plan
+from pipeline.face.steps import FacePipeline, Plan
 from pipeline.image.decode import encode_jpeg, encode_png
 from pipeline.models.load import LoadedPack
 from pipeline.ports import Arrays, Model
@@ -93,7 +93,7 @@ def test_absence_says_why(pack: LoadedPack, photos: list[bytes]) -> None:
     assert faceless.template is Missing.NO_FACE
     assert faceless.age is Missing.NO_FACE
     assert faceless.passive_liveness is Missing.MODEL_UNAVAILABLE
-    frame = evidence(pack.faces.run([photos[0]], FRAME)[0])
+    frame = evidence(pack.faces.run([photos[0]], Plan(template=False, age=False))[0])
     assert frame.template is Missing.NOT_REQUESTED
     assert frame.age is Missing.NOT_REQUESTED
     bare = FacePipeline(replace(pack.models, age=None))

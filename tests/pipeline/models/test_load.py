@@ -52,6 +52,13 @@ def test_unfinished_default_pack_is_refused(cache: ModelCache) -> None:
     assert refusal(cache) is Code.PACK_CORRUPT
 
 
+def test_pack_of_another_recipe_is_refused(cache: ModelCache) -> None:
+    """Weights or thresholds of an older recipe are never used under a newer one's name."""
+    manifest = cache.read_manifest("default")
+    cache.write_manifest(manifest.model_copy(update={"recipe_digest": "0" * 64}))
+    assert refusal(cache) is Code.PACK_CORRUPT
+
+
 def test_half_of_the_liveness_pack_is_refused(cache: ModelCache, shared: Path) -> None:
     """One of two networks alone must not decide what is live."""
     build_pack(read_recipe("minifasnet"), cache, shared / "weights", silent)

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,15 @@ pytestmark = pytest.mark.models
 RUN_S_MAX = 120
 
 
-def limen(
-    *arguments: str | Path, environment: dict[str, str] | None = None
-) -> tuple[int, str, str]:
+Run = Callable[..., tuple[int, str, str]]
+
+
+def environment_of(cache: Path) -> dict[str, str]:
+    """Nothing of the user's but this cache: no settings, no packs pulled elsewhere."""
+    return {"PATH": "/usr/bin:/bin", "LIMEN_MODELS_CACHE_DIR": str(cache)}
+
+
+def run_limen(*arguments: str | Path, environment: dict[str, str]) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of `limen` in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "serve", *map(str, arguments)],
@@ -31,6 +39,15 @@ def limen(
         check=False,
     )
     return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def limen(model_cache: ModelCache, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """`limen` over the default pack alone: no passive liveness, whatever the user has pulled."""
+    cache = tmp_path_factory.mktemp("models")
+    (cache / "packs").mkdir()
+    (cache / "packs" / "default").symlink_to(model_cache.pack_dir("default"))
+    return partial(run_limen, environment=environment_of(cache))
 
 
 @pytest.fixture(scope="module")
@@ -53,38 +70,45 @@ def folder(
     return folder
 
 
-def verified(folder: Path, first: str, second: str, *options: str) -> tuple[int, dict[str, Any]]:
+def verified(
+    limen: Run, folder: Path, first: str, second: str, *options: str
+) -> tuple[int, dict[str, Any]]:
     """Exit code and JSON of `limen verify` on two of the photos."""
     paths = (folder / f"{first}.png", folder / f"{second}.png")
     code, stdout, _ = limen("verify", *paths, "--json", *options)
     return code, json.loads(stdout)
 
 
-def test_verify_tells_a_man_from_a_woman(folder: Path) -> None:
+def test_verify_tells_a_man_from_a_woman(limen: Run, folder: Path) -> None:
     """Two photos of one man compare above the threshold, a man and a woman below it."""
-    _, same = verified(folder, "man1", "man2")
-    _, other = verified(folder, "man1", "woman1")
+    _, same = verified(limen, folder, "man1", "man2")
+    _, other = verified(limen, folder, "man1", "woman1")
     assert same["comparison"]["is_match"] is True
     assert same["comparison"]["similarity"] >= same["comparison"]["threshold"] == 0.36
     assert other["comparison"]["is_match"] is False
 
 
-def test_verify_approves_nobody_without_liveness(folder: Path) -> None:
+def test_verify_approves_nobody_without_liveness(limen: Run, folder: Path) -> None:
     """A match without liveness evidence is not approved, unless the user asks for match only."""
-    code, strict = verified(folder, "astronaut", "astronaut")
+    code, strict = verified(limen, folder, "astronaut", "astronaut")
     assert code == 1
     assert strict["comparison"]["is_match"] is True
-    assert strict["verdict"]["outcome"] in {"needs_review", "recapture"}
+    assert strict["verdict"]["outcome"] == "needs_review"
+    assert [reason["code"] for reason in strict["verdict"]["reasons"]] == ["liveness_unavailable"]
+    code, lenient = verified(limen, folder, "astronaut", "astronaut", "--match-only")
+    assert code == 0
+    assert lenient["verdict"]["outcome"] == "approved"
+    assert [reason["code"] for reason in lenient["verdict"]["reasons"]] == ["liveness_not_checked"]
 
 
-def test_verify_prints_no_template(folder: Path) -> None:
+def test_verify_prints_no_template(limen: Run, folder: Path) -> None:
     """Neither form of the answer holds the numbers of a template or of the mesh."""
-    _, document = verified(folder, "man1", "man2")
+    _, document = verified(limen, folder, "man1", "man2")
     assert document["probe"]["template"] == {"model_id": "dlib-resnet-128.1"}
     assert "mesh" not in document["probe"]
 
 
-def test_inspect_draws_what_it_says(folder: Path, tmp_path: Path) -> None:
+def test_inspect_draws_what_it_says(limen: Run, folder: Path, tmp_path: Path) -> None:
     """`inspect` reports box, pose, quality and feedback, and writes a picture of them."""
     out = tmp_path / "drawn.png"
     code, stdout, stderr = limen("inspect", folder / "astronaut.png", "--json", "--draw", out)
@@ -92,18 +116,19 @@ def test_inspect_draws_what_it_says(folder: Path, tmp_path: Path) -> None:
     document = json.loads(stdout)
     assert len(document["faces"]) == 1
     assert set(document) >= {"feedback", "pose", "quality", "age", "passive_liveness"}
-    assert document["passive_liveness"]["available"] in {True, False}
+    assert document["feedback"] == ["ok"]
+    assert document["passive_liveness"] == {"available": False, "reason": "model_unavailable"}
     assert out.read_bytes().startswith(b"\x89PNG")
 
 
-def test_inspect_of_no_face_is_an_answer(folder: Path) -> None:
+def test_inspect_of_no_face_is_an_answer(limen: Run, folder: Path) -> None:
     """A picture without a face is described, not refused."""
     code, stdout, _ = limen("inspect", folder / "grey.png", "--json")
     assert code == 0
     assert json.loads(stdout)["feedback"] == ["face_not_found"]
 
 
-def test_refusals_are_coded(folder: Path) -> None:
+def test_refusals_are_coded(limen: Run, folder: Path) -> None:
     """A file that is no image, or no file, ends with its code, in JSON where JSON was asked."""
     for path, expected in (("notes.txt", "not_an_image"), ("nosuch.jpg", "file_unreadable")):
         code, stdout, _ = limen("inspect", folder / path, "--json")
@@ -115,7 +140,7 @@ def test_refusals_are_coded(folder: Path) -> None:
         assert len(stderr.splitlines()) == 1
 
 
-def test_evaluate_reports_error_rates(folder: Path, tmp_path: Path) -> None:
+def test_evaluate_reports_error_rates(limen: Run, folder: Path, tmp_path: Path) -> None:
     """A CSV of labelled pairs becomes counts, rates with intervals, and a DET plot."""
     pairs = folder / "pairs.csv"
     pairs.write_text(
@@ -140,7 +165,7 @@ def test_evaluate_reports_error_rates(folder: Path, tmp_path: Path) -> None:
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
-def test_models_are_listed_and_verified(model_cache: ModelCache) -> None:
+def test_models_are_listed_and_verified(limen: Run) -> None:
     """The cache's packs are listed with their state, and their files pass their checks."""
     code, stdout, _ = limen("models", "list", "--json")
     assert code == 0
@@ -161,20 +186,26 @@ def test_pull_from_a_mirror_adds_liveness(
     cache = tmp_path / "models"
     (cache / "packs").mkdir(parents=True)
     (cache / "packs" / "default").symlink_to(model_cache.pack_dir("default"))
-    environment = {"PATH": "/usr/bin:/bin", "LIMEN_MODELS_CACHE_DIR": str(cache)}
+    environment = environment_of(cache)
     for name in ("minifasnet", "yunet"):
-        code, stdout, _ = limen(
+        code, stdout, _ = run_limen(
             "models", "pull", name, "--mirror", shared / "weights", "--json",
             environment=environment,
         )  # fmt: skip
         assert code == 0
         assert all(model["made"] for model in json.loads(stdout)["models"])
     photo = shared / "faces" / "liveness" / "image_T1.jpg"
-    code, stdout, _ = limen("verify", photo, photo, "--json", environment=environment)
+    code, stdout, _ = run_limen("verify", photo, photo, "--json", environment=environment)
     document = json.loads(stdout)
     assert document["probe"]["passive_liveness"]["is_bona_fide"] is True
     assert document["verdict"]["outcome"] == "approved"
     assert code == 0
+    replay = photo.with_name("image_F2.jpg")
+    code, stdout, _ = run_limen("verify", replay, replay, "--json", environment=environment)
+    assert code == 1
+    verdict = json.loads(stdout)["verdict"]
+    assert verdict["outcome"] == "declined"
+    assert [reason["code"] for reason in verdict["reasons"]] == ["presentation_attack"]
 
 
 def test_damaged_cache_is_refused_and_named(model_cache: ModelCache, tmp_path: Path) -> None:
@@ -187,14 +218,14 @@ def test_damaged_cache_is_refused_and_named(model_cache: ModelCache, tmp_path: P
     data = bytearray((pack / "mesh.onnx").read_bytes())
     data[len(data) // 2] ^= 1
     (pack / "mesh.onnx").write_bytes(data)
-    environment = {"PATH": "/usr/bin:/bin", "LIMEN_MODELS_CACHE_DIR": str(cache)}
-    code, stdout, _ = limen("models", "verify", "--json", environment=environment)
+    environment = environment_of(cache)
+    code, stdout, _ = run_limen("models", "verify", "--json", environment=environment)
     assert code == 2
     assert json.loads(stdout)["error"]["code"] == "pack_corrupt"
     assert "mesh.onnx" in json.loads(stdout)["error"]["message"]
 
 
-def test_run_says_not_yet() -> None:
+def test_run_says_not_yet(limen: Run) -> None:
     """`limen run` does not pretend to serve."""
     code, _, stderr = limen("run")
     assert code == 1
