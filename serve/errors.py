@@ -21,14 +21,51 @@ class Code(StrEnum):
     PAIRS_INVALID = "pairs_invalid"
     FILE_UNREADABLE = "file_unreadable"
     FILE_UNWRITABLE = "file_unwritable"
+    # Who asks
+    KEY_INVALID = "key_invalid"
+    SCOPE_MISSING = "scope_missing"
+    TOO_MANY_REQUESTS = "too_many_requests"
+    # What is asked
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    BODY_INVALID = "body_invalid"
+    BODY_TOO_LARGE = "body_too_large"
+    BODY_TOO_SLOW = "body_too_slow"
+    CONTENT_TYPE_UNSUPPORTED = "content_type_unsupported"
+    FIELD_INVALID = "field_invalid"
+    PROOF_INVALID = "proof_invalid"
+    CURSOR_INVALID = "cursor_invalid"
+    URL_REFUSED = "url_refused"
+    MOBILE_REQUIRED = "mobile_required"
+    CAPTURE_UNFIT = "capture_unfit"
+    # Where the record stands
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105 (a code)
+    SUBMISSION_IN_PROGRESS = "submission_in_progress"
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    SESSION_CLOSED = "session_closed"
+    REFERENCES_FULL = "references_full"
+    VERSION_CONFLICT = "version_conflict"
+    # What the service cannot do now
+    OVERLOADED = "overloaded"
+    SERVICE_UNAVAILABLE = "service_unavailable"
+    STATE_UNAVAILABLE = "state_unavailable"
+    DURABILITY_UNAVAILABLE = "durability_unavailable"
+    INTERNAL_ERROR = "internal_error"
+    # What stops it from starting
+    STORE_BUSY = "store_busy"
+    STORE_UNSUPPORTED = "store_unsupported"
+    KEYS_MISMATCH = "keys_mismatch"
+    SCHEMA_UNSUPPORTED = "schema_unsupported"
+    ADDRESS_IN_USE = "address_in_use"
 
 
 class ServeError(CodedError):
-    """What the service itself refuses."""
+    """What the service itself refuses. `retry_after_s` says when asking again makes sense."""
 
-    def __init__(self, code: Code, detail: str) -> None:
+    def __init__(self, code: Code, detail: str, *, retry_after_s: int | None = None) -> None:
         super().__init__(code, detail)
         self.code = code
+        self.retry_after_s = retry_after_s
 
 
 SENTENCES: Mapping[PipelineCode | Code, str] = {
@@ -57,4 +94,72 @@ SENTENCES: Mapping[PipelineCode | Code, str] = {
     Code.NO_FACE: "The photo for a benchmark holds no face.",
     Code.FILE_UNREADABLE: "A file named on the command line cannot be read.",
     Code.FILE_UNWRITABLE: "A file named on the command line cannot be written.",
+    Code.KEY_INVALID: "No valid API key came with the request.",
+    Code.SCOPE_MISSING: "The API key does not have the scope that this needs.",
+    Code.TOO_MANY_REQUESTS: "Too many requests; wait as `Retry-After` says.",
+    Code.NOT_FOUND: "There is nothing here that this caller may see.",
+    Code.METHOD_NOT_ALLOWED: "The path exists, but not with this method.",
+    Code.BODY_INVALID: "The body is not a JSON object.",
+    Code.BODY_TOO_LARGE: "The body exceeds the limit of this route.",
+    Code.BODY_TOO_SLOW: "The body did not arrive in time.",
+    Code.CONTENT_TYPE_UNSUPPORTED: "The body has a content type that this route does not take.",
+    Code.FIELD_INVALID: "A field is missing, unknown or has a value that it does not take.",
+    Code.PROOF_INVALID: "The image is not base64 or a data URL of an image.",
+    Code.CURSOR_INVALID: "The cursor is not one that a list has given out.",
+    Code.URL_REFUSED: "The URL is not one that this tenant may use.",
+    Code.MOBILE_REQUIRED: "face capture must be completed on a mobile device",
+    Code.CAPTURE_UNFIT: "The capture cannot be judged; take it again as `feedback` says.",
+    Code.TOKEN_EXPIRED: "The session token has expired.",
+    Code.SUBMISSION_IN_PROGRESS: "Another capture of this session is being judged.",
+    Code.ATTEMPTS_EXHAUSTED: "The session has no submissions left.",
+    Code.SESSION_CLOSED: "The session takes no submissions any more.",
+    Code.REFERENCES_FULL: "The customer has as many reference faces as are kept.",
+    Code.VERSION_CONFLICT: "The record changed meanwhile; ask again.",
+    Code.OVERLOADED: "The service has more work than it can take; ask again later.",
+    Code.SERVICE_UNAVAILABLE: "The verification could not be carried out; ask again later.",
+    Code.STATE_UNAVAILABLE: "The store of records cannot be reached; ask again later.",
+    Code.DURABILITY_UNAVAILABLE: "The change is not on enough replicas to be promised; repeat it.",
+    Code.INTERNAL_ERROR: "A defect of the service; the request id finds it in the log.",
+    Code.STORE_BUSY: "Another process holds the store of records of this data directory.",
+    Code.STORE_UNSUPPORTED: "The store of records is not one that this version can use.",
+    Code.KEYS_MISMATCH: "The keys of this data directory are not those the records were made with.",
+    Code.SCHEMA_UNSUPPORTED: "The records have a layout that this version cannot read.",
+    Code.ADDRESS_IN_USE: "The address to listen on is taken.",
+}
+
+# What a refusal is over HTTP. A code that is not here never leaves through the front door: it
+# belongs to the command line or to the start, and would be an internal error.
+STATUSES: Mapping[PipelineCode | Code, int] = {
+    PipelineCode.NOT_AN_IMAGE: 422,
+    PipelineCode.IMAGE_UNSUPPORTED: 422,
+    PipelineCode.IMAGE_ANIMATED: 422,
+    PipelineCode.IMAGE_TOO_LARGE: 422,
+    PipelineCode.IMAGE_TOO_SMALL: 422,
+    PipelineCode.IMAGE_CORRUPT: 422,
+    Code.KEY_INVALID: 401,
+    Code.SCOPE_MISSING: 403,
+    Code.TOO_MANY_REQUESTS: 429,
+    Code.NOT_FOUND: 404,
+    Code.METHOD_NOT_ALLOWED: 405,
+    Code.BODY_INVALID: 400,
+    Code.BODY_TOO_LARGE: 413,
+    Code.BODY_TOO_SLOW: 408,
+    Code.CONTENT_TYPE_UNSUPPORTED: 415,
+    Code.FIELD_INVALID: 422,
+    Code.PROOF_INVALID: 422,
+    Code.CURSOR_INVALID: 422,
+    Code.URL_REFUSED: 422,
+    Code.MOBILE_REQUIRED: 400,
+    Code.CAPTURE_UNFIT: 422,
+    Code.TOKEN_EXPIRED: 410,
+    Code.SUBMISSION_IN_PROGRESS: 409,
+    Code.ATTEMPTS_EXHAUSTED: 409,
+    Code.SESSION_CLOSED: 409,
+    Code.REFERENCES_FULL: 409,
+    Code.VERSION_CONFLICT: 409,
+    Code.OVERLOADED: 503,
+    Code.SERVICE_UNAVAILABLE: 503,
+    Code.STATE_UNAVAILABLE: 503,
+    Code.DURABILITY_UNAVAILABLE: 503,
+    Code.INTERNAL_ERROR: 500,
 }

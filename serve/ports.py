@@ -1,11 +1,23 @@
 """What the flows need from outside: each port a Protocol, its adapters chosen in `serve.app`."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 from pipeline.decision.comparison import Comparison
 from pipeline.errors import Failure
 from pipeline.evidence import FaceEvidence, Template
+from serve.domain.alert import Alert, AlertStatus
+from serve.domain.api_key import ApiKey
+from serve.domain.callback import CallbackEvent, DeliveryAttempt
+from serve.domain.change import Change, Job, Snapshot
+from serve.domain.erasure import ErasureReceipt
+from serve.domain.handoff import Handoff
+from serve.domain.ids import Mode, Subject
+from serve.domain.session import Session
+from serve.domain.tenant import SigningSecret, Tenant
+
+Item = TypeVar("Item")
 
 
 class Engine(Protocol):
@@ -16,9 +28,217 @@ class Engine(Protocol):
         ...
 
 
+class Faces(Protocol):
+    """The same for a service: one image of one request, batched behind this port."""
+
+    async def examine(self, image: bytes, *, with_chip: bool = False) -> FaceEvidence | Failure:
+        """Evidence or failure.
+
+        Raises `overloaded` at once when the queue is full, and `service_unavailable` when no
+        answer came in time.
+        """
+        ...
+
+
 class Comparator(Protocol):
     """Compares two templates of one model."""
 
     def compare(self, reference: Template, probe: Template, /) -> Comparison:
         """How alike they are. Raises `model_mismatch`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A change that is durable. `is_repeat` says that it had been before, under the same id."""
+
+    answer: bytes = field(repr=False)
+    is_repeat: bool
+
+
+class Ledger(Protocol):
+    """The system of record of customers and all that belongs to them."""
+
+    def subject(self, tenant_id: str, mode: Mode, customer_id: str) -> Subject:
+        """Where this customer's records lie."""
+        ...
+
+    async def snapshot(self, subject: Subject) -> Snapshot:
+        """The customer as of now; version 0 and a fresh data key when there is none."""
+        ...
+
+    async def handoff(self, token: str) -> tuple[Handoff, int] | None:
+        """What a session token finds, and the clock in ms; None when it finds nothing."""
+        ...
+
+    async def session(self, snapshot: Snapshot, session_id: str) -> Session | None:
+        """A session of this customer; its version is the snapshot's."""
+        ...
+
+    async def owner(self, session_id: str) -> Subject | None:
+        """Whose session this is."""
+        ...
+
+    async def templates(self, snapshot: Snapshot) -> list[Template]:
+        """The customer's references, decrypted, in order of enrolment."""
+        ...
+
+    async def answer(self, snapshot: Snapshot, op_id: str) -> bytes | None:
+        """What the operation `op_id` answered, if it was carried out in the last 24 hours."""
+        ...
+
+    async def commit(self, snapshot: Snapshot, change: Change, op_id: str) -> Committed:
+        """Write `change` in one step, durably, or raise `version_conflict` and write nothing.
+
+        An `op_id` that was carried out before writes nothing and returns its stored answer.
+        """
+        ...
+
+    async def erase(self, snapshot: Snapshot, receipt: ErasureReceipt, op_id: str) -> Committed:
+        """Delete every record of the customer in one step and leave `receipt`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """One page of a list, newest first; `next_cursor` is empty on the last."""
+
+    items: tuple[Item, ...]
+    next_cursor: str
+
+
+class Listings(Protocol):
+    """Bounded reads over all partitions, newest first."""
+
+    async def sessions(
+        self, snapshot: Snapshot, reference: str | None, limit: int
+    ) -> list[Session]:
+        """A customer's sessions, all or those of one reference."""
+        ...
+
+    async def alerts(
+        self, tenant_id: str, mode: Mode, status: AlertStatus | None, cursor: str, limit: int
+    ) -> Page[Alert]:
+        """A tenant's alerts. Raises `cursor_invalid`."""
+        ...
+
+    async def alert(self, tenant_id: str, mode: Mode, alert_id: str) -> Alert | None:
+        """One alert of this tenant and mode."""
+        ...
+
+    async def events(
+        self, tenant_id: str, mode: Mode, cursor: str, limit: int
+    ) -> Page[CallbackEvent]:
+        """A tenant's callbacks."""
+        ...
+
+    async def event(self, tenant_id: str, mode: Mode, event_id: str) -> CallbackEvent | None:
+        """One callback of this tenant and mode."""
+        ...
+
+    async def erasure(self, tenant_id: str, mode: Mode, erasure_id: str) -> ErasureReceipt | None:
+        """One receipt of this tenant and mode."""
+        ...
+
+    async def counts(self, tenant_id: str, mode: Mode) -> dict[str, int]:
+        """The tenant's overview."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lease(Generic[Item]):
+    """Work claimed until its lease runs out; `fence` tells this claim from later ones."""
+
+    item: Item
+    fence: int
+
+
+class Outbox(Protocol):
+    """Callbacks on their way."""
+
+    async def claim(self, limit: int) -> list[Lease[CallbackEvent]]:
+        """Due callbacks, leased for 45 s: each goes to one claimer at a time."""
+        ...
+
+    async def settle(self, lease: Lease[CallbackEvent], event: CallbackEvent) -> bool:
+        """Write the outcome of an attempt; False, and nothing written, when the lease is lost."""
+        ...
+
+    async def defer(self, lease: Lease[CallbackEvent], delay_ms: int) -> None:
+        """Give a claim back untried, due again after `delay_ms`."""
+        ...
+
+    async def resend(self, event: CallbackEvent) -> CallbackEvent:
+        """Make a callback due now, whatever became of it."""
+        ...
+
+
+class Jobs(Protocol):
+    """Submissions that were accepted to be judged later."""
+
+    async def claim(self, limit: int) -> list[tuple[Subject, Job]]:
+        """Due jobs, leased for 45 s."""
+        ...
+
+    async def wakeups(self) -> AsyncIterator[None]:
+        """Yields whenever there may be new work; a poll is the safety net."""
+        ...
+
+
+class Directory(Protocol):
+    """Tenants, their keys and secrets."""
+
+    async def now_ms(self) -> int:
+        """The clock of the system of record."""
+        ...
+
+    async def tenant(self, tenant_id: str) -> Tenant | None:
+        """One tenant."""
+        ...
+
+    async def tenants(self) -> list[Tenant]:
+        """All of them, oldest first."""
+        ...
+
+    async def put_tenant(self, tenant: Tenant, expected_updated_at_ms: int | None) -> bool:
+        """Create (None) or replace; False when somebody else changed it in between."""
+        ...
+
+    async def key(self, key_id: str) -> ApiKey | None:
+        """The record of an API key."""
+        ...
+
+    async def put_key(self, key: ApiKey) -> None:
+        """Create or replace the record of a key."""
+        ...
+
+    async def keys(self, tenant_id: str) -> list[ApiKey]:
+        """A tenant's keys, revoked ones among them."""
+        ...
+
+    async def secrets(self, tenant_id: str) -> list[SigningSecret]:
+        """Signing secrets in force, the newest first."""
+        ...
+
+    async def put_secrets(self, tenant_id: str, secrets: Sequence[SigningSecret]) -> None:
+        """Replace the signing secrets."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of one POST; `retry_after_s` is the receiver's wish."""
+
+    attempt: DeliveryAttempt
+    is_gone: bool = False
+    retry_after_s: int | None = None
+
+
+class Sender(Protocol):
+    """Posts a signed callback to a tenant's server, and nowhere else."""
+
+    async def send(
+        self, event: CallbackEvent, secrets: Sequence[SigningSecret], at_ms: int
+    ) -> Delivery:
+        """One attempt. Never raises for what the other side does."""
         ...

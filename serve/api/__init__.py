@@ -1,0 +1,1 @@
+"""HTTP: parse and bound the input, authenticate, call one flow, render."""

@@ -1,0 +1,112 @@
+"""One atomic change to a customer's records: all of it is written, or none.
+
+Flows build a `Change` out of what the rules return; the store turns it into one script.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pipeline.evidence import Template
+from serve.domain.alert import Alert
+from serve.domain.callback import CallbackEvent, callback_for
+from serve.domain.customer import Customer
+from serve.domain.document import Document
+from serve.domain.handoff import Handoff
+from serve.domain.ids import Subject
+from serve.domain.progress import Progress
+from serve.domain.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A customer's records at one version; a change made from it fails if they moved on.
+
+    `version` 0 means that the customer does not exist. `log_ids` maps each face to its entry in
+    the log of faces. `data_key` is the customer's, in the clear: it never leaves the process.
+    """
+
+    subject: Subject
+    version: int
+    now_ms: int
+    customer: Customer | None
+    data_key: bytes = field(repr=False)
+    log_ids: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolledFace:
+    """A reference on its way into the log. `chip` is the aligned face as JPEG, if it is kept."""
+
+    face_id: str
+    template: Template
+    chip: bytes | None = field(default=None, repr=False)
+
+
+class JobHeader(Document):
+    """A submission that waits for a worker; its image travels sealed beside this header."""
+
+    id: str
+    session_id: str
+    op_id: str
+    accepted_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job with its image, the encoded bytes as they came."""
+
+    header: JobHeader
+    image: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one script writes. Documents replace what was there under the same id.
+
+    `captures` holds an image to keep for review by session id, or None to drop one.
+    `counts` are added to the tenant's overview. `answer` is stored under the operation's id and
+    is what a repeat of it gets.
+    """
+
+    customer: Customer
+    sessions: tuple[Session, ...] = ()
+    handoffs: tuple[Handoff, ...] = ()
+    alerts: tuple[Alert, ...] = ()
+    callbacks: tuple[CallbackEvent, ...] = ()
+    faces: tuple[EnrolledFace, ...] = ()
+    jobs: tuple[Job, ...] = ()
+    ended_jobs: tuple[str, ...] = ()
+    captures: Mapping[str, bytes | None] = field(default_factory=dict, repr=False)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    answer: bytes = field(default=b"", repr=False)
+
+
+def settle(
+    before: Session | None, progress: Progress, event_id: str, now_ms: int, *, tells: bool
+) -> Change:
+    """The change that writes `progress` down: session, customer, alert, counts and callback.
+
+    `tells` says whether the step is one that a callback tells of; a session without a
+    `callback_url` tells nobody.
+    """
+    session = progress.session
+    callbacks: tuple[CallbackEvent, ...] = ()
+    if tells and session.callback_url:
+        session, event = callback_for(session, event_id, now_ms)
+        callbacks = (event,)
+    counts: Counter[str] = Counter()
+    counts[f"sessions.{session.status}"] += 1
+    if before is None:
+        counts["sessions.total"] += 1
+    else:
+        counts[f"sessions.{before.status}"] -= 1
+    if progress.alert is not None:
+        counts[f"alerts.{progress.alert.status}"] += 1
+    return Change(
+        customer=progress.customer,
+        sessions=(session,),
+        alerts=() if progress.alert is None else (progress.alert,),
+        callbacks=callbacks,
+        counts={name: number for name, number in counts.items() if number},
+    )

@@ -1,0 +1,93 @@
+"""A customer: the aggregate under whose version every change of theirs is made.
+
+The whole document is encrypted at rest under the customer's own data key.
+"""
+
+from pydantic import Field
+
+from serve.domain.document import Document
+from serve.domain.preferences import Event
+
+REFERENCES_MAX = 5
+CARRY_OVER_MS = 24 * 3_600_000
+LOCKOUT_FAILURES = 10
+LOCKOUT_WINDOW_MS = 24 * 3_600_000
+
+
+class Reference(Document):
+    """One enrolled face. Its template lies in the log of faces, its chip beside it."""
+
+    face_id: str
+    model_id: str
+    enrolled_at_ms: int
+    consent_id: str | None = Field(default=None, repr=False)
+    has_chip: bool
+
+
+class CarriedFailures(Document):
+    """Failed attempts under one reference of the tenant's, which outlive the session."""
+
+    failed_attempts: int
+    since_ms: int
+
+
+class Customer(Document):
+    """What is remembered of a customer between sessions."""
+
+    customer_id: str = Field(repr=False)
+    created_at_ms: int
+    references: tuple[Reference, ...] = ()
+    open_sessions: dict[Event, str] = {}
+    carried: dict[str, CarriedFailures] = Field(default={}, repr=False)
+    failures_ms: tuple[int, ...] = ()
+    lockout_alert_id: str = ""
+
+    @property
+    def has_prior_kyc(self) -> bool:
+        """Whether there is a face to compare with."""
+        return bool(self.references)
+
+    def carried_failures(self, reference: str, now_ms: int) -> int:
+        """Failed attempts of `reference` within the last 24 hours."""
+        found = self.carried.get(reference)
+        if found is None or now_ms - found.since_ms >= CARRY_OVER_MS:
+            return 0
+        return found.failed_attempts
+
+    def recent_failures(self, now_ms: int) -> tuple[int, ...]:
+        """When the failures of the last 24 hours happened, over all sessions."""
+        return tuple(at for at in self.failures_ms if now_ms - at < LOCKOUT_WINDOW_MS)
+
+    def is_locked(self, now_ms: int) -> bool:
+        """Whether a new session starts declined."""
+        return len(self.recent_failures(now_ms)) >= LOCKOUT_FAILURES
+
+
+def with_failure(customer: Customer, reference: str, now_ms: int) -> Customer:
+    """`customer` after one more failed attempt under `reference`; old ones are forgotten."""
+    carried = {
+        name: item for name, item in customer.carried.items()
+        if now_ms - item.since_ms < CARRY_OVER_MS
+    }  # fmt: skip
+    before = carried.get(reference, CarriedFailures(failed_attempts=0, since_ms=now_ms))
+    carried[reference] = before.model_copy(update={"failed_attempts": before.failed_attempts + 1})
+    failures = (*customer.recent_failures(now_ms), now_ms)[-LOCKOUT_FAILURES:]
+    return customer.model_copy(update={"carried": carried, "failures_ms": failures})
+
+
+def without_carried(customer: Customer, reference: str) -> Customer:
+    """`customer` once `reference` was approved: its failures no longer count against it."""
+    carried = {name: item for name, item in customer.carried.items() if name != reference}
+    return customer.model_copy(update={"carried": carried})
+
+
+def with_open_session(customer: Customer, event: Event, session_id: str) -> Customer:
+    """`customer` with this session as the open one for `event`."""
+    opened = {**customer.open_sessions, event: session_id}
+    return customer.model_copy(update={"open_sessions": opened})
+
+
+def without_open_session(customer: Customer, session_id: str) -> Customer:
+    """`customer` once this session has ended."""
+    opened = {event: sid for event, sid in customer.open_sessions.items() if sid != session_id}
+    return customer.model_copy(update={"open_sessions": opened})

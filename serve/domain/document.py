@@ -1,0 +1,13 @@
+"""What the service writes down: closed, frozen, and as JSON."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Document(BaseModel):
+    """A record. Unknown members are refused, because a misread record is a lost one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def dump(self) -> bytes:
+        """UTF-8 JSON."""
+        return self.model_dump_json().encode()

@@ -1,0 +1,69 @@
+"""Erasure of a customer: four steps, each with the time by which it is done.
+
+search   the face is found by no search any more      at once
+store    every live record is deleted                 at once
+log      the append-only file no longer holds it      within 60 minutes
+backups  the epoch key that could open old copies     when that key is destroyed
+         is destroyed
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from serve.domain.document import Document
+from serve.domain.ids import Mode
+
+LOG_REWRITE_MS_MAX = 3_600_000
+
+
+class ErasureStep(StrEnum):
+    """The steps, in the order in which they complete."""
+
+    SEARCH = "search"
+    STORE = "store"
+    LOG = "log"
+    BACKUPS = "backups"
+
+
+class StepRecord(Document):
+    """One step: when it is due, and when it was done."""
+
+    step: ErasureStep
+    due_at_ms: int
+    done_at_ms: int | None = None
+
+
+class ErasureReceipt(Document):
+    """What is kept of an erased customer: not who it was, only that and when it happened."""
+
+    id: str
+    tenant_id: str
+    mode: Mode
+    requested_at_ms: int
+    epoch: int
+    """Number of the newest epoch key that ever wrapped the customer's data key."""
+    faces: int
+    sessions: int
+    steps: Annotated[tuple[StepRecord, ...], Field(min_length=4, max_length=4)]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every step is done."""
+        return all(step.done_at_ms is not None for step in self.steps)
+
+    @property
+    def due_ms(self) -> int | None:
+        """When the next open step is due, or None when all are done."""
+        return min((s.due_at_ms for s in self.steps if s.done_at_ms is None), default=None)
+
+
+def with_step(receipt: ErasureReceipt, step: ErasureStep, now_ms: int) -> ErasureReceipt:
+    """`receipt` with `step` done; a step that is done already keeps its time."""
+    steps = tuple(
+        item.model_copy(update={"done_at_ms": now_ms})
+        if item.step is step and item.done_at_ms is None else item
+        for item in receipt.steps
+    )  # fmt: skip
+    return receipt.model_copy(update={"steps": steps})

@@ -1,0 +1,119 @@
+"""A tenant: whose customers are verified, under which policies."""
+
+import re
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
+
+from pipeline.decision.policy import LivenessPolicy
+from serve.domain.document import Document
+from serve.domain.ids import Mode
+from serve.domain.preferences import Preferences
+from serve.errors import Code, ServeError
+
+ORIGINS_MAX = 32
+URL_LENGTH_MAX = 2_048
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def origin_of(url: str) -> str:
+    """`scheme://host[:port]` of an http(s) URL, lower case, without a default port.
+
+    Raises ValueError for anything else, a user name or a fragment among them.
+    """
+    parts = urlsplit(url)
+    port = parts.port  # raises ValueError when it is not a number
+    host = (parts.hostname or "").lower()
+    if (
+        len(url) > URL_LENGTH_MAX
+        or parts.scheme not in {"http", "https"}
+        or not host
+        or parts.username is not None
+        or parts.password is not None
+        or parts.fragment
+        or re.search(r"[\s\\\x00-\x1f]", url)
+    ):
+        raise ValueError("not an http or https URL of a plain host")
+    name = f"[{host}]" if ":" in host else host
+    default_port = {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{name}" + ("" if port in {None, default_port} else f":{port}")
+
+
+def _bare_origin(text: str) -> str:
+    origin = origin_of(text)
+    if urlsplit(text).path not in {"", "/"} or urlsplit(text).query:
+        raise ValueError("an origin has no path")
+    return origin
+
+
+Origin = Annotated[str, AfterValidator(_bare_origin)]
+
+
+class TenantPatch(Document):
+    """What an operator or the tenant itself may set; only what is given changes."""
+
+    liveness_policy: LivenessPolicy = LivenessPolicy.REQUIRED
+    """Whether an approval needs evidence of a live person."""
+
+    allowed_origins: Annotated[tuple[Origin, ...], Field(max_length=ORIGINS_MAX)] = ()
+    """Origins that may call the public routes, receive callbacks and be redirected to."""
+
+    frontend_base_url: Annotated[str, Field(max_length=URL_LENGTH_MAX)] = ""
+    """Where the hand-off link leads; empty means Limen's own public URL, if it has one."""
+
+    keep_reference_images: bool = True
+    """Whether aligned reference chips are kept, encrypted; without them review shows scores only
+    and a change of model means enrolling again."""
+
+    session_retention_days: Annotated[int, Field(ge=1, le=365)] = 30
+    """Days after its last change until the record of a session is gone."""
+
+
+class Tenant(TenantPatch):
+    """One organisation. `secrets` are sealed elsewhere; nothing here is one."""
+
+    id: str
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    created_at_ms: int
+    updated_at_ms: int
+    preferences: dict[Mode, Preferences]
+
+
+class SigningSecret(Document):
+    """A `whsec_…` secret of a tenant; `expires_at_ms` is set once it has been replaced."""
+
+    secret: str = Field(repr=False)
+    created_at_ms: int
+    expires_at_ms: int | None = None
+
+
+def check_url(tenant: Tenant, mode: Mode, url: str, *, allow_http: bool) -> None:
+    """Refuse a callback or redirect URL outside the tenant's origins.
+
+    https, or http for a loopback host in test mode or where the setting `allow_http` says so.
+    Raises `url_refused`.
+    """
+    try:
+        origin = origin_of(url)
+    except ValueError as error:
+        raise ServeError(Code.URL_REFUSED, str(error)) from error
+    host = urlsplit(origin).hostname
+    is_local_test = mode is Mode.TEST and host in LOOPBACK_HOSTS
+    if origin.startswith("http:") and not (allow_http or is_local_test):
+        raise ServeError(Code.URL_REFUSED, "https is required")
+    if origin not in tenant.allowed_origins:
+        raise ServeError(Code.URL_REFUSED, f"{origin} is not among the tenant's allowed origins")
+
+
+def patched(tenant: Tenant, patch: TenantPatch, now_ms: int) -> Tenant:
+    """`tenant` with what `patch` names. Raises `url_refused` for a front-end base URL that is
+    no http(s) URL.
+    """
+    if patch.frontend_base_url:
+        try:
+            origin_of(patch.frontend_base_url)
+        except ValueError as error:
+            raise ServeError(Code.URL_REFUSED, f"frontend_base_url: {error}") from error
+    given = patch.model_dump(exclude_unset=True)
+    return Tenant.model_validate({**tenant.model_dump(), **given, "updated_at_ms": now_ms})

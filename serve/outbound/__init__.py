@@ -1,0 +1,1 @@
+"""Other people's servers: signed callbacks, to public addresses only."""

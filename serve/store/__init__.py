@@ -1,0 +1,1 @@
+"""Redis: the system of record. One script for every change, one file for every noun."""
