@@ -37,8 +37,8 @@ class Customer(Document):
     customer_id: str = Field(repr=False)
     created_at_ms: int
     references: tuple[Reference, ...] = ()
-    open_sessions: dict[Event, str] = {}
-    carried: dict[str, CarriedFailures] = Field(default={}, repr=False)
+    open_sessions: dict[Event, str] = Field(default_factory=dict)
+    carried: dict[str, CarriedFailures] = Field(default_factory=dict, repr=False)
     failures_ms: tuple[int, ...] = ()
     lockout_alert_id: str = ""
 
