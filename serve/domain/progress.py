@@ -42,6 +42,7 @@ class Opening:
     event: Event
     callback_url: str
     redirect_url: str
+    retention_days: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ def open_session(
         created_at_ms=now_ms,
         updated_at_ms=now_ms,
         expires_at_ms=now_ms + TOKEN_VALID_MS,
+        retention_days=opening.retention_days,
         reactions=reactions,
         failed_attempts=customer.carried_failures(opening.reference, now_ms),
     )

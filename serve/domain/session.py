@@ -92,6 +92,7 @@ class Session(Document):
     created_at_ms: int
     updated_at_ms: int
     expires_at_ms: int
+    retention_days: int = 30
     reactions: Reactions
     failed_attempts: int = 0
     tries: int = 0
