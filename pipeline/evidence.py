@@ -223,6 +223,7 @@ class FaceEvidence:
     """Everything one image says about the face in it.
 
     `detections` holds every face, the main one (largest) first; the rest describes the main one.
+    `chip` is its aligned `(150, 150, 3)` picture, only where it was asked for.
     """
 
     width_px: int
@@ -236,6 +237,7 @@ class FaceEvidence:
     template: Template | Missing
     age: Age | Missing
     passive_liveness: PassiveLiveness | Missing
+    chip: Pixels | None = field(default=None, repr=False)
 
     @property
     def is_fit(self) -> bool:

@@ -51,6 +51,7 @@ class Plan:
     template: bool = True
     passive_liveness: bool = True
     age: bool = True
+    chip: bool = False
 
 
 FULL = Plan()
@@ -125,7 +126,10 @@ class FacePipeline:
         if plan.passive_liveness and self._models.passive_liveness:
             items = _run_stage(self._detect_attack, items)
         _run_stage(self._assess, items)
-        return [_outcome(entry) if isinstance(entry, _Item) else entry for entry in entries]
+        return [
+            _outcome(entry, with_chip=plan.chip) if isinstance(entry, _Item) else entry
+            for entry in entries
+        ]
 
     def _item(self, data: bytes, image: Image, plan: Plan) -> _Item:
         models = self._models
@@ -232,7 +236,7 @@ def _run_stage(
         return _run_stage(stage, items[:half]) + _run_stage(stage, items[half:])
 
 
-def _outcome(item: _Item) -> FaceEvidence | Failure:
+def _outcome(item: _Item, *, with_chip: bool) -> FaceEvidence | Failure:
     if item.failure is not None:
         return item.failure
     full = 1.0 / item.image.scale
@@ -248,6 +252,7 @@ def _outcome(item: _Item) -> FaceEvidence | Failure:
         template=item.template,
         age=item.age,
         passive_liveness=item.passive_liveness,
+        chip=item.chip if with_chip else None,
     )
 
 

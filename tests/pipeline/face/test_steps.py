@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import Code, Failure, PipelineError
 from pipeline.evidence import Age, FaceEvidence, Feedback, Mesh, Missing, Pixels, Template
+from pipeline.face.embed import make_templates
 from pipeline.face.steps import FacePipeline, Plan
 from pipeline.image.decode import encode_jpeg, encode_png
 from pipeline.models.load import LoadedPack
@@ -173,8 +174,20 @@ def test_age_has_an_interval_around_it(pack: LoadedPack, photos: list[bytes]) ->
         assert age.coverage == pytest.approx(0.8)
 
 
+def test_the_chip_comes_only_when_asked_for(pack: LoadedPack, photos: list[bytes]) -> None:
+    """The aligned face is in the evidence of a plan that names it, and not of any other."""
+    (found,) = pack.faces.run([photos[0]], Plan(chip=True))
+    chip = evidence(found).chip
+    assert chip is not None
+    assert chip.shape == (150, 150, 3)
+    assert chip.dtype == np.uint8
+    (vector,) = make_templates(pack.models.embedding, [chip], 1)
+    assert float(np.dot(vector.vector, template(found))) >= 0.9999
+    assert evidence(pack.faces.run([photos[0]])[0]).chip is None
+
+
 def test_evidence_hides_biometric_data(pack: LoadedPack, photos: list[bytes]) -> None:
     """The repr of evidence holds no landmark, no template value and no pixel."""
-    text = repr(pack.faces.run([photos[0]])[0])
+    text = repr(pack.faces.run([photos[0]], Plan(chip=True))[0])
     assert "array(" not in text
     assert "dlib-resnet-128.1" in text
