@@ -62,10 +62,25 @@ class Code(StrEnum):
 class ServeError(CodedError):
     """What the service itself refuses. `retry_after_s` says when asking again makes sense."""
 
-    def __init__(self, code: Code, detail: str, *, retry_after_s: int | None = None) -> None:
+    def __init__(
+        self, code: PipelineCode | Code, detail: str, *, retry_after_s: int | None = None
+    ) -> None:
         super().__init__(code, detail)
         self.code = code
         self.retry_after_s = retry_after_s
+
+
+class CaptureUnfit(ServeError):  # noqa: N818 (the name of its code)
+    """An image that cannot be judged: `capture_unfit`, or the code of an unreadable image.
+
+    `feedback` are the hints to the person who took it, the most helpful first.
+    """
+
+    def __init__(
+        self, code: PipelineCode | Code, detail: str, *, feedback: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(code, detail)
+        self.feedback = feedback
 
 
 SENTENCES: Mapping[PipelineCode | Code, str] = {
