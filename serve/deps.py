@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from serve.ports import Comparator, Directory, Faces, Jobs, Ledger, Listings, Outbox
+from serve.ports import Comparator, Deadlines, Directory, Faces, Jobs, Ledger, Listings, Outbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,7 @@ class Deps:
     directory: Directory
     outbox: Outbox
     jobs: Jobs
+    deadlines: Deadlines
     faces: Faces
     scale: Comparator
     model_id: str

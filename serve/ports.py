@@ -59,6 +59,15 @@ class Committed:
 class Ledger(Protocol):
     """The system of record of customers and all that belongs to them."""
 
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch key that wraps data keys now."""
+        ...
+
+    def epoch_destroyed_by_ms(self, epoch: int) -> int:
+        """When the key of `epoch` will have been destroyed, at the latest."""
+        ...
+
     def subject(self, tenant_id: str, mode: Mode, customer_id: str) -> Subject:
         """Where this customer's records lie."""
         ...
@@ -156,6 +165,14 @@ class Lease(Generic[Item]):
 class Outbox(Protocol):
     """Callbacks on their way."""
 
+    def wakeups(self) -> AsyncIterator[None]:
+        """Yields whenever there may be callbacks due; a poll is the safety net."""
+        ...
+
+    async def wake(self) -> None:
+        """Tell the delivery workers that a callback was written. Never raises."""
+        ...
+
     async def claim(self, limit: int) -> list[Lease[CallbackEvent]]:
         """Due callbacks, leased for 45 s: each goes to one claimer at a time."""
         ...
@@ -180,8 +197,20 @@ class Jobs(Protocol):
         """Due jobs, leased for 45 s."""
         ...
 
-    async def wakeups(self) -> AsyncIterator[None]:
+    def wakeups(self) -> AsyncIterator[None]:
         """Yields whenever there may be new work; a poll is the safety net."""
+        ...
+
+    async def wake(self) -> None:
+        """Tell the workers that a job was written. Never raises."""
+        ...
+
+
+class Deadlines(Protocol):
+    """Sessions that time alone will move."""
+
+    async def claim(self, limit: int) -> list[tuple[Subject, str]]:
+        """Whose sessions, by id, have come to their time; each leased for 45 s."""
         ...
 
 
