@@ -103,6 +103,10 @@ class Ledger(Protocol):
         """
         ...
 
+    def epoch_destroyed_by_ms(self, epoch: int) -> int:
+        """When the key of `epoch` will have been destroyed, with every backup's data keys."""
+        ...
+
     async def erase(self, snapshot: Snapshot, receipt: ErasureReceipt, op_id: str) -> Committed:
         """Delete every record of the customer in one step and leave `receipt`."""
         ...
@@ -164,6 +168,14 @@ class Lease(Generic[Item]):
 
 class Outbox(Protocol):
     """Callbacks on their way."""
+
+    def wakeups(self) -> AsyncIterator[None]:
+        """Yields whenever there may be callbacks due; a poll is the safety net."""
+        ...
+
+    async def wake(self) -> None:
+        """Tell the delivery workers that a callback was written."""
+        ...
 
     def wakeups(self) -> AsyncIterator[None]:
         """Yields whenever there may be callbacks due; a poll is the safety net."""

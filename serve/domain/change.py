@@ -23,7 +23,8 @@ class Snapshot:
     """A customer's records at one version; a change made from it fails if they moved on.
 
     `version` 0 means that the customer does not exist. `log_ids` maps each face to its entry in
-    the log of faces. `data_key` is the customer's, in the clear: it never leaves the process.
+    the log of faces. `data_key` is the customer's, in the clear: it never leaves the process;
+    `epoch` is the number of the epoch key that wraps it at rest.
     """
 
     subject: Subject
@@ -31,6 +32,7 @@ class Snapshot:
     now_ms: int
     customer: Customer | None
     data_key: bytes = field(repr=False)
+    epoch: int
     log_ids: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -64,7 +66,8 @@ class Job:
 class Change:
     """What one script writes. Documents replace what was there under the same id.
 
-    `captures` holds an image to keep for review by session id, or None to drop one.
+    `captures` holds an image to keep for review by session id, or None to drop one;
+    `ended_jobs` holds the size of its image, in bytes, by job id.
     `counts` are added to the tenant's overview. `answer` is stored under the operation's id and
     is what a repeat of it gets.
     """
@@ -76,7 +79,7 @@ class Change:
     callbacks: tuple[CallbackEvent, ...] = ()
     faces: tuple[EnrolledFace, ...] = ()
     jobs: tuple[Job, ...] = ()
-    ended_jobs: tuple[str, ...] = ()
+    ended_jobs: Mapping[str, int] = field(default_factory=dict)
     captures: Mapping[str, bytes | None] = field(default_factory=dict, repr=False)
     counts: Mapping[str, int] = field(default_factory=dict)
     answer: bytes = field(default=b"", repr=False)
@@ -101,8 +104,6 @@ def settle(
         counts["sessions.total"] += 1
     else:
         counts[f"sessions.{before.status}"] -= 1
-    if progress.alert is not None:
-        counts[f"alerts.{progress.alert.status}"] += 1
     return Change(
         customer=progress.customer,
         sessions=(session,),

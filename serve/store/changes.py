@@ -1,0 +1,180 @@
+"""From a `Change`, which knows nothing of Redis, to the commands that write it down.
+
+Everything that tells of a person is sealed here, under the customer's data key, with a label
+that names its place: a sealed value moved to another record does not open there.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from serve.domain.alert import Alert, AlertStatus
+from serve.domain.callback import CallbackEvent
+from serve.domain.change import Change, EnrolledFace, Job, Snapshot
+from serve.domain.handoff import HANDOFF_KEPT_MS, Handoff
+from serve.domain.ids import keyed_digest
+from serve.domain.session import Session
+from serve.store import names
+from serve.store.batch import Batch
+from serve.store.sealing import seal
+
+DAY_MS = 24 * 3_600_000
+FOREVER_MS = 2**53 - 1  # the largest score a ZSET holds exactly
+LISTED_MAX_MS = 365 * DAY_MS
+
+
+@dataclass(slots=True)
+class Writer:
+    """Writes one change of one customer into a batch."""
+
+    snapshot: Snapshot
+    salt: bytes = field(repr=False)
+    jobs_bytes_max: int
+    batch: Batch = field(default_factory=Batch)
+
+    def write(self, change: Change) -> Batch:
+        """All commands of `change`, but for the customer's own record."""
+        for session in change.sessions:
+            self._session(session)
+        for handoff in change.handoffs:
+            self._handoff(handoff)
+        for alert in change.alerts:
+            self._alert(alert)
+        for event in change.callbacks:
+            self._event(event)
+        for face in change.faces:
+            self._face(face)
+        for job in change.jobs:
+            self._job(job)
+        for job_id, size_bytes in change.ended_jobs.items():
+            self._end_job(job_id, size_bytes)
+        for session_id, image in change.captures.items():
+            self._capture(session_id, image)
+        self._count(change.counts.items())
+        return self.batch
+
+    @property
+    def _partition(self) -> int:
+        return self.snapshot.subject.partition
+
+    def _seal(self, plain: bytes, label: str) -> bytes:
+        return seal(self.snapshot.data_key, plain, label)
+
+    def _own(self, key: str, expires_at_ms: int) -> None:
+        """Note that `key` goes when the customer is erased."""
+        self.batch.add("ZADD", names.owned(self.snapshot.subject), expires_at_ms, key)
+
+    def _listed(self, kind: str, member: str, created_at_ms: int, kept_ms: int) -> None:
+        subject = self.snapshot.subject
+        key = names.listing(self._partition, kind, subject.tenant_id, subject.mode)
+        self.batch.add("ZREMRANGEBYSCORE", key, "-inf", self.snapshot.now_ms - kept_ms)
+        self.batch.add("ZADD", key, created_at_ms, member)
+
+    def _session(self, session: Session) -> None:
+        subject, partition = self.snapshot.subject, self._partition
+        due_ms = session.due_ms
+        expires_at_ms = session.updated_at_ms + session.retention_days * DAY_MS
+        if due_ms is not None:
+            expires_at_ms = max(expires_at_ms, due_ms + DAY_MS)
+        key = names.session(partition, session.id)
+        sealed = self._seal(session.dump(), f"session|{session.id}")
+        self.batch.put(key, ("u", names.locator(subject), "d", sealed), expires_at_ms)
+        self._own(key, expires_at_ms)
+        if due_ms is None:
+            self.batch.add("ZREM", names.deadlines(partition), session.id)
+        else:
+            self.batch.add("ZADD", names.deadlines(partition), due_ms, session.id)
+        for digest in ("", self.reference_digest(session.reference)):
+            listed = names.customer_sessions(subject, digest)
+            oldest_ms = self.snapshot.now_ms - LISTED_MAX_MS
+            self.batch.add("ZREMRANGEBYSCORE", listed, "-inf", oldest_ms)
+            self.batch.add("ZADD", listed, session.created_at_ms, session.id)
+            self._own(listed, session.created_at_ms + LISTED_MAX_MS)
+
+    def reference_digest(self, reference: str) -> str:
+        """What names a tenant's reference without telling it."""
+        subject = self.snapshot.subject
+        return keyed_digest(self.salt, "reference", subject.key, reference)
+
+    def _handoff(self, handoff: Handoff) -> None:
+        key = names.handoff(self._partition, handoff.token_sha256)
+        self.batch.add("SET", key, handoff.dump())
+        expires_at_ms = handoff.created_at_ms + HANDOFF_KEPT_MS
+        self.batch.add("PEXPIREAT", key, expires_at_ms)
+        self._own(key, expires_at_ms)
+
+    def _alert(self, alert: Alert) -> None:
+        key = names.alert(self._partition, alert.id)
+        sealed = self._seal(alert.dump(), f"alert|{alert.id}")
+        expires_at_ms = alert.created_at_ms + names.ALERT_KEPT_MS
+        self.batch.put(key, ("u", names.locator(self.snapshot.subject), "d", sealed), expires_at_ms)
+        self._own(key, expires_at_ms)
+        self._listed("alerts", alert.id, alert.created_at_ms, names.ALERT_KEPT_MS)
+        for status in AlertStatus:
+            if status is alert.status:
+                self._listed(f"alerts.{status}", alert.id, alert.created_at_ms, names.ALERT_KEPT_MS)
+            else:
+                self._unlist(f"alerts.{status}", alert.id)
+
+    def _unlist(self, kind: str, member: str) -> None:
+        subject = self.snapshot.subject
+        key = names.listing(self._partition, kind, subject.tenant_id, subject.mode)
+        self.batch.add("ZREM", key, member)
+
+    def _event(self, event: CallbackEvent) -> None:
+        key = names.event(self._partition, event.id)
+        sealed = self._seal(event.dump(), f"event|{event.id}")
+        expires_at_ms = event.created_at_ms + names.EVENT_KEPT_MS
+        self.batch.put(key, ("u", names.locator(self.snapshot.subject), "d", sealed), expires_at_ms)
+        self._own(key, expires_at_ms)
+        self._listed("events", event.id, event.created_at_ms, names.EVENT_KEPT_MS)
+        if event.next_attempt_at_ms is not None:
+            outbox = names.outbox(self._partition)
+            self.batch.add("ZADD", outbox, event.next_attempt_at_ms, event.id)
+
+    def _face(self, face: EnrolledFace) -> None:
+        vector = np.ascontiguousarray(face.template.vector, dtype="<f4").tobytes()
+        self.batch.add(
+            "LOG", names.faces(self._partition), face.face_id,
+            "k", "enrol", "u", names.locator(self.snapshot.subject), "f", face.face_id,
+            "m", face.template.model_id, "d", self._seal(vector, f"template|{face.face_id}"),
+        )  # fmt: skip
+        if face.chip is not None:
+            key = names.chip(self._partition, face.face_id)
+            self.batch.add("SET", key, self._seal(face.chip, f"chip|{face.face_id}"))
+            self._own(key, FOREVER_MS)
+
+    def _job(self, job: Job) -> None:
+        key = names.job(self._partition, job.header.id)
+        sealed = self._seal(job.image, f"job|{job.header.id}")
+        share = self.jobs_bytes_max // len(names.EVERY_PARTITION)
+        self.batch.add("QUOTA", names.jobs_bytes(self._partition), len(job.image), share)
+        fields = ("u", names.locator(self.snapshot.subject), "h", job.header.dump(), "d", sealed)
+        self.batch.add("HSET", key, *fields)
+        self._own(key, FOREVER_MS)
+        self.batch.add("ZADD", names.jobs(self._partition), self.snapshot.now_ms, job.header.id)
+
+    def _end_job(self, job_id: str, size_bytes: int) -> None:
+        key = names.job(self._partition, job_id)
+        self.batch.add("UNLINK", key)
+        self.batch.add("ZREM", names.jobs(self._partition), job_id)
+        self.batch.add("QUOTA", names.jobs_bytes(self._partition), -size_bytes, self.jobs_bytes_max)
+        self.batch.add("ZREM", names.owned(self.snapshot.subject), key)
+
+    def _capture(self, session_id: str, image: bytes | None) -> None:
+        key = names.capture(self._partition, session_id)
+        if image is None:
+            self.batch.add("UNLINK", key)
+            self.batch.add("ZREM", names.owned(self.snapshot.subject), key)
+            return
+        self.batch.add("SET", key, self._seal(image, f"capture|{session_id}"))
+        expires_at_ms = self.snapshot.now_ms + names.CAPTURE_KEPT_MS
+        self.batch.add("PEXPIREAT", key, expires_at_ms)
+        self._own(key, expires_at_ms)
+
+    def _count(self, counts: Iterable[tuple[str, int]]) -> None:
+        subject = self.snapshot.subject
+        key = names.counts(self._partition, subject.tenant_id, subject.mode)
+        for name, number in counts:
+            self.batch.add("HINCRBY", key, name, number)

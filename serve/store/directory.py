@@ -1,0 +1,99 @@
+"""Tenants, their API keys and their signing secrets."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from redis.asyncio import Redis
+
+from serve.domain.api_key import ApiKey
+from serve.domain.tenant import SigningSecret, Tenant
+from serve.store import names
+from serve.store.keyring import Keyring
+from serve.store.link import reaching_redis
+from serve.store.scripts import REPLACE, run
+from serve.store.sealing import seal, unseal
+
+TENANTS_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class RedisDirectory:
+    """The `Directory` port."""
+
+    link: Redis
+    keyring: Keyring = field(repr=False)
+
+    async def now_ms(self) -> int:
+        """The clock of the system of record."""
+        with reaching_redis():
+            seconds, micros = await self.link.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    async def tenant(self, tenant_id: str) -> Tenant | None:
+        """One tenant."""
+        with reaching_redis():
+            found = await self.link.get(names.tenant(tenant_id))
+        return None if found is None else Tenant.model_validate_json(found)
+
+    async def tenants(self) -> list[Tenant]:
+        """All of them, oldest first."""
+        with reaching_redis():
+            ids = await self.link.zrange(names.TENANTS, 0, TENANTS_MAX - 1)
+            if not ids:
+                return []
+            found = await self.link.mget([names.tenant(tid.decode()) for tid in ids])
+        return [Tenant.model_validate_json(item) for item in found if item is not None]
+
+    async def put_tenant(self, tenant: Tenant, expected_updated_at_ms: int | None) -> bool:
+        """Create (None) or replace; False when somebody else changed it in between."""
+        expected = "" if expected_updated_at_ms is None else str(expected_updated_at_ms)
+        keys = [names.tenant(tenant.id), names.TENANTS]
+        with reaching_redis():
+            done, _ = await run(
+                self.link, REPLACE, keys,
+                [expected, tenant.dump(), tenant.created_at_ms, tenant.id],
+            )  # fmt: skip
+        return bool(done)
+
+    async def key(self, key_id: str) -> ApiKey | None:
+        """The record of an API key."""
+        with reaching_redis():
+            found = await self.link.get(names.api_key(key_id))
+        return None if found is None else ApiKey.model_validate_json(found)
+
+    async def put_key(self, key: ApiKey) -> None:
+        """Create or replace the record of a key."""
+        with reaching_redis():
+            async with self.link.pipeline(transaction=True) as pipe:
+                pipe.set(names.api_key(key.id), key.dump())
+                pipe.sadd(names.api_keys(key.tenant_id), key.id)
+                await pipe.execute()
+
+    async def keys(self, tenant_id: str) -> list[ApiKey]:
+        """A tenant's keys, revoked ones among them, oldest first."""
+        with reaching_redis():
+            ids = await self.link.smembers(names.api_keys(tenant_id))
+            if not ids:
+                return []
+            found = await self.link.mget([names.api_key(kid.decode()) for kid in ids])
+        keys = [ApiKey.model_validate_json(item) for item in found if item is not None]
+        return sorted(keys, key=lambda key: (key.created_at_ms, key.id))
+
+    async def secrets(self, tenant_id: str) -> list[SigningSecret]:
+        """Signing secrets, the newest first; replaced ones say when they expire."""
+        with reaching_redis():
+            sealed = await self.link.get(names.secrets(tenant_id))
+        if sealed is None:
+            return []
+        rows = json.loads(unseal(self.keyring.master, sealed, f"secrets|{tenant_id}"))
+        return [SigningSecret.model_validate(row) for row in rows]
+
+    async def put_secrets(self, tenant_id: str, secrets: Sequence[SigningSecret]) -> None:
+        """Replace the signing secrets."""
+        plain = json.dumps([secret.model_dump() for secret in secrets]).encode()
+        with reaching_redis():
+            await self.link.set(
+                names.secrets(tenant_id),
+                seal(self.keyring.master, plain, f"secrets|{tenant_id}"),
+            )

@@ -1,0 +1,75 @@
+"""Epochs: every data key is wrapped anew each day, so that yesterday's key can be destroyed.
+
+What a backup holds of an erased customer opens only with the epoch key of its day. Once that key
+is destroyed, nothing does.
+"""
+
+from dataclasses import dataclass, field
+
+from redis.asyncio import Redis
+
+from serve.store import names
+from serve.store.keyring import Keyring
+from serve.store.link import reaching_redis
+from serve.store.scripts import SWAP, run
+
+SCAN_COUNT = 512
+
+
+@dataclass(frozen=True, slots=True)
+class RedisEpochs:
+    """The `Epochs` port."""
+
+    link: Redis
+    keyring: Keyring = field(repr=False)
+    backup_retention_days: int
+
+    async def renew(self) -> None:
+        """Begin a new epoch if it is time, wrap every live data key under it, and destroy the
+        keys that backups may no longer need.
+
+        Keys are destroyed only after a pass that found no live data key under an older epoch.
+        """
+        with reaching_redis():
+            seconds, micros = await self.link.time()
+        now_ms = int(seconds) * 1000 + int(micros) // 1000
+        current = self.keyring.rotate(now_ms)
+        behind = 0
+        for partition in names.EVERY_PARTITION:
+            behind += await self._rewrap_partition(partition, current)
+        if behind == 0:
+            self.keyring.destroy_replaced(now_ms, self.backup_retention_days)
+
+    def is_destroyed(self, epoch: int) -> bool:
+        """Whether the key of `epoch` is gone."""
+        return self.keyring.is_destroyed(epoch)
+
+    async def _rewrap_partition(self, partition: int, current: int) -> int:
+        """Wrap this partition's data keys anew; how many a concurrent change left behind."""
+        behind = 0
+        cursor = 0
+        while True:
+            with reaching_redis():
+                cursor, found = await self.link.zscan(
+                    names.customers(partition), cursor, count=SCAN_COUNT
+                )
+            behind += await self._rewrap([member.decode() for member, _ in found], current)
+            if cursor == 0:
+                return behind
+
+    async def _rewrap(self, locators: list[str], current: int) -> int:
+        subjects = [names.located(locator) for locator in locators]
+        with reaching_redis():
+            async with self.link.pipeline(transaction=False) as pipe:
+                for subject in subjects:
+                    pipe.hget(names.customer(subject), "k")
+                wrapped = await pipe.execute()
+        behind = 0
+        for subject, old in zip(subjects, wrapped, strict=True):
+            if old is None or self.keyring.epoch_of(old) == current:
+                continue
+            new = self.keyring.wrap(self.keyring.unwrap(old, subject.key), subject.key)
+            with reaching_redis():
+                done, _ = await run(self.link, SWAP, [names.customer(subject)], ["k", old, new])
+            behind += 1 - int(done)
+        return behind

@@ -1,0 +1,77 @@
+"""Erasures on their way through the append-only file and the backups."""
+
+import asyncio
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from serve.domain.erasure import ErasureReceipt
+from serve.domain.ids import Prefix, partition_of
+from serve.store import names
+from serve.store.link import reaching_redis
+
+REWRITE_S_MAX = 900.0
+REWRITE_POLL_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class RedisErasures:
+    """The `Erasures` port. A Redis by URL may not let us rewrite: then that step stays open."""
+
+    link: Redis
+
+    async def unfinished(self, limit: int) -> list[ErasureReceipt]:
+        """Receipts with open steps, the oldest first."""
+        with reaching_redis():
+            async with self.link.pipeline(transaction=False) as pipe:
+                for partition in names.EVERY_PARTITION:
+                    pipe.zrange(names.erasures(partition), 0, limit - 1)
+                rows = await pipe.execute()
+            keys = [
+                names.erasure(partition, member.decode())
+                for partition, row in zip(names.EVERY_PARTITION, rows, strict=True)
+                for member in row
+            ]
+            async with self.link.pipeline(transaction=False) as pipe:
+                for key in keys:
+                    pipe.get(key)
+                found = await pipe.execute()
+        receipts = [ErasureReceipt.model_validate_json(item) for item in found if item is not None]
+        return sorted(receipts, key=lambda receipt: receipt.requested_at_ms)[:limit]
+
+    async def put(self, receipt: ErasureReceipt) -> None:
+        """Write a step down; a receipt with none open is not `unfinished` any more."""
+        partition = partition_of(Prefix.ERASURE, receipt.id)
+        with reaching_redis():
+            async with self.link.pipeline(transaction=True) as pipe:
+                pipe.set(names.erasure(partition, receipt.id), receipt.dump(), keepttl=True)
+                if receipt.is_complete:
+                    pipe.zrem(names.erasures(partition), receipt.id)
+                await pipe.execute()
+
+    async def rewrite_log(self) -> int | None:
+        """Rewrite the append-only file; the clock in ms at which the finished rewrite began."""
+        with reaching_redis():
+            try:
+                began_ms = await self._begin_rewrite()
+                async with asyncio.timeout(REWRITE_S_MAX):
+                    while (state := await self._rewriting())[0]:
+                        await asyncio.sleep(REWRITE_POLL_S)
+            except (ResponseError, TimeoutError):
+                return None
+        return began_ms if state[1] else None
+
+    async def _begin_rewrite(self) -> int:
+        """Start a rewrite of our own: one that runs already began before we read the clock."""
+        while (await self._rewriting())[0]:
+            await asyncio.sleep(REWRITE_POLL_S)
+        seconds, micros = await self.link.time()
+        await self.link.bgrewriteaof()
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    async def _rewriting(self) -> tuple[bool, bool]:
+        """Whether a rewrite runs or is about to, and whether the last one went well."""
+        state = await self.link.info("persistence")
+        is_running = state["aof_rewrite_in_progress"] or state["aof_rewrite_scheduled"]
+        return bool(is_running), state["aof_last_bgrewrite_status"] == "ok"

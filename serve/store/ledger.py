@@ -1,0 +1,244 @@
+"""The system of record: snapshots of a customer, and commits that stand or fall with them.
+
+A commit names the version it was made from. If the customer moved on meanwhile nothing is
+written; if this very operation was carried out before, its answer is returned and nothing is
+written either. So a lost reply can be repeated by anybody, any number of times.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from redis.asyncio import Redis
+
+from pipeline.evidence import Template
+from serve.domain.change import Change, Snapshot
+from serve.domain.customer import Customer
+from serve.domain.erasure import ErasureReceipt
+from serve.domain.handoff import Handoff
+from serve.domain.ids import (
+    Mode,
+    Prefix,
+    Subject,
+    digest,
+    partition_of,
+    subject_of,
+    token_partition,
+)
+from serve.domain.session import Session
+from serve.errors import Code, ServeError
+from serve.ports import Committed
+from serve.store import names
+from serve.store.batch import COMMANDS_MAX, Batch
+from serve.store.changes import Writer
+from serve.store.keyring import Keyring
+from serve.store.link import reaching_redis
+from serve.store.scripts import COMMIT, run
+from serve.store.sealing import new_key, seal, unseal
+
+
+@dataclass(frozen=True, slots=True)
+class RedisLedger:
+    """The `Ledger` port. `replicas` is how many must hold a commit, and for how many ms to wait."""
+
+    link: Redis
+    keyring: Keyring = field(repr=False)
+    jobs_bytes_max: int
+    backup_retention_days: int
+    replicas: tuple[int, int] = (0, 0)
+
+    def subject(self, tenant_id: str, mode: Mode, customer_id: str) -> Subject:
+        """Where this customer's records lie."""
+        return subject_of(self.keyring.salt, tenant_id, mode, customer_id)
+
+    async def snapshot(self, subject: Subject) -> Snapshot:
+        """The customer as of now; version 0 and a fresh data key when there is none."""
+        with reaching_redis():
+            async with self.link.pipeline(transaction=False) as pipe:
+                pipe.time()
+                pipe.hgetall(names.customer(subject))
+                (seconds, micros), fields = await pipe.execute()
+        now_ms = seconds * 1000 + micros // 1000
+        if b"v" not in fields:
+            return Snapshot(subject, 0, now_ms, None, new_key(), self.keyring.current_epoch)
+        data_key = self.keyring.unwrap(fields[b"k"], subject.key)
+        document = unseal(data_key, fields[b"d"], f"customer|{subject.key}")
+        log_ids = {
+            name.decode()[2:]: value.decode()
+            for name, value in fields.items()
+            if name.startswith(b"f:")
+        }
+        customer = Customer.model_validate_json(document)
+        epoch = self.keyring.epoch_of(fields[b"k"])
+        return Snapshot(subject, int(fields[b"v"]), now_ms, customer, data_key, epoch, log_ids)
+
+    def epoch_destroyed_by_ms(self, epoch: int) -> int:
+        """When the key of `epoch` will have been destroyed, with every backup's data keys."""
+        return self.keyring.destroyed_by_ms(epoch, self.backup_retention_days)
+
+    async def handoff(self, token: str) -> tuple[Handoff, int] | None:
+        """What a session token finds, and the clock in ms; None when it finds nothing."""
+        key = names.handoff(token_partition(token), digest(token))
+        with reaching_redis():
+            async with self.link.pipeline(transaction=False) as pipe:
+                pipe.time()
+                pipe.get(key)
+                (seconds, micros), found = await pipe.execute()
+        if found is None:
+            return None
+        return Handoff.model_validate_json(found), seconds * 1000 + micros // 1000
+
+    async def session(self, snapshot: Snapshot, session_id: str) -> Session | None:
+        """A session of this customer; its version is the snapshot's."""
+        subject = snapshot.subject
+        with reaching_redis():
+            found = await self.link.hmget(names.session(subject.partition, session_id), ["u", "d"])
+        owner, sealed = found
+        if sealed is None or owner is None or owner.decode() != names.locator(subject):
+            return None
+        return Session.model_validate_json(
+            unseal(snapshot.data_key, sealed, f"session|{session_id}")
+        )
+
+    async def owner(self, session_id: str) -> Subject | None:
+        """Whose session this is."""
+        key = names.session(partition_of(Prefix.SESSION, session_id), session_id)
+        with reaching_redis():
+            found = await self.link.hget(key, "u")
+        return None if found is None else names.located(_text(found))
+
+    async def templates(self, snapshot: Snapshot) -> list[Template]:
+        """The customer's references, decrypted, in order of enrolment."""
+        references = () if snapshot.customer is None else snapshot.customer.references
+        entries = [snapshot.log_ids[item.face_id] for item in references]
+        stream = names.faces(snapshot.subject.partition)
+        with reaching_redis():
+            async with self.link.pipeline(transaction=False) as pipe:
+                for entry in entries:
+                    pipe.xrange(stream, entry, entry)
+                found = await pipe.execute()
+        templates = []
+        for item, rows in zip(references, found, strict=True):
+            ((_, fields),) = rows
+            label = f"template|{item.face_id}"
+            vector = np.frombuffer(unseal(snapshot.data_key, fields[b"d"], label), dtype="<f4")
+            templates.append(Template(item.model_id, vector.astype(np.float32)))
+        return templates
+
+    async def answer(self, snapshot: Snapshot, op_id: str) -> bytes | None:
+        """What the operation `op_id` answered, if it was carried out in the last 24 hours."""
+        key = names.operation(snapshot.subject.partition, op_id)
+        with reaching_redis():
+            sealed = await self.link.get(key)
+        return None if sealed is None else _open_answer(snapshot, sealed, op_id)
+
+    async def commit(self, snapshot: Snapshot, change: Change, op_id: str) -> Committed:
+        """Write `change` in one step, durably, or raise `version_conflict` and write nothing.
+
+        Raises `overloaded` when the queue of waiting images is full, `durability_unavailable`
+        when too few replicas hold what was written: it may be repeated under the same `op_id`.
+        """
+        subject = snapshot.subject
+        batch = Writer(snapshot, self.keyring.salt, self.jobs_bytes_max).write(change)
+        version = snapshot.version + 1
+        sealed = seal(snapshot.data_key, change.customer.dump(), f"customer|{subject.key}")
+        fields: list[bytes | str] = ["d", sealed]
+        if snapshot.version == 0:
+            # Versions of a customer who comes back after erasure must not meet the old ones.
+            version = snapshot.now_ms * 1000
+            wrapped = self.keyring.wrap(snapshot.data_key, subject.key)
+            fields += ["k", wrapped, "u", names.locator(subject)]
+            batch.add(
+                "ZADD", names.customers(subject.partition), snapshot.now_ms, names.locator(subject)
+            )
+        batch.add("HSET", names.customer(subject), *fields)
+        operation = names.operation(subject.partition, op_id)
+        owned = names.owned(subject)
+        batch.add("ZREMRANGEBYSCORE", owned, "-inf", snapshot.now_ms)
+        batch.add("ZADD", owned, snapshot.now_ms + names.OPERATION_KEPT_MS, operation)
+        answer = seal(snapshot.data_key, change.answer, f"answer|{op_id}")
+        return await self._commit(snapshot, batch, op_id, str(version), answer)
+
+    async def erase(self, snapshot: Snapshot, receipt: ErasureReceipt, op_id: str) -> Committed:
+        """Delete every record of the customer in one step and leave `receipt`.
+
+        Whoever follows the log of faces reads there that the customer went.
+        """
+        subject = snapshot.subject
+        with reaching_redis():
+            owned = await self.link.zrange(names.owned(subject), 0, -1)
+        batch = Batch()
+        for key in map(_text, owned):
+            batch.add("UNLINK", key)
+            self._leave_queues(batch, subject, key)
+        for entry in snapshot.log_ids.values():
+            batch.add("XDEL", names.faces(subject.partition), entry)
+        locator = names.locator(subject)
+        batch.add("XADD", names.faces(subject.partition), "*", "k", "erase", "u", locator)
+        batch.add("ZREM", names.customers(subject.partition), locator)
+        batch.add("UNLINK", names.owned(subject))
+        batch.add("UNLINK", names.customer(subject))
+        key = names.erasure(subject.partition, receipt.id)
+        batch.add("SET", key, receipt.dump())
+        batch.add("PEXPIREAT", key, receipt.requested_at_ms + names.ERASURE_KEPT_MS)
+        if receipt.due_ms is not None:
+            batch.add("ZADD", names.erasures(subject.partition), snapshot.now_ms, receipt.id)
+        return await self._commit(snapshot, batch, op_id, "", receipt.dump())
+
+    def _leave_queues(self, batch: Batch, subject: Subject, key: str) -> None:
+        """Take what a deleted record is listed or waiting in out of there."""
+        kind, _, name = key.partition(":")[2].partition(":")
+        partition = subject.partition
+        lists = {
+            "session": [names.deadlines(partition)],
+            "event": [names.outbox(partition), self._listing(subject, "events")],
+            "job": [names.jobs(partition)],
+            "alert": [
+                self._listing(subject, f"alerts{status}")
+                for status in ("", ".open", ".in_review", ".resolved", ".dismissed")
+            ],
+        }
+        for listed in lists.get(kind, []):
+            batch.add("ZREM", listed, name)
+
+    def _listing(self, subject: Subject, kind: str) -> str:
+        return names.listing(subject.partition, kind, subject.tenant_id, subject.mode)
+
+    async def _commit(
+        self, snapshot: Snapshot, batch: Batch, op_id: str, version: str, answer: bytes
+    ) -> Committed:
+        if batch.commands > COMMANDS_MAX:
+            raise ServeError(Code.OVERLOADED, f"more than {COMMANDS_MAX} commands in one change")
+        subject = snapshot.subject
+        keys = [names.operation(subject.partition, op_id), names.customer(subject), *batch.keys]
+        head: Sequence[str | bytes | int] = (
+            names.OPERATION_KEPT_MS, snapshot.version, version, answer,
+        )  # fmt: skip
+        with reaching_redis():
+            result, reached = await run(
+                self.link, COMMIT, keys, [*head, *batch.arguments], self.replicas
+            )
+        if result[0] == b"conflict":
+            raise ServeError(Code.VERSION_CONFLICT, "the customer's records moved on")
+        if result[0] == b"full":
+            raise ServeError(Code.OVERLOADED, "the queue of images is full", retry_after_s=5)
+        if reached < self.replicas[0]:
+            raise ServeError(
+                Code.DURABILITY_UNAVAILABLE,
+                f"{reached} of {self.replicas[0]} replicas",
+                retry_after_s=1,
+            )
+        is_repeat = result[0] == b"repeat"
+        if version == "":  # an erasure's answer is not sealed: it names nobody, the key is gone
+            return Committed(result[1], is_repeat)
+        if is_repeat:  # whoever came first may have brought another key for a new customer
+            snapshot = await self.snapshot(subject)
+        return Committed(_open_answer(snapshot, result[1], op_id), is_repeat)
+
+
+def _open_answer(snapshot: Snapshot, sealed: bytes, op_id: str) -> bytes:
+    return unseal(snapshot.data_key, sealed, f"answer|{op_id}")
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,165 @@
+"""Every key of the store, and how long it lives. These names are fixed: data outlives code.
+
+    {pNN}:…     everything of the customers of one partition: one slot of a Redis Cluster
+    {limen}:…   the directory of tenants, keys and secrets: small, read often, one slot
+
+A customer is named by the keyed digest of their id, a token by its SHA-256, a tenant's reference
+by its keyed digest: no key name tells who somebody is.
+"""
+
+from serve.domain.ids import PARTITIONS, Mode, Subject
+
+OPERATION_KEPT_MS = 24 * 3_600_000
+EVENT_KEPT_MS = 30 * 24 * 3_600_000
+ALERT_KEPT_MS = 365 * 24 * 3_600_000
+CAPTURE_KEPT_MS = 30 * 24 * 3_600_000
+ERASURE_KEPT_MS = 10 * 365 * 24 * 3_600_000  # proof that it happened; it names nobody
+
+INSTALL = "{limen}:install"
+TENANTS = "{limen}:tenants"
+WAKE_OUTBOX = "{limen}:wake:outbox"  # publish/subscribe channels, not keys
+WAKE_JOBS = "{limen}:wake:jobs"
+
+EVERY_PARTITION = range(PARTITIONS)
+
+
+def _in(partition: int, name: str) -> str:
+    return f"{{p{partition:02d}}}:{name}"
+
+
+def locator(subject: Subject) -> str:
+    """How a record names its customer: `tenant:mode:subject key`."""
+    return f"{subject.tenant_id}:{subject.mode}:{subject.key}"
+
+
+def located(text: str) -> Subject:
+    """The subject that a record names."""
+    tenant_id, mode, key = text.split(":")
+    return Subject(tenant_id, Mode(mode), key)
+
+
+def customer(subject: Subject) -> str:
+    """Hash: `v` version, `k` wrapped data key, `d` sealed document, `f:<face>` log entries."""
+    return _in(subject.partition, f"customer:{subject.key}")
+
+
+def owned(subject: Subject) -> str:
+    """ZSET of the other keys that hold this customer's data, by when they expire, ms."""
+    return _in(subject.partition, f"owned:{subject.key}")
+
+
+def customers(partition: int) -> str:
+    """ZSET of locators by time of creation, ms."""
+    return _in(partition, "customers")
+
+
+def faces(partition: int) -> str:
+    """STREAM, the log of faces: `k` enrol or erase, `u` locator, `f` face, `m` model, `d` sealed
+    template.
+    """
+    return _in(partition, "faces")
+
+
+def chip(partition: int, face_id: str) -> str:
+    """STRING: the sealed aligned face."""
+    return _in(partition, f"chip:{face_id}")
+
+
+def session(partition: int, session_id: str) -> str:
+    """HASH: `u` locator, `d` sealed document."""
+    return _in(partition, f"session:{session_id}")
+
+
+def capture(partition: int, session_id: str) -> str:
+    """STRING: the sealed capture of a session under review."""
+    return _in(partition, f"capture:{session_id}")
+
+
+def handoff(partition: int, token_sha256: str) -> str:
+    """STRING: the hand-off record, JSON without personal data."""
+    return _in(partition, f"handoff:{token_sha256}")
+
+
+def alert(partition: int, alert_id: str) -> str:
+    """HASH: `u` locator, `d` sealed document."""
+    return _in(partition, f"alert:{alert_id}")
+
+
+def event(partition: int, event_id: str) -> str:
+    """HASH: `u` locator, `d` sealed document, `fence` number of claims so far."""
+    return _in(partition, f"event:{event_id}")
+
+
+def outbox(partition: int) -> str:
+    """ZSET of event ids by next attempt, ms."""
+    return _in(partition, "outbox")
+
+
+def job(partition: int, job_id: str) -> str:
+    """HASH: `u` locator, `h` header, `d` sealed image."""
+    return _in(partition, f"job:{job_id}")
+
+
+def jobs(partition: int) -> str:
+    """ZSET of job ids by when they may be claimed, ms."""
+    return _in(partition, "jobs")
+
+
+def jobs_bytes(partition: int) -> str:
+    """STRING: bytes of all waiting images of the partition."""
+    return _in(partition, "jobs_bytes")
+
+
+def deadlines(partition: int) -> str:
+    """ZSET of session ids by when time alone moves them, ms."""
+    return _in(partition, "deadlines")
+
+
+def operation(partition: int, op_id: str) -> str:
+    """STRING: the sealed answer of an operation that was carried out."""
+    return _in(partition, f"op:{op_id}")
+
+
+def erasure(partition: int, erasure_id: str) -> str:
+    """STRING: a receipt, JSON that names nobody."""
+    return _in(partition, f"erasure:{erasure_id}")
+
+
+def erasures(partition: int) -> str:
+    """ZSET of receipts with open steps, by when the next is due, ms."""
+    return _in(partition, "erasures")
+
+
+def customer_sessions(subject: Subject, reference_digest: str = "") -> str:
+    """ZSET of a customer's session ids by creation, ms; all, or those of one reference."""
+    return _in(subject.partition, f"sessions:{subject.key}:{reference_digest}")
+
+
+def listing(partition: int, kind: str, tenant_id: str, mode: Mode) -> str:
+    """ZSET of a tenant's ids of one kind by creation, ms: `alerts`, `alerts.open`, `events`."""
+    return _in(partition, f"list:{kind}:{tenant_id}:{mode}")
+
+
+def counts(partition: int, tenant_id: str, mode: Mode) -> str:
+    """HASH of the tenant's overview."""
+    return _in(partition, f"counts:{tenant_id}:{mode}")
+
+
+def tenant(tenant_id: str) -> str:
+    """STRING: a tenant, JSON."""
+    return f"{{limen}}:tenant:{tenant_id}"
+
+
+def api_key(key_id: str) -> str:
+    """STRING: the record of an API key, JSON."""
+    return f"{{limen}}:key:{key_id}"
+
+
+def api_keys(tenant_id: str) -> str:
+    """SET of a tenant's key ids."""
+    return f"{{limen}}:keys:{tenant_id}"
+
+
+def secrets(tenant_id: str) -> str:
+    """STRING: a tenant's signing secrets, sealed under the master key."""
+    return f"{{limen}}:secrets:{tenant_id}"

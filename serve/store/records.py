@@ -1,0 +1,74 @@
+"""Reading sealed records of many customers at once: a tenant's lists, a worker's claims.
+
+Two round trips whatever the number: the records, then the data keys of whom they name.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from redis.asyncio import Redis
+
+from serve.domain.ids import Mode, Subject
+from serve.store import names
+from serve.store.keyring import Keyring
+from serve.store.link import reaching_redis
+from serve.store.sealing import unseal
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """One record, decrypted, whose it is, and its unsealed field if one was asked for."""
+
+    subject: Subject
+    document: bytes = field(repr=False)
+    header: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SealedRecords:
+    """Reads records that name their customer and are sealed under that customer's key."""
+
+    link: Redis
+    keyring: Keyring = field(repr=False)
+
+    async def read(self, keys: Sequence[tuple[str, str]]) -> list[Opened | None]:
+        """Each record of `keys`, pairs of key and label, in order; None where it has gone."""
+        with reaching_redis():
+            async with self.link.pipeline(transaction=False) as pipe:
+                for key, _ in keys:
+                    pipe.hmget(key, ["u", "d", "h"])
+                rows = await pipe.execute()
+        owners = [None if row[0] is None else names.located(row[0].decode()) for row in rows]
+        data_keys = await self._data_keys({owner for owner in owners if owner is not None})
+        opened: list[Opened | None] = []
+        for (_, label), owner, (_, sealed, header) in zip(keys, owners, rows, strict=True):
+            data_key = None if owner is None else data_keys.get(owner)
+            if owner is None or data_key is None or sealed is None:
+                opened.append(None)
+            else:
+                opened.append(Opened(owner, unseal(data_key, sealed, label), header or b""))
+        return opened
+
+    async def read_one(self, key: str, label: str, tenant_id: str, mode: Mode) -> bytes | None:
+        """One record's document if it is this tenant's in this mode, else None."""
+        (found,) = await self.read([(key, label)])
+        if found is None or (found.subject.tenant_id, found.subject.mode) != (tenant_id, mode):
+            return None
+        return found.document
+
+    async def data_key(self, subject: Subject) -> bytes | None:
+        """A customer's data key, or None when there is no such customer."""
+        return (await self._data_keys({subject})).get(subject)
+
+    async def _data_keys(self, subjects: set[Subject]) -> dict[Subject, bytes]:
+        ordered = sorted(subjects, key=lambda subject: subject.key)
+        with reaching_redis():
+            async with self.link.pipeline(transaction=False) as pipe:
+                for subject in ordered:
+                    pipe.hget(names.customer(subject), "k")
+                wrapped = await pipe.execute()
+        return {
+            subject: self.keyring.unwrap(found, subject.key)
+            for subject, found in zip(ordered, wrapped, strict=True)
+            if found is not None
+        }

@@ -1,0 +1,177 @@
+"""The Lua scripts: every change of the store is one call of one of these.
+
+Redis runs a script to its end before it looks at anybody else, but does not undo what an erring
+script has written. So each checks everything first and writes afterwards.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
+
+Argument = str | bytes | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script by its text; Redis knows it by its SHA-1."""
+
+    text: str
+    sha1: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+        object.__setattr__(self, "sha1", digest)
+
+
+async def run(
+    link: Redis,
+    script: Script,
+    keys: Sequence[str],
+    arguments: Sequence[Argument],
+    replicas: tuple[int, int] = (0, 0),
+) -> tuple[Any, int]:
+    """What the script returns, and how many replicas hold it.
+
+    `replicas` is how many to wait for and for how many ms; (0, 0) waits for none. The wait goes
+    out on the same connection right behind the script, or it would speak of other writes.
+    """
+    call = ("EVALSHA", script.sha1, len(keys), *keys, *arguments)
+    try:
+        return await _call(link, call, replicas)
+    except NoScriptError:
+        await link.script_load(script.text)
+        return await _call(link, call, replicas)
+
+
+async def _call(
+    link: Redis, call: Sequence[Argument], replicas: tuple[int, int]
+) -> tuple[Any, int]:
+    count, wait_ms = replicas
+    if count == 0:
+        return await link.execute_command(*call), 0
+    async with link.pipeline(transaction=False) as pipe:
+        pipe.execute_command(*call)
+        pipe.execute_command("WAIT", count, wait_ms)
+        answer, reached = await pipe.execute()
+    return answer, int(reached)
+
+
+# KEYS: 1 the operation's record, 2 the customer, 3… the keys that commands name by position.
+# ARGV: 1 ms the operation is remembered, 2 version expected (0: no such customer), 3 version to
+#       set ("" for none: the customer is going), 4 answer,
+#       5… commands: name, position of key, number of arguments, arguments.
+# LOG appends to the stream and notes the entry's id under the face in the customer's hash; QUOTA
+# adds to a counter that must stay within its limit.
+# Returns {"done", answer} | {"repeat", answer} | {"conflict"} | {"full"}.
+COMMIT = Script(
+    """
+local done = redis.call('GET', KEYS[1])
+if done then
+  redis.call('PEXPIRE', KEYS[1], ARGV[1])  -- a write, so that a WAIT behind it covers the first
+  return {'repeat', done}
+end
+if (redis.call('HGET', KEYS[2], 'v') or '0') ~= ARGV[2] then return {'conflict'} end
+
+local kinds = {HSET='hash', HINCRBY='hash', ZADD='zset', ZREM='zset', ZREMRANGEBYSCORE='zset',
+  SET='string', QUOTA='string', LOG='stream', XADD='stream', XDEL='stream',
+  UNLINK='any', PEXPIREAT='any'}
+local commands, at = {}, 5
+while at <= #ARGV do
+  local name, key, count = ARGV[at], KEYS[tonumber(ARGV[at + 1])], tonumber(ARGV[at + 2])
+  local arguments = {}
+  for i = 1, count do arguments[i] = ARGV[at + 2 + i] end
+  at = at + 3 + count
+  local kind = kinds[name]
+  if not kind or not key then return redis.error_reply('LIMEN unknown command ' .. name) end
+  local found = redis.call('TYPE', key)['ok']
+  if kind ~= 'any' and name ~= 'SET' and found ~= 'none' and found ~= kind then
+    return redis.error_reply('WRONGTYPE ' .. name .. ' on a ' .. found)
+  end
+  if name == 'QUOTA' then
+    local total = tonumber(redis.call('GET', key) or '0') + tonumber(arguments[1])
+    if total > tonumber(arguments[2]) then return {'full'} end
+  end
+  commands[#commands + 1] = {name, key, arguments}
+end
+
+for _, command in ipairs(commands) do
+  local name, key, arguments = command[1], command[2], command[3]
+  if name == 'LOG' then
+    local entry = redis.call('XADD', key, '*', unpack(arguments, 2))
+    redis.call('HSET', KEYS[2], 'f:' .. arguments[1], entry)
+  elseif name == 'QUOTA' then
+    if redis.call('INCRBY', key, arguments[1]) <= 0 then redis.call('DEL', key) end
+  else
+    redis.call(name, key, unpack(arguments))
+  end
+end
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[2], 'v', ARGV[3]) end
+redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[1])
+return {'done', ARGV[4]}
+"""
+)
+
+# KEYS: 1 a ZSET by time due. ARGV: 1 how many, 2 ms of lease, 3 prefix of the members' keys, or "".
+# Moves each claimed member to the end of its lease; counts the claim in its `fence`. A member
+# whose record has gone is dropped. Returns {member, fence, …}.
+CLAIM = Script(
+    """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
+local claimed = {}
+for _, member in ipairs(due) do
+  local fence = 0
+  if ARGV[3] ~= '' and redis.call('EXISTS', ARGV[3] .. member) == 0 then
+    redis.call('ZREM', KEYS[1], member)
+  else
+    redis.call('ZADD', KEYS[1], now + ARGV[2], member)
+    if ARGV[3] ~= '' then fence = redis.call('HINCRBY', ARGV[3] .. member, 'fence', 1) end
+    claimed[#claimed + 1] = member
+    claimed[#claimed + 1] = fence
+  end
+end
+return claimed
+"""
+)
+
+# KEYS: 1 a record, 2 its queue. ARGV: 1 fence, 2 member, 3 next attempt in ms or "" for none,
+# 4 the record's sealed document or "" to leave it. Returns 1, or 0 when the claim was lost.
+SETTLE = Script(
+    """
+if redis.call('HGET', KEYS[1], 'fence') ~= ARGV[1] then return 0 end
+if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'd', ARGV[4]) end
+if ARGV[3] == '' then redis.call('ZREM', KEYS[2], ARGV[2])
+else redis.call('ZADD', KEYS[2], ARGV[3], ARGV[2]) end
+return 1
+"""
+)
+
+# KEYS: 1 a STRING. ARGV: 1 its `updated_at_ms` as read, or "" if it must not exist; 2 the new
+# document; 3, 4 an index and its score, or "". Returns 1, or 0 when it was changed in between.
+REPLACE = Script(
+    """
+local found = redis.call('GET', KEYS[1])
+if ARGV[1] == '' then
+  if found then return 0 end
+elseif not found or tostring(cjson.decode(found)['updated_at_ms']) ~= ARGV[1] then
+  return 0
+end
+redis.call('SET', KEYS[1], ARGV[2])
+if #KEYS > 1 then redis.call('ZADD', KEYS[2], ARGV[3], ARGV[4]) end
+return 1
+"""
+)
+
+# KEYS: 1 a HASH. ARGV: 1 field, 2 value expected, 3 new value. Returns 1, or 0 when it was another.
+SWAP = Script(
+    """
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1
+"""
+)
