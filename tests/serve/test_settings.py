@@ -1,5 +1,6 @@
 """Settings: three spellings of one name, and no name that nobody reads."""
 
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def refusal(config: Path | None = None) -> tuple[Code, str]:
+def refusal(config: Path | None = None) -> tuple[StrEnum, str]:
     with pytest.raises(ServeError) as caught:
         load(config)
     return caught.value.code, caught.value.detail

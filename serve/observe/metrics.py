@@ -1,0 +1,264 @@
+"""Every metric of the service: its name, unit, labels and buckets, and one verb to count each.
+
+Labels are closed sets: a route's template, a code, an outcome; never a path, an id or a token.
+Where `PROMETHEUS_MULTIPROC_DIR` was set before this module is imported, every process writes
+its values to files in that folder and `render` sums them over processes.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Literal
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+    multiprocess,
+)
+
+from pipeline.decision.verdict import Outcome
+from serve.domain.alert import AlertType
+from serve.domain.callback import DeliveryState
+from serve.domain.erasure import ErasureStep
+from serve.domain.preferences import Event
+from serve.domain.trigger import Exemption
+
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OTHER = "other"
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+LAG_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3_600.0, 86_400.0)
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
+
+REGISTRY = CollectorRegistry()
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series per label set that nobody asks for
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What an operator reads of one metric; `buckets` are the upper bounds of a histogram."""
+
+    name: str
+    kind: str
+    meaning: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+CATALOG: list[Metric] = []
+
+
+def _counter(name: str, meaning: str, *labels: str) -> Counter:
+    CATALOG.append(Metric(name, "counter", meaning, labels))
+    return Counter(name, meaning, labels, registry=REGISTRY)
+
+
+def _gauge(name: str, meaning: str, over_processes: Literal["livesum", "livemax"]) -> Gauge:
+    CATALOG.append(Metric(name, "gauge", meaning))
+    return Gauge(name, meaning, registry=REGISTRY, multiprocess_mode=over_processes)
+
+
+def _histogram(name: str, meaning: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+    CATALOG.append(Metric(name, "histogram", meaning, labels, buckets))
+    return Histogram(name, meaning, labels, registry=REGISTRY, buckets=buckets)
+
+
+_requests = _counter(
+    "limen_http_requests_total",
+    "Requests answered, by route template, method and status.",
+    "route",
+    "method",
+    "status",
+)
+_request_seconds = _histogram(
+    "limen_http_request_seconds",
+    "Seconds from the request's head to its answer.",
+    SECONDS,
+    "route",
+    "method",
+)
+_refusals = _counter("limen_refusals_total", "Requests refused, by error code.", "code")
+_body_bytes = _gauge("limen_body_bytes", "Bytes of request bodies held now.", "livesum")
+_submissions = _gauge("limen_submissions_in_flight", "Submissions being judged now.", "livesum")
+_opened = _counter("limen_sessions_opened_total", "Sessions opened, by event.", "event")
+_exempted = _counter(
+    "limen_exemptions_total",
+    "Events that passed without a face, by event and reason.",
+    "event",
+    "reason",
+)
+_verdicts = _counter(
+    "limen_verdicts_total", "Verdicts reached on submissions, by outcome.", "outcome"
+)
+_unfit = _counter(
+    "limen_captures_unfit_total",
+    "Captures and reference images that could not be judged, by error code.",
+    "code",
+)
+_enrolled = _counter(
+    "limen_faces_enrolled_total",
+    "Reference faces enrolled; repeats of the same request are not counted.",
+)
+_alerts = _counter("limen_alerts_total", "Alerts raised, by type.", "alert_type")
+_erasure_steps = _counter(
+    "limen_erasure_steps_total", "Steps of erasures completed, by step.", "step"
+)
+_queue = _gauge("limen_engine_queue_images", "Images waiting for the models now.", "livesum")
+_engine_seconds = _histogram(
+    "limen_engine_seconds", "Seconds from an image's arrival at the queue to its evidence.", SECONDS
+)
+_batch_images = _histogram(
+    "limen_engine_batch_images", "Images in one batch of the models.", BATCH_SIZES
+)
+_engine_cpu = _counter(
+    "limen_engine_cpu_seconds_total",
+    "CPU-seconds of the threads that decode images and run the models.",
+)
+_deliveries = _counter(
+    "limen_callback_attempts_total",
+    "Attempts to deliver a callback, by what became of the callback.",
+    "result",
+)
+_delivery_seconds = _histogram(
+    "limen_callback_attempt_seconds", "Seconds one attempt took.", SECONDS
+)
+_delivery_lag = _histogram(
+    "limen_callback_lag_seconds", "Seconds from a callback's making to its delivery.", LAG_SECONDS
+)
+_outbox_due = _gauge(
+    "limen_outbox_due", "Callbacks that were due at the last look of a worker.", "livemax"
+)
+_jobs_due = _gauge(
+    "limen_jobs_due", "Accepted submissions that were due at the last look of a worker.", "livemax"
+)
+_store_seconds = _histogram(
+    "limen_store_seconds",
+    "Seconds one operation of the system of record took, by operation.",
+    SECONDS,
+    "operation",
+)
+
+
+def count_request(route: str, method: str, status: int, seconds: float) -> None:
+    """One request answered. `route` is the template, never the path."""
+    known = method if method in METHODS else OTHER
+    _requests.labels(route, known, str(status)).inc()
+    _request_seconds.labels(route, known).observe(seconds)
+
+
+def count_refusal(code: str) -> None:
+    """One request refused with this error code."""
+    _refusals.labels(code).inc()
+
+
+def hold_body_bytes(number: int) -> None:
+    """Bytes of a body taken into memory, or given back when negative."""
+    _body_bytes.inc(number)
+
+
+@contextmanager
+def submission() -> Iterator[None]:
+    """Counts a submission as in flight for as long as the block runs."""
+    with _submissions.track_inprogress():
+        yield
+
+
+def count_session(event: Event) -> None:
+    """One session opened."""
+    _opened.labels(event).inc()
+
+
+def count_exemption(reason: Exemption, event: str = "") -> None:
+    """One event that passed without a face; an `event` outside the closed set is `other`."""
+    _exempted.labels(event if event in set(Event) else OTHER, reason).inc()
+
+
+def count_verdict(outcome: Outcome) -> None:
+    """One verdict reached."""
+    _verdicts.labels(outcome).inc()
+
+
+def count_unfit(code: str) -> None:
+    """One image that could not be judged."""
+    _unfit.labels(code).inc()
+
+
+def count_enrolment() -> None:
+    """One reference face enrolled."""
+    _enrolled.inc()
+
+
+def count_alert(alert_type: AlertType) -> None:
+    """One alert raised."""
+    _alerts.labels(alert_type).inc()
+
+
+def count_erasure_step(step: ErasureStep) -> None:
+    """One step of an erasure completed."""
+    _erasure_steps.labels(step).inc()
+
+
+def set_queue(images: int) -> None:
+    """How many images wait for the models."""
+    _queue.set(images)
+
+
+def observe_engine(seconds: float) -> None:
+    """How long one image took, waiting included."""
+    _engine_seconds.observe(seconds)
+
+
+def observe_batch(images: int, cpu_seconds: float) -> None:
+    """How many images went to the models at once, and what they cost their thread."""
+    _batch_images.observe(images)
+    _engine_cpu.inc(cpu_seconds)
+
+
+def count_delivery(result: DeliveryState, seconds: float, lag_seconds: float) -> None:
+    """One attempt at a callback, and where it left it; `lag_seconds` counts if delivered."""
+    _deliveries.labels(result).inc()
+    _delivery_seconds.observe(seconds)
+    if result is DeliveryState.DELIVERED:
+        _delivery_lag.observe(max(0.0, lag_seconds))
+
+
+def set_outbox_due(callbacks: int) -> None:
+    """How many callbacks are due."""
+    _outbox_due.set(callbacks)
+
+
+def set_jobs_due(jobs: int) -> None:
+    """How many accepted submissions are due."""
+    _jobs_due.set(jobs)
+
+
+@contextmanager
+def timed_store(operation: str) -> Iterator[None]:
+    """Times one operation of the system of record; `operation` is the name of a script."""
+    start = perf_counter()
+    try:
+        yield
+    finally:
+        _store_seconds.labels(operation).observe(perf_counter() - start)
+
+
+def render() -> tuple[bytes, str]:
+    """The text for `/metrics` and its content type, summed over processes where there are more."""
+    registry = REGISTRY
+    if os.environ.get(FOLDER_VARIABLE):
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+def forget_process(pid: int) -> None:
+    """Drop the gauges of a process that has ended; what it counted stays counted."""
+    if os.environ.get(FOLDER_VARIABLE):
+        multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
