@@ -1,0 +1,91 @@
+"""Connections to Redis: few, bounded, and honest about when it cannot be reached."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis, UnixDomainSocketConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from serve.errors import Code, ServeError
+from serve.settings import State
+from serve.store.embedded import socket_path
+
+CONNECTIONS_MAX = 64
+RETRIES_MAX = 2  # every change carries an op_id, so a repeat does nothing twice
+RETRY_FIRST_S = 0.02
+RETRY_S_MAX = 0.2
+RETRY_AFTER_S = 1
+
+# Refusals of a Redis that is there but cannot do its work now: full, loading, failing over.
+_UNABLE = re.compile(
+    r"(^|-)(OOM|MISCONF|READONLY|NOREPLICAS|LOADING|BUSY|CLUSTERDOWN|MASTERDOWN|TRYAGAIN)\b"
+)
+
+
+def open_link(state: State) -> Redis:
+    """A pool of connections to the Redis that `state` names; close it with `aclose`.
+
+    Nothing is sent yet. Replies are bytes.
+    """
+    options: dict[str, Any] = {
+        "socket_timeout": state.timeout_s,
+        "socket_connect_timeout": state.timeout_s,
+        "retry": Retry(ExponentialWithJitterBackoff(RETRY_S_MAX, RETRY_FIRST_S), RETRIES_MAX),
+        "max_connections": CONNECTIONS_MAX,
+        "timeout": state.timeout_s,  # of the wait for a free connection
+        "decode_responses": False,
+        "protocol": 2,
+    }
+    if state.redis_url:
+        pool = BlockingConnectionPool.from_url(state.redis_url, **options)
+    else:
+        pool = BlockingConnectionPool(
+            connection_class=UnixDomainSocketConnection,
+            path=str(socket_path(state.data_dir)),
+            **options,
+        )
+    return Redis.from_pool(pool)
+
+
+@contextmanager
+def reaching_redis() -> Iterator[None]:
+    """Turns what Redis cannot do now into `state_unavailable`, around the calls to it."""
+    try:
+        yield
+    except (RedisConnectionError, RedisTimeoutError) as error:
+        raise _unavailable("no answer") from error
+    except ResponseError as error:
+        unable = _UNABLE.search(str(error))
+        if unable is None:
+            raise
+        raise _unavailable(unable[2]) from error
+
+
+async def ping(link: Redis) -> None:
+    """Raises `state_unavailable` unless Redis answers."""
+    with reaching_redis():
+        await link.ping()
+
+
+async def server_version(link: Redis) -> tuple[int, ...]:
+    """Redis's version, as (6, 2, 14). Raises `state_unavailable`."""
+    with reaching_redis():
+        server = await link.info("server")
+    return tuple(int(part) for part in re.findall(r"\d+", str(server["redis_version"]))[:3])
+
+
+async def now_ms(link: Redis) -> int:
+    """Redis's clock, the only one that records are dated by. Raises `state_unavailable`."""
+    with reaching_redis():
+        seconds, microseconds = await link.time()
+    return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+def _unavailable(why: str) -> ServeError:
+    return ServeError(Code.STATE_UNAVAILABLE, f"Redis: {why}", retry_after_s=RETRY_AFTER_S)

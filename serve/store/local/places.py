@@ -1,0 +1,126 @@
+"""Files of the embedded store: where they are, and what a server finds before it starts."""
+
+import os
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.models.cache import write_atomically
+from serve.errors import Code, ServeError
+from serve.store.local import launch
+
+SOCKET_PATH_BYTES_MAX = 100  # the kernel takes 107 and a terminating zero
+LOG_BYTES_MAX = 2**20
+
+CONFIGURATION = """\
+port 0
+unixsocket "{socket}"
+unixsocketperm 700
+daemonize no
+supervised no
+dir "{folder}"
+logfile "{folder}/redis.log"
+databases 1
+appendonly yes
+appendfilename "appendonly.aof"
+appendfsync always
+no-appendfsync-on-rewrite no
+aof-use-rdb-preamble no
+aof-load-truncated yes
+auto-aof-rewrite-percentage 100
+auto-aof-rewrite-min-size 64mb
+save ""
+maxmemory-policy noeviction
+crash-memcheck-enabled no
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the files of an embedded store are."""
+
+    folder: Path
+
+    @property
+    def supervisor_lock(self) -> Path:
+        """Held by whoever may start and stop servers."""
+        return self.folder / "lock"
+
+    @property
+    def users_lock(self) -> Path:
+        """Shared by the commands that use the server."""
+        return self.folder / "users"
+
+    @property
+    def server_lock(self) -> Path:
+        """Held by a live server."""
+        return self.folder / "server"
+
+    @property
+    def socket_record(self) -> Path:
+        """Names the folder of the socket, where that is not this one."""
+        return self.folder / "socket-folder"
+
+    @property
+    def socket(self) -> Path:
+        """The unix socket that a server listens on."""
+        with suppress(FileNotFoundError):
+            return Path(os.fsdecode(self.socket_record.read_bytes())) / "redis.sock"
+        return self.folder / "redis.sock"
+
+
+def places(data_dir: Path) -> Places:
+    """The files of the embedded store of `data_dir`; nothing is created."""
+    return Places(data_dir.absolute() / "redis")
+
+
+def make_folder(folder: Path) -> None:
+    """The private folder of a store. Raises `file_unwritable`."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ServeError(Code.FILE_UNWRITABLE, f"{folder}: {error.strerror}") from error
+
+
+def prepare(where: Places, executable: Path, mode: str) -> list[str]:
+    """The command that starts a server, its files made ready; no server may be alive.
+
+    `mode` is `child` or `detach`, as `launch` explains.
+    """
+    for unfinished in where.folder.glob("temp-*.aof"):  # of a rewrite that died; may hold erased
+        unfinished.unlink()
+    log = where.folder / "redis.log"
+    if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
+        log.replace(where.folder / "redis.log.1")
+    _settle_socket(where)
+    configuration = where.folder / "redis.conf"
+    text = CONFIGURATION.format(socket=where.socket, folder=where.folder)
+    write_atomically(configuration, text.encode())
+    script = [sys.executable, "-I", "-S", str(launch.__file__), mode, str(os.getpid())]
+    return [*script, str(executable), str(configuration)]
+
+
+def _settle_socket(where: Places) -> None:
+    """Where the path is too long for a socket, put that into a short private folder."""
+    if len(os.fsencode(where.folder / "redis.sock")) <= SOCKET_PATH_BYTES_MAX:
+        where.socket_record.unlink(missing_ok=True)
+        return
+    if where.socket_record.exists() and _is_private(where.socket.parent):
+        return
+    short = tempfile.mkdtemp(prefix="limen-")
+    if len(os.fsencode(Path(short) / "redis.sock")) > SOCKET_PATH_BYTES_MAX:
+        Path(short).rmdir()
+        raise ServeError(
+            Code.STORE_UNSUPPORTED,
+            f"{where.folder} and the folder for temporary files are too long for a unix socket",
+        )
+    write_atomically(where.socket_record, os.fsencode(short))
+
+
+def _is_private(folder: Path) -> bool:
+    with suppress(FileNotFoundError):
+        status = folder.lstat()
+        return folder.is_dir() and status.st_uid == os.getuid() and not status.st_mode & 0o077
+    return False
