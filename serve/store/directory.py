@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -10,7 +11,7 @@ from serve.domain.api_key import ApiKey
 from serve.domain.tenant import SigningSecret, Tenant
 from serve.store import names
 from serve.store.keyring import Keyring
-from serve.store.link import reaching_redis
+from serve.store.link import now_ms, reaching_redis
 from serve.store.scripts import REPLACE, run
 from serve.store.sealing import seal, unseal
 
@@ -26,9 +27,7 @@ class RedisDirectory:
 
     async def now_ms(self) -> int:
         """The clock of the system of record."""
-        with reaching_redis():
-            seconds, micros = await self.link.time()
-        return int(seconds) * 1000 + int(micros) // 1000
+        return await now_ms(self.link)
 
     async def tenant(self, tenant_id: str) -> Tenant | None:
         """One tenant."""
@@ -39,7 +38,7 @@ class RedisDirectory:
     async def tenants(self) -> list[Tenant]:
         """All of them, oldest first."""
         with reaching_redis():
-            ids = await self.link.zrange(names.TENANTS, 0, TENANTS_MAX - 1)
+            ids: Any = await self.link.zrange(names.TENANTS, 0, TENANTS_MAX - 1)
             if not ids:
                 return []
             found = await self.link.mget([names.tenant(tid.decode()) for tid in ids])
@@ -73,7 +72,7 @@ class RedisDirectory:
     async def keys(self, tenant_id: str) -> list[ApiKey]:
         """A tenant's keys, revoked ones among them, oldest first."""
         with reaching_redis():
-            ids = await self.link.smembers(names.api_keys(tenant_id))
+            ids: Any = await self.link.smembers(names.api_keys(tenant_id))
             if not ids:
                 return []
             found = await self.link.mget([names.api_key(kid.decode()) for kid in ids])
@@ -83,7 +82,7 @@ class RedisDirectory:
     async def secrets(self, tenant_id: str) -> list[SigningSecret]:
         """Signing secrets, the newest first; replaced ones say when they expire."""
         with reaching_redis():
-            sealed = await self.link.get(names.secrets(tenant_id))
+            sealed: Any = await self.link.get(names.secrets(tenant_id))
         if sealed is None:
             return []
         rows = json.loads(unseal(self.keyring.master, sealed, f"secrets|{tenant_id}"))

@@ -5,13 +5,14 @@ is destroyed, nothing does.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from redis.asyncio import Redis
 
 from serve.store import names
 from serve.store.keyring import Keyring
-from serve.store.link import reaching_redis
-from serve.store.scripts import SWAP, run
+from serve.store.link import now_ms, reaching_redis
+from serve.store.scripts import REWRAP, run
 
 SCAN_COUNT = 512
 
@@ -30,15 +31,13 @@ class RedisEpochs:
 
         Keys are destroyed only after a pass that found no live data key under an older epoch.
         """
-        with reaching_redis():
-            seconds, micros = await self.link.time()
-        now_ms = int(seconds) * 1000 + int(micros) // 1000
-        current = self.keyring.rotate(now_ms)
+        clock_ms = await now_ms(self.link)
+        current = self.keyring.rotate(clock_ms)
         behind = 0
         for partition in names.EVERY_PARTITION:
             behind += await self._rewrap_partition(partition, current)
         if behind == 0:
-            self.keyring.destroy_replaced(now_ms, self.backup_retention_days)
+            self.keyring.destroy_replaced(clock_ms, self.backup_retention_days)
 
     def is_destroyed(self, epoch: int) -> bool:
         """Whether the key of `epoch` is gone."""
@@ -50,9 +49,10 @@ class RedisEpochs:
         cursor = 0
         while True:
             with reaching_redis():
-                cursor, found = await self.link.zscan(
+                step: Any = await self.link.zscan(
                     names.customers(partition), cursor, count=SCAN_COUNT
                 )
+            cursor, found = step
             behind += await self._rewrap([member.decode() for member, _ in found], current)
             if cursor == 0:
                 return behind
@@ -70,6 +70,6 @@ class RedisEpochs:
                 continue
             new = self.keyring.wrap(self.keyring.unwrap(old, subject.key), subject.key)
             with reaching_redis():
-                done, _ = await run(self.link, SWAP, [names.customer(subject)], ["k", old, new])
+                done, _ = await run(self.link, REWRAP, [names.customer(subject)], [old, new])
             behind += 1 - int(done)
         return behind

@@ -7,6 +7,7 @@ written either. So a lost reply can be repeated by anybody, any number of times.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from redis.asyncio import Redis
@@ -92,7 +93,9 @@ class RedisLedger:
         """A session of this customer; its version is the snapshot's."""
         subject = snapshot.subject
         with reaching_redis():
-            found = await self.link.hmget(names.session(subject.partition, session_id), ["u", "d"])
+            found: Any = await self.link.hmget(
+                names.session(subject.partition, session_id), ["u", "d"]
+            )
         owner, sealed = found
         if sealed is None or owner is None or owner.decode() != names.locator(subject):
             return None
@@ -104,8 +107,8 @@ class RedisLedger:
         """Whose session this is."""
         key = names.session(partition_of(Prefix.SESSION, session_id), session_id)
         with reaching_redis():
-            found = await self.link.hget(key, "u")
-        return None if found is None else names.located(_text(found))
+            found: Any = await self.link.hget(key, "u")
+        return None if found is None else names.located(found.decode())
 
     async def templates(self, snapshot: Snapshot) -> list[Template]:
         """The customer's references, decrypted, in order of enrolment."""
@@ -129,7 +132,7 @@ class RedisLedger:
         """What the operation `op_id` answered, if it was carried out in the last 24 hours."""
         key = names.operation(snapshot.subject.partition, op_id)
         with reaching_redis():
-            sealed = await self.link.get(key)
+            sealed: Any = await self.link.get(key)
         return None if sealed is None else _open_answer(snapshot, sealed, op_id)
 
     async def commit(self, snapshot: Snapshot, change: Change, op_id: str) -> Committed:
@@ -166,9 +169,9 @@ class RedisLedger:
         """
         subject = snapshot.subject
         with reaching_redis():
-            owned = await self.link.zrange(names.owned(subject), 0, -1)
+            owned: Any = await self.link.zrange(names.owned(subject), 0, -1)
         batch = Batch()
-        for key in map(_text, owned):
+        for key in (member.decode() for member in owned):
             batch.add("UNLINK", key)
             self._leave_queues(batch, subject, key)
         for entry in snapshot.log_ids.values():
@@ -238,7 +241,3 @@ class RedisLedger:
 
 def _open_answer(snapshot: Snapshot, sealed: bytes, op_id: str) -> bytes:
     return unseal(snapshot.data_key, sealed, f"answer|{op_id}")
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value

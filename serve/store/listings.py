@@ -1,9 +1,10 @@
 """A tenant's lists: 64 bounded reads, merged newest first, with a cursor that survives inserts."""
 
 import base64
-import binascii
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -44,10 +45,10 @@ class RedisListings:
         if reference is not None:
             listed = keyed_digest(self.keyring.salt, "reference", subject.key, reference)
         with reaching_redis():
-            found = await self.link.zrevrange(
+            found: Any = await self.link.zrevrange(
                 names.customer_sessions(subject, listed), 0, min(limit, LIMIT_MAX) - 1
             )
-        ids = [_text(member) for member in found]
+        ids = [member.decode() for member in found]
         rows = await self._records.read(
             [(names.session(subject.partition, sid), f"session|{sid}") for sid in ids]
         )
@@ -134,7 +135,7 @@ class RedisListings:
                     )
                 rows = await pipe.execute()
         found = sorted(
-            ((int(score), _text(member)) for row in rows for member, score in row), reverse=True
+            ((int(score), member.decode()) for row in rows for member, score in row), reverse=True
         )
         if after is not None:
             found = [entry for entry in found if entry < after]
@@ -153,16 +154,11 @@ def _write_cursor(entry: tuple[int, str]) -> str:
 def _read_cursor(cursor: str) -> tuple[int, str] | None:
     if not cursor:
         return None
-    try:
-        if len(cursor) > CURSOR_LENGTH_MAX:
-            raise ValueError(cursor)
-        score, separator, member = base64.urlsafe_b64decode(cursor).decode().partition("|")
-        if not separator or not score.isdecimal():
-            raise ValueError(cursor)
-        return int(score), member
-    except (ValueError, binascii.Error) as error:
-        raise ServeError(Code.CURSOR_INVALID, "not a cursor of this list") from error
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+    text = ""
+    if len(cursor) <= CURSOR_LENGTH_MAX:
+        with suppress(ValueError):  # of base64 as of UTF-8
+            text = base64.urlsafe_b64decode(cursor).decode()
+    score, _, member = text.partition("|")
+    if not (score.isdecimal() and score.isascii() and member):
+        raise ServeError(Code.CURSOR_INVALID, "not a cursor of this list")
+    return int(score), member

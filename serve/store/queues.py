@@ -17,7 +17,7 @@ from serve.domain.ids import Prefix, Subject, partition_of
 from serve.ports import Lease
 from serve.store import names
 from serve.store.keyring import Keyring
-from serve.store.link import reaching_redis
+from serve.store.link import now_ms, reaching_redis
 from serve.store.records import SealedRecords
 from serve.store.scripts import CLAIM, SETTLE, run
 from serve.store.sealing import seal
@@ -147,23 +147,21 @@ class RedisOutbox:
 
     async def defer(self, lease: Lease[CallbackEvent], delay_ms: int) -> None:
         """Give a claim back untried, due again after `delay_ms`."""
-        with reaching_redis():
-            seconds, micros = await self.link.time()
-        due_ms = seconds * 1000 + micros // 1000 + delay_ms
+        due_ms = await now_ms(self.link) + delay_ms
         await self._settle(lease, [lease.fence, lease.item.id, due_ms, ""])
 
     async def resend(self, event: CallbackEvent) -> CallbackEvent:
         """Make a callback due now, whatever became of it; the schedule starts afresh."""
         partition = partition_of(Prefix.EVENT, event.id)
         key = names.event(partition, event.id)
+        clock_ms = await now_ms(self.link)
         with reaching_redis():
-            seconds, micros = await self.link.time()
             fence = await self.link.hincrby(key, "fence", 1)
         due = event.model_copy(
             update={
                 "state": DeliveryState.PENDING,
                 "failures": 0,
-                "next_attempt_at_ms": seconds * 1000 + micros // 1000,
+                "next_attempt_at_ms": clock_ms,
             }
         )
         await self.settle(Lease(event, fence), due)

@@ -7,7 +7,7 @@ script has written. So each checks everything first and writes afterwards.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
@@ -52,7 +52,7 @@ async def _call(
 ) -> tuple[Any, int]:
     count, wait_ms = replicas
     if count == 0:
-        return await link.execute_command(*call), 0
+        return await cast("Any", link).execute_command(*call), 0
     async with link.pipeline(transaction=False) as pipe:
         pipe.execute_command(*call)
         pipe.execute_command("WAIT", count, wait_ms)
@@ -167,11 +167,13 @@ return 1
 """
 )
 
-# KEYS: 1 a HASH. ARGV: 1 field, 2 value expected, 3 new value. Returns 1, or 0 when it was another.
-SWAP = Script(
+# KEYS: 1 a customer. ARGV: 1 wrapped data key expected, 2 the new one. The version moves on, so an
+# erasure under way asks again which epoch it has to wait for. Returns 1, or 0 if it was another.
+REWRAP = Script(
     """
-if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+if redis.call('HGET', KEYS[1], 'k') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'k', ARGV[2])
+redis.call('HINCRBY', KEYS[1], 'v', 1)
 return 1
 """
 )
