@@ -3,7 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from serve.ports import Comparator, Deadlines, Directory, Faces, Jobs, Ledger, Listings, Outbox
+from serve.ports import (
+    Comparator,
+    Deadlines,
+    Directory,
+    Epochs,
+    Erasures,
+    Faces,
+    Jobs,
+    Ledger,
+    Listings,
+    Outbox,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +27,8 @@ class Deps:
     outbox: Outbox
     jobs: Jobs
     deadlines: Deadlines
+    erasures: Erasures
+    epochs: Epochs
     faces: Faces
     scale: Comparator
     model_id: str
