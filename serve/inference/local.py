@@ -9,7 +9,7 @@ import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +21,7 @@ from pipeline.errors import Failure
 from pipeline.evidence import FaceEvidence
 from pipeline.face.steps import Plan
 from serve.errors import Code, ServeError
+from serve.observe import metrics
 
 BATCH_MAX = 16  # images one worker takes at once: the embedder gains nothing beyond
 RATE_WEIGHT = 0.2  # of the newest batch in the running mean of seconds an image takes
@@ -35,18 +36,6 @@ class Runner(Protocol):
     def run(self, images: Sequence[bytes], plan: Plan, /) -> list[Outcome]:
         """Evidence or failure for each image."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class BatchUse:
-    """What one batch took: processor seconds of its worker thread, and seconds by the clock."""
-
-    images: int
-    cpu_s: float
-    wall_s: float
-
-
-OnBatch = Callable[[BatchUse], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +57,14 @@ class _Item:
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """What a worker brings back: an outcome for each item, or the defect that item met."""
+    """What a worker brings back: an outcome for each item, or the defect that item met.
+
+    `cpu_s` is what its thread spent on the processor, `wall_s` what the clock says.
+    """
 
     outcomes: list[Outcome | Exception]
-    use: BatchUse
+    cpu_s: float
+    wall_s: float
 
 
 def share(waiting: int, workers: int) -> int:
@@ -90,13 +83,9 @@ def retry_after_s(waiting: int, workers: int, image_s: float) -> int:
 class LocalFaces:
     """`serve.ports.Faces` over a pipeline in this process; lives as long as its `async with`."""
 
-    def __init__(
-        self, runner: Runner, limits: Limits, on_batch: OnBatch = lambda _use: None
-    ) -> None:
-        """`on_batch` is told of every batch, in the event loop."""
+    def __init__(self, runner: Runner, limits: Limits) -> None:
         self._runner = runner
         self._limits = limits
-        self._on_batch = on_batch
         self._numbers = count()
         self._waiting: OrderedDict[int, _Item] = OrderedDict()  # oldest, so most urgent, first
         self._busy: set[asyncio.Future[_Done]] = set()
@@ -138,7 +127,8 @@ class LocalFaces:
                 Code.OVERLOADED, f"{self.waiting} images are waiting", retry_after_s=wait_s
             )
         loop = asyncio.get_running_loop()
-        deadline_s = loop.time() + self._limits.timeout_s
+        arrived_s = loop.time()
+        deadline_s = arrived_s + self._limits.timeout_s
         plan = Plan(template=True, passive_liveness=True, age=False, chip=with_chip)
         item = _Item(image, plan, deadline_s, loop.create_future())
         number = next(self._numbers)
@@ -146,12 +136,15 @@ class LocalFaces:
         self._dispatch(threads)
         try:
             async with asyncio.timeout_at(deadline_s):
-                return await item.future
+                outcome = await item.future
         except TimeoutError as error:
             detail = f"no answer within {self._limits.timeout_s:g} s"
             raise ServeError(Code.SERVICE_UNAVAILABLE, detail) from error
         finally:
             self._waiting.pop(number, None)
+            metrics.set_queue(self.waiting)
+        metrics.observe_engine(loop.time() - arrived_s)
+        return outcome
 
     def _dispatch(self, threads: ThreadPoolExecutor) -> None:
         """Give every free worker its share of what waits."""
@@ -164,6 +157,7 @@ class LocalFaces:
             done = asyncio.wrap_future(work)
             self._busy.add(done)
             done.add_done_callback(partial(self._settle, batch, threads))
+        metrics.set_queue(self.waiting)
 
     def _take(self, wanted: int, now_s: float) -> list[_Item]:
         """The oldest `wanted` items that somebody still waits for."""
@@ -180,9 +174,6 @@ class LocalFaces:
         self._busy.discard(done)
         self._dispatch(threads)
         found = done.result()
-        spent_s = found.use.wall_s / found.use.images
-        self._image_s += (RATE_WEIGHT if self._image_s else 1.0) * (spent_s - self._image_s)
-        self._on_batch(found.use)
         for item, outcome in zip(batch, found.outcomes, strict=True):
             if item.future.done():
                 continue
@@ -190,6 +181,9 @@ class LocalFaces:
                 item.future.set_exception(outcome)
             else:
                 item.future.set_result(outcome)
+        metrics.observe_batch(len(batch), found.cpu_s)
+        image_s = found.wall_s / len(batch)
+        self._image_s += (RATE_WEIGHT if self._image_s else 1.0) * (image_s - self._image_s)
 
 
 def _run(runner: Runner, batch: Sequence[tuple[bytes, Plan]]) -> _Done:
@@ -200,8 +194,11 @@ def _run(runner: Runner, batch: Sequence[tuple[bytes, Plan]]) -> _Done:
         places = [place for place, (_, plan) in enumerate(batch) if plan == wanted]
         found = _run_alike(runner, [batch[place][0] for place in places], wanted)
         outcomes.update(zip(places, found, strict=True))
-    use = BatchUse(len(batch), time.thread_time() - cpu_s, time.perf_counter() - wall_s)
-    return _Done([outcomes[place] for place in range(len(batch))], use)
+    return _Done(
+        [outcomes[place] for place in range(len(batch))],
+        time.thread_time() - cpu_s,
+        time.perf_counter() - wall_s,
+    )
 
 
 def _run_alike(runner: Runner, images: Sequence[bytes], plan: Plan) -> list[Outcome | Exception]:

@@ -17,10 +17,22 @@ from pipeline.face.steps import Plan
 from pipeline.image.decode import encode_png
 from pipeline.models.load import LoadedPack
 from serve.errors import Code, ServeError
-from serve.inference.local import BATCH_MAX, BatchUse, Limits, LocalFaces, retry_after_s, share
+from serve.inference.local import BATCH_MAX, Limits, LocalFaces, retry_after_s, share
+from serve.observe import metrics
 from tests.helpers.builders import face_evidence
 
 PATIENCE_S = 30.0  # of a test that would otherwise hang for ever
+
+
+BATCHED = "limen_engine_batch_images_sum"
+ANSWERED = "limen_engine_seconds_count"
+CPU_SECONDS = "limen_engine_cpu_seconds_total"
+SAMPLES = (BATCHED, ANSWERED, CPU_SECONDS)
+
+
+def sample(name: str) -> float:
+    """The value of a metric now."""
+    return metrics.REGISTRY.get_sample_value(name) or 0.0
 
 
 class Scripted:
@@ -235,8 +247,8 @@ async def test_images_of_different_plans_run_apart() -> None:
 async def test_real_faces_through_real_models(pack: LoadedPack, tiles: list[list[Pixels]]) -> None:
     """Many callers at once get what the pipeline says of their own image, chip and all."""
     images = [encode_png(tiles[0][column]) for column in range(8)] + [b"no image"]
-    used: list[BatchUse] = []
-    async with LocalFaces(pack.faces, Limits(2, 64, PATIENCE_S), used.append) as faces:
+    before = {name: sample(name) for name in SAMPLES}
+    async with LocalFaces(pack.faces, Limits(2, 64, PATIENCE_S)) as faces:
         found = await asyncio.gather(*(faces.examine(image) for image in images))
         chipped = await faces.examine(images[0], with_chip=True)
     for outcome, alone in zip(found[:-1], pack.faces.run(images[:-1]), strict=True):
@@ -251,5 +263,6 @@ async def test_real_faces_through_real_models(pack: LoadedPack, tiles: list[list
     assert isinstance(chipped, FaceEvidence)
     assert chipped.chip is not None
     assert chipped.chip.shape == (150, 150, 3)
-    assert sum(use.images for use in used) == len(images) + 1
-    assert all(0 < use.cpu_s for use in used)
+    counted = {name: sample(name) - before[name] for name in SAMPLES}
+    assert counted[ANSWERED] == counted[BATCHED] == len(images) + 1
+    assert counted[CPU_SECONDS] > 0
