@@ -12,8 +12,6 @@ import pytest
 
 from pipeline.evidence import Pixels
 from pipeline.face.liveness import CroppedModel
-from pipeline.image.decode import decode
-from pipeline.image.header import read_header
 from pipeline.models.archive import read_members
 from pipeline.models.build import build_pack
 from pipeline.models.cache import ModelCache
@@ -21,11 +19,10 @@ from pipeline.models.catalog import read_recipe
 from pipeline.models.fetch import obtain
 from pipeline.models.load import LoadedPack, load_faces
 from pipeline.models.session import OnnxModel, SessionOptions
+from serve.demo.tiles import COLUMNS, ROWS, cut_tile, read_screenshot
 from serve.settings import load
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-TILE_ROWS, TILE_COLUMNS = 6, 18
-TILE_PX, TILE_PITCH_X, TILE_PITCH_Y, TILE_TOP = 106, 106.6, 112.5, 283  # of the screenshot
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -69,9 +66,8 @@ def human_package(
     source_file: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The folder of the npm package, with the members that tests read."""
-    models = [f"models/{name}.{end}" for name in ("blazeface", "facemesh", "faceres")
-              for end in ("json", "bin")]  # fmt: skip
-    members = [*models, "assets/screenshot-facematch.jpg", "assets/samples.jpg"]
+    members = [f"models/{name}.{end}" for name in ("blazeface", "facemesh", "faceres")
+               for end in ("json", "bin")]  # fmt: skip
     folder = tmp_path_factory.mktemp("human")
     data = read_members(source_file("human"), [f"package/{member}" for member in members])
     for member, content in zip(members, data, strict=True):
@@ -124,14 +120,8 @@ def astronaut() -> Pixels:
 
 
 @pytest.fixture(scope="session")
-def tiles(human_package: Path) -> list[list[Pixels]]:
+def tiles(model_cache: ModelCache) -> list[list[Pixels]]:
     """The 6 x 18 grid of real face tiles in the npm package's screenshot, row by row."""
-    data = (human_package / "assets" / "screenshot-facematch.jpg").read_bytes()
-    picture = decode(data, read_header(data), side_px_min=10_000).pixels
-    return [[_tile(picture, row, column) for column in range(TILE_COLUMNS)]
-            for row in range(TILE_ROWS)]  # fmt: skip
-
-
-def _tile(picture: Pixels, row: int, column: int) -> Pixels:
-    top, left = round(TILE_TOP + row * TILE_PITCH_Y), round(column * TILE_PITCH_X)
-    return np.ascontiguousarray(picture[top : top + TILE_PX, left : left + TILE_PX])
+    screenshot = read_screenshot(model_cache, silent)
+    return [[cut_tile(screenshot, (row, column)) for column in range(COLUMNS)]
+            for row in range(ROWS)]  # fmt: skip
