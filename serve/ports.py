@@ -9,7 +9,7 @@ from pipeline.errors import Failure
 from pipeline.evidence import FaceEvidence, Template
 from serve.domain.alert import Alert, AlertStatus
 from serve.domain.api_key import ApiKey
-from serve.domain.callback import CallbackEvent, DeliveryAttempt
+from serve.domain.callback import CallbackEvent, Delivery
 from serve.domain.change import Change, Job, Snapshot
 from serve.domain.erasure import ErasureReceipt
 from serve.domain.handoff import Handoff
@@ -62,10 +62,6 @@ class Ledger(Protocol):
     @property
     def epoch(self) -> int:
         """Number of the epoch key that wraps data keys now."""
-        ...
-
-    def epoch_destroyed_by_ms(self, epoch: int) -> int:
-        """When the key of `epoch` will have been destroyed, at the latest."""
         ...
 
     def subject(self, tenant_id: str, mode: Mode, customer_id: str) -> Subject:
@@ -174,14 +170,6 @@ class Outbox(Protocol):
         ...
 
     async def wake(self) -> None:
-        """Tell the delivery workers that a callback was written."""
-        ...
-
-    def wakeups(self) -> AsyncIterator[None]:
-        """Yields whenever there may be callbacks due; a poll is the safety net."""
-        ...
-
-    async def wake(self) -> None:
         """Tell the delivery workers that a callback was written. Never raises."""
         ...
 
@@ -264,15 +252,6 @@ class Directory(Protocol):
     async def put_secrets(self, tenant_id: str, secrets: Sequence[SigningSecret]) -> None:
         """Replace the signing secrets."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What became of one POST; `retry_after_s` is the receiver's wish."""
-
-    attempt: DeliveryAttempt
-    is_gone: bool = False
-    retry_after_s: int | None = None
 
 
 class Sender(Protocol):

@@ -161,8 +161,8 @@ class Callbacks(Section):
     allow_http: bool = False
     """Whether callback and redirect URLs may be http outside test mode's loopback."""
 
-    timeout_s: float = Field(default=15.0, gt=0, le=60)
-    """Seconds one attempt may take in all."""
+    timeout_s: float = Field(default=15.0, gt=0, le=30)
+    """Seconds one attempt may take in all; less than the 45-s lease of a callback."""
 
     inflight_max: int = Field(default=256, ge=1, le=10_000)
     """Attempts under way at once in one worker process; at most 8 of them to one endpoint."""

@@ -4,6 +4,7 @@ The object is what `submit` and `verify` answer and what is POSTed to `callback_
 holds the token can read it, so it has no score, no threshold and no customer's id.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -100,6 +101,14 @@ class DeliveryAttempt(Document):
     duration_ms: int
     status: int | None = None
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of one POST; `retry_after_s` is the receiver's wish."""
+
+    attempt: DeliveryAttempt
+    retry_after_s: int | None = None
 
 
 class CallbackEvent(Document):
