@@ -46,3 +46,9 @@ class AlertPatch(Document):
 
     alert_type: AlertType | None = None
     status: AlertStatus | None = None
+
+
+def patched(alert: Alert, patch: AlertPatch, now_ms: int) -> Alert:
+    """`alert` with what `patch` names."""
+    given = patch.model_dump(exclude_none=True)
+    return alert.model_copy(update={**given, "updated_at_ms": now_ms})

@@ -5,7 +5,7 @@ Flows build a `Change` out of what the rules return; the store turns it into one
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipeline.evidence import Template
 from serve.domain.alert import Alert
@@ -14,8 +14,8 @@ from serve.domain.customer import Customer
 from serve.domain.document import Document
 from serve.domain.handoff import Handoff
 from serve.domain.ids import Subject
-from serve.domain.progress import Progress
-from serve.domain.session import Session
+from serve.domain.progress import Progress, cancel, run_out
+from serve.domain.session import Session, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def settle(
     """The change that writes `progress` down: session, customer, alert, counts and callback.
 
     `tells` says whether the step is one that a callback tells of; a session without a
-    `callback_url` tells nobody.
+    `callback_url` tells nobody. The capture kept for a reviewer goes with the decision.
     """
     session = progress.session
     callbacks: tuple[CallbackEvent, ...] = ()
@@ -104,10 +104,57 @@ def settle(
         counts["sessions.total"] += 1
     else:
         counts[f"sessions.{before.status}"] -= 1
+    is_decided = before is not None and before.state is State.NEEDS_REVIEW and session.is_over
     return Change(
         customer=progress.customer,
         sessions=(session,),
         alerts=() if progress.alert is None else (progress.alert,),
         callbacks=callbacks,
+        captures={session.id: None} if is_decided else {},
         counts={name: number for name, number in counts.items() if number},
+    )
+
+
+def supersede(older: Session, customer: Customer, event_id: str, now_ms: int) -> Change | None:
+    """What opening another session for the same event does to `older`; None for nothing.
+
+    One that the person could still use is canceled, unless it has expired already. One that is
+    being judged may finish, and one under review stays with its reviewer.
+    """
+    step = run_out(older, customer, now_ms)
+    if step.session.state in {State.CREATED, State.CAPTURING}:
+        step = cancel(step.session, step.customer, now_ms)
+    if older.is_over or not step.session.is_over:
+        return None
+    return settle(older, step, event_id, now_ms, tells=True)
+
+
+def closing(change: Change, event_id: str, now_ms: int) -> Change:
+    """`change`, and the end of its session if another was opened while it was being judged."""
+    (session,) = change.sessions
+    is_listed = change.customer.open_sessions.get(session.event) == session.id
+    if session.state is not State.CAPTURING or is_listed:
+        return change
+    ending = supersede(session, change.customer, event_id, now_ms)
+    return change if ending is None else merged(change, ending)
+
+
+def merged(first: Change, second: Change) -> Change:
+    """Both as one change, `second` having been made from what `first` left."""
+    counts = Counter(first.counts)
+    counts.update(second.counts)
+    sessions = {session.id: session for session in (*first.sessions, *second.sessions)}
+    return replace(
+        first,
+        customer=second.customer,
+        sessions=tuple(sessions.values()),
+        handoffs=first.handoffs + second.handoffs,
+        alerts=first.alerts + second.alerts,
+        callbacks=first.callbacks + second.callbacks,
+        faces=first.faces + second.faces,
+        jobs=first.jobs + second.jobs,
+        ended_jobs={**first.ended_jobs, **second.ended_jobs},
+        captures={**first.captures, **second.captures},
+        counts={name: number for name, number in counts.items() if number},
+        answer=second.answer or first.answer,
     )

@@ -12,6 +12,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from serve.domain.change import Snapshot
 from serve.domain.document import Document
 from serve.domain.ids import Mode
 
@@ -57,6 +58,31 @@ class ErasureReceipt(Document):
     def due_ms(self) -> int | None:
         """When the next open step is due, or None when all are done."""
         return min((s.due_at_ms for s in self.steps if s.done_at_ms is None), default=None)
+
+
+def receipt_of(
+    erasure_id: str, snapshot: Snapshot, sessions: int, epoch: int, epoch_destroyed_by_ms: int
+) -> ErasureReceipt:
+    """The receipt of an erasure that deletes what `snapshot` shows in one step.
+
+    No search finds the face any more and the store is empty of it as soon as that is done.
+    """
+    now_ms, customer = snapshot.now_ms, snapshot.customer
+    return ErasureReceipt(
+        id=erasure_id,
+        tenant_id=snapshot.subject.tenant_id,
+        mode=snapshot.subject.mode,
+        requested_at_ms=now_ms,
+        epoch=epoch,
+        faces=0 if customer is None else len(customer.references),
+        sessions=sessions,
+        steps=(
+            StepRecord(step=ErasureStep.SEARCH, due_at_ms=now_ms, done_at_ms=now_ms),
+            StepRecord(step=ErasureStep.STORE, due_at_ms=now_ms, done_at_ms=now_ms),
+            StepRecord(step=ErasureStep.LOG, due_at_ms=now_ms + LOG_REWRITE_MS_MAX),
+            StepRecord(step=ErasureStep.BACKUPS, due_at_ms=max(now_ms, epoch_destroyed_by_ms)),
+        ),
+    )
 
 
 def with_step(receipt: ErasureReceipt, step: ErasureStep, now_ms: int) -> ErasureReceipt:

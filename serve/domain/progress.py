@@ -93,6 +93,14 @@ def open_session(
     return _alerted(Progress(shut, marked), AlertType.LOCKOUT, alert_id)
 
 
+def attach(session: Session, now_ms: int) -> Session:
+    """`session` once a phone is there: a new one is capturing, any other is as it was."""
+    session = elapsed(session, now_ms)
+    if session.state is not State.CREATED:
+        return session
+    return moved(session, State.CAPTURING, now_ms)
+
+
 def begin(session: Session, submission: Submission, now_ms: int) -> Session:
     """`session` with `submission` being judged.
 

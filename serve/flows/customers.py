@@ -1,0 +1,169 @@
+"""Customers: their reference faces, what is known of them, and their erasure."""
+
+import asyncio
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+
+from pipeline.errors import Failure
+from pipeline.evidence import FaceEvidence, Template
+from pipeline.image.decode import encode_jpeg
+from serve.deps import Deps
+from serve.domain.api_key import Principal
+from serve.domain.change import Change, EnrolledFace, Snapshot
+from serve.domain.customer import REFERENCES_MAX, Customer, Reference
+from serve.domain.erasure import ErasureReceipt, receipt_of
+from serve.domain.ids import Prefix, keyed_digest
+from serve.domain.session import KycStatus
+from serve.errors import STATUSES, CaptureUnfit, Code, ServeError
+from serve.flows.access import tenant_of
+from serve.flows.transact import new_id, new_operation, retried, transact
+
+CHIP_QUALITY = 95
+SESSIONS_COUNTED_MAX = 100
+NO_PRIOR_KYC = "The customer has no prior KYC."
+VERIFIED = "The customer has a verified face."
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolAnswer:
+    """A reference face. `quality` maps each measure to 0 to 100, or None if not assessed."""
+
+    face_id: str
+    customer_id: str = field(repr=False)
+    quality: dict[str, int | None]
+    feedback: tuple[str, ...]
+    model: str
+    is_repeat: bool = False
+
+
+async def enrol(
+    deps: Deps, principal: Principal, customer_id: str, image: bytes, consent_id: str | None
+) -> EnrolAnswer:
+    """Keep the face in `image` as a reference of the customer, who begins to exist with it.
+
+    The same photo again answers the same face. Raises `references_full`, `capture_unfit` or the
+    code of an unreadable image as `CaptureUnfit`, `overloaded`, `service_unavailable`.
+    """
+    tenant = await tenant_of(deps, principal)
+    subject = deps.ledger.subject(principal.tenant_id, principal.mode, customer_id)
+    digest = await asyncio.to_thread(lambda: hashlib.sha256(image).hexdigest())
+    op_id = keyed_digest(
+        deps.pepper, "enrol", principal.tenant_id, principal.mode, customer_id, digest
+    )
+    snapshot = await deps.ledger.snapshot(subject)
+    stored = await deps.ledger.answer(snapshot, op_id)
+    if stored is not None:
+        return _load(stored, is_repeat=True)
+    _check_room(snapshot.customer)
+    evidence = await _fit(deps, image, with_chip=tenant.keep_reference_images)
+    face = await _face(new_id(deps, Prefix.FACE, subject), evidence)
+    answer = EnrolAnswer(
+        face_id=face.face_id,
+        customer_id=customer_id,
+        quality={part.measure.value: part.value for part in evidence.quality},
+        feedback=tuple(evidence.feedback),
+        model=face.template.model_id,
+    )
+
+    async def decide(snapshot: Snapshot) -> Change | None:
+        nonlocal stored
+        stored = await deps.ledger.answer(snapshot, op_id)
+        if stored is not None:
+            return None
+        _check_room(snapshot.customer)
+        return _with_reference(snapshot, customer_id, face, consent_id, answer)
+
+    done = await transact(deps, subject, op_id, decide)
+    return _load(stored or done.answer, is_repeat=stored is not None or done.is_repeat)
+
+
+async def erase(deps: Deps, principal: Principal, customer_id: str) -> ErasureReceipt:
+    """Delete everything about the customer; the receipt says what is done and what is due when.
+
+    Raises `not_found` for a customer who does not exist, or does not any more.
+    """
+    subject = deps.ledger.subject(principal.tenant_id, principal.mode, customer_id)
+    op_id = new_operation(deps)
+    erasure_id = new_id(deps, Prefix.ERASURE, subject)
+
+    async def attempt(snapshot: Snapshot) -> ErasureReceipt:
+        if snapshot.customer is None:
+            raise ServeError(Code.NOT_FOUND, "no such customer")
+        sessions = await deps.listings.sessions(snapshot, None, SESSIONS_COUNTED_MAX)
+        epoch = deps.ledger.epoch
+        destroyed_by_ms = deps.ledger.epoch_destroyed_by_ms(epoch)
+        receipt = receipt_of(erasure_id, snapshot, len(sessions), epoch, destroyed_by_ms)
+        done = await deps.ledger.erase(snapshot, receipt, op_id)
+        return ErasureReceipt.model_validate_json(done.answer)
+
+    return await retried(deps, subject, attempt)
+
+
+async def erasure(deps: Deps, principal: Principal, erasure_id: str) -> ErasureReceipt:
+    """How far an erasure has come. Raises `not_found`."""
+    receipt = await deps.listings.erasure(principal.tenant_id, principal.mode, erasure_id)
+    if receipt is None:
+        raise ServeError(Code.NOT_FOUND, "no such erasure")
+    return receipt
+
+
+async def kyc_status(deps: Deps, principal: Principal, customer_id: str) -> tuple[KycStatus, str]:
+    """Whether there is a verified face to compare with, and a sentence for the tenant."""
+    subject = deps.ledger.subject(principal.tenant_id, principal.mode, customer_id)
+    customer = (await deps.ledger.snapshot(subject)).customer
+    if customer is not None and customer.has_prior_kyc:
+        return KycStatus.APPROVED, VERIFIED
+    return KycStatus.PENDING, NO_PRIOR_KYC
+
+
+def _check_room(customer: Customer | None) -> None:
+    if customer is not None and len(customer.references) >= REFERENCES_MAX:
+        raise ServeError(Code.REFERENCES_FULL, f"{REFERENCES_MAX} reference faces are kept")
+
+
+async def _fit(deps: Deps, image: bytes, *, with_chip: bool) -> FaceEvidence:
+    """Evidence of an image fit to be compared with. Raises as `enrol` does."""
+    evidence = await deps.faces.examine(image, with_chip=with_chip)
+    if isinstance(evidence, Failure):
+        if STATUSES.get(evidence.code) != 422:
+            raise ServeError(Code.SERVICE_UNAVAILABLE, "the models failed", retry_after_s=1)
+        raise CaptureUnfit(evidence.code, evidence.detail, feedback=("other",))
+    if not evidence.is_fit:
+        detail = "the photo cannot serve as a reference"
+        raise CaptureUnfit(Code.CAPTURE_UNFIT, detail, feedback=tuple(evidence.feedback))
+    return evidence
+
+
+async def _face(face_id: str, evidence: FaceEvidence) -> EnrolledFace:
+    if not isinstance(evidence.template, Template):
+        raise ServeError(Code.SERVICE_UNAVAILABLE, "no template was made", retry_after_s=1)
+    chip = None
+    if evidence.chip is not None:
+        chip = await asyncio.to_thread(encode_jpeg, evidence.chip, CHIP_QUALITY)
+    return EnrolledFace(face_id, evidence.template, chip)
+
+
+def _with_reference(
+    snapshot: Snapshot,
+    customer_id: str,
+    face: EnrolledFace,
+    consent_id: str | None,
+    answer: EnrolAnswer,
+) -> Change:
+    now_ms = snapshot.now_ms
+    customer = snapshot.customer or Customer(customer_id=customer_id, created_at_ms=now_ms)
+    reference = Reference(
+        face_id=face.face_id,
+        model_id=face.template.model_id,
+        enrolled_at_ms=now_ms,
+        consent_id=consent_id,
+        has_chip=face.chip is not None,
+    )
+    enrolled = customer.model_copy(update={"references": (*customer.references, reference)})
+    return Change(customer=enrolled, faces=(face,), answer=json.dumps(asdict(answer)).encode())
+
+
+def _load(answer: bytes, *, is_repeat: bool) -> EnrolAnswer:
+    fields = json.loads(answer)
+    return EnrolAnswer(**{**fields, "feedback": tuple(fields["feedback"]), "is_repeat": is_repeat})

@@ -1,0 +1,52 @@
+"""The hand-off from desktop to phone: both look at the record that their token finds."""
+
+from dataclasses import replace
+
+from serve.deps import Deps
+from serve.domain.change import Change, Snapshot, settle
+from serve.domain.handoff import Handoff, check_readable
+from serve.domain.progress import Progress, attach
+from serve.errors import Code, ServeError
+from serve.flows.transact import new_operation, transact
+
+
+async def find_handoff(deps: Deps, token: str) -> tuple[Handoff, int]:
+    """The record of a session token of any age, and the clock in ms. Raises `not_found`."""
+    found = await deps.ledger.handoff(token)
+    if found is None:
+        raise ServeError(Code.NOT_FOUND, "no such session token")
+    return found
+
+
+async def read_handoff(deps: Deps, token: str) -> Handoff:
+    """The record of a session token. Raises `not_found`; `token_expired` after 15 minutes."""
+    handoff, now_ms = await find_handoff(deps, token)
+    check_readable(handoff, now_ms)
+    return handoff
+
+
+async def connect(deps: Deps, token: str, *, connected: bool) -> Handoff:
+    """Attach the phone, or release it; doing so again changes nothing.
+
+    The first phone opens the capture. Raises `not_found`; `token_expired` after 15 minutes.
+    """
+    handoff = await read_handoff(deps, token)
+
+    async def decide(snapshot: Snapshot) -> Change | None:
+        nonlocal handoff
+        current, _ = await find_handoff(deps, token)
+        check_readable(current, snapshot.now_ms)
+        session = await deps.ledger.session(snapshot, current.session_id)
+        if snapshot.customer is None or session is None:
+            raise ServeError(Code.NOT_FOUND, "no such session token")
+        handoff = current.model_copy(update={"mobile_connected": connected})
+        if current.mobile_connected == connected:
+            return None
+        attached = attach(session, snapshot.now_ms) if connected else session
+        if attached.state is session.state or attached.is_over:  # time's own moves: the sweeper's
+            return Change(customer=snapshot.customer, handoffs=(handoff,))
+        step = Progress(attached, snapshot.customer)
+        return replace(settle(session, step, "", snapshot.now_ms, tells=False), handoffs=(handoff,))
+
+    await transact(deps, handoff.subject, new_operation(deps), decide)
+    return handoff

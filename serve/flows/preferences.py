@@ -1,0 +1,25 @@
+"""A tenant's preferences, one set for each of its two worlds."""
+
+from serve.deps import Deps
+from serve.domain.api_key import Principal
+from serve.domain.preferences import Preferences, PreferencesPatch, patched
+from serve.domain.tenant import Tenant
+from serve.flows.access import tenant_of
+from serve.flows.tenants import change_tenant
+
+
+async def read(deps: Deps, principal: Principal) -> Preferences:
+    """The preferences in force in the key's mode."""
+    return (await tenant_of(deps, principal)).preferences[principal.mode]
+
+
+async def change(deps: Deps, principal: Principal, patch: PreferencesPatch) -> Preferences:
+    """The preferences after `patch`, which concerns the key's mode alone."""
+
+    def revise(tenant: Tenant, now_ms: int) -> Tenant:
+        after = patched(tenant.preferences[principal.mode], patch, now_ms)
+        preferences = {**tenant.preferences, principal.mode: after}
+        return tenant.model_copy(update={"preferences": preferences, "updated_at_ms": now_ms})
+
+    tenant = await change_tenant(deps, principal.tenant_id, revise)
+    return tenant.preferences[principal.mode]

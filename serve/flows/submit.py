@@ -1,0 +1,360 @@
+"""From a selfie to a verdict: begin, look, compare, judge, write down; at once or as a job.
+
+    op = HMAC-SHA256(token, SHA-256(image)): the same bytes are one submission, however often sent.
+    begin    the session is processing, under a lease
+    look     the models; nothing is held while they run
+    finish   verdict, attempt, alert, callback and answer in one change, if the lease still holds
+
+When the lease ran out, or the models could not be asked, no attempt was made.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import json
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pipeline.decision.comparison import Comparison
+from pipeline.decision.policy import Policy
+from pipeline.decision.verdict import Challenge, Recapture, Verdict, decide
+from pipeline.errors import Failure
+from pipeline.evidence import Feedback, Missing, Template
+from serve.deps import Deps
+from serve.domain.callback import callback_object
+from serve.domain.change import Change, Job, JobHeader, Snapshot, closing, settle
+from serve.domain.customer import Customer
+from serve.domain.handoff import TOKEN_VALID_MS, Handoff
+from serve.domain.ids import Prefix, Subject
+from serve.domain.progress import Progress, begin, is_current, judge, release
+from serve.domain.session import Session, State, Submission, elapsed
+from serve.errors import STATUSES, Code, ServeError
+from serve.flows.handoff import find_handoff
+from serve.flows.transact import new_id, new_operation, transact
+from serve.observe import logs
+
+LEASE_MS = 30_000
+JOB_WAIT_MS = 600_000
+JOBS_INFLIGHT_MAX = 16
+JOBS_STOP_S = 10.0  # a job that takes longer to end comes back when its lease runs out
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitAnswer:
+    """What a submission is answered: an HTTP status and UTF-8 JSON, the same at every repeat."""
+
+    http_status: int
+    body: bytes = field(repr=False)
+
+    def dump(self) -> bytes:
+        """How it is kept."""
+        return json.dumps({"http_status": self.http_status, "body": self.body.decode()}).encode()
+
+    @classmethod
+    def load(cls, data: bytes) -> "SubmitAnswer":
+        """What `dump` has kept."""
+        kept = json.loads(data)
+        return cls(kept["http_status"], kept["body"].encode())
+
+
+@dataclass(frozen=True, slots=True)
+class _Capture:
+    """One submission on its way: whose, of which session, under which operation."""
+
+    subject: Subject
+    session_id: str
+    op_id: str
+    image: bytes = field(repr=False)
+    job_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """What the models and the rules say of a capture; `code` and `detail` of one unfit."""
+
+    outcome: Verdict | Recapture
+    code: str = ""
+    detail: str = ""
+
+
+async def submit(deps: Deps, token: str, image: bytes) -> SubmitAnswer:
+    """Judge a selfie now.
+
+    Raises `not_found`; `token_expired` after 10 minutes; `submission_in_progress`,
+    `attempts_exhausted` or `session_closed`; and `overloaded` or `service_unavailable`, after
+    which the same bytes may be sent again: no attempt was made.
+    """
+    handoff, _ = await find_handoff(deps, token)
+    capture = await _capture(handoff, token, image)
+    begun = await _begin(deps, handoff, capture, LEASE_MS)
+    if isinstance(begun, SubmitAnswer):
+        return begun
+    try:
+        finding = await _look(deps, capture, begun.references)
+    except BaseException:
+        with suppress(ServeError):  # else its lease gives it back
+            await _release(deps, capture)
+        raise
+    return await _finish(deps, capture, finding)
+
+
+async def accept(deps: Deps, token: str, image: bytes) -> SubmitAnswer:
+    """Keep a selfie to be judged soon: 202 with the session in `processing`, once it is durable.
+
+    The same bytes again get the same, or the verdict if there is one. Raises what `submit`
+    raises before it looks.
+    """
+    handoff, _ = await find_handoff(deps, token)
+    capture = await _capture(handoff, token, image)
+    capture = replace(capture, job_id=new_id(deps, Prefix.JOB, capture.subject))
+    begun = await _begin(deps, handoff, capture, JOB_WAIT_MS)
+    if isinstance(begun, SubmitAnswer):
+        return begun
+    return SubmitAnswer(202, callback_object(begun.session).to_wire())
+
+
+async def judge_job(deps: Deps, subject: Subject, job: Job) -> None:
+    """Judge an accepted selfie; a second run of the same job changes nothing.
+
+    A job that cannot be judged any more is deleted. Raises `overloaded` or
+    `service_unavailable`: the job stays, and comes back when its lease runs out.
+    """
+    header = job.header
+    capture = _Capture(subject, header.session_id, header.op_id, job.image, header.id)
+    snapshot = await deps.ledger.snapshot(subject)
+    session = await deps.ledger.session(snapshot, header.session_id)
+    if session is None or not is_current(elapsed(session, snapshot.now_ms), header.op_id):
+        await _drop(deps, capture)
+        return
+    references = await deps.ledger.templates(snapshot)
+    await _finish(deps, capture, await _look(deps, capture, references))
+
+
+async def run_jobs(deps: Deps, stop: asyncio.Event) -> None:
+    """Judge accepted selfies until `stop` is set, at most 16 at once."""
+    running: set[asyncio.Task[None]] = set()
+    wakeups = deps.jobs.wakeups()
+    woken: asyncio.Future[None] = asyncio.ensure_future(anext(wakeups))
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        while not stop.is_set():
+            if woken.done():
+                woken.result()
+                woken = asyncio.ensure_future(anext(wakeups))
+            running = {task for task in running if not task.done()}
+            room = JOBS_INFLIGHT_MAX - len(running)
+            claimed = await _claim(deps, room)
+            running |= {asyncio.create_task(_run_job(deps, *item)) for item in claimed}
+            signals = running if len(claimed) == room else {woken}
+            await asyncio.wait({stopped, *signals}, return_when=asyncio.FIRST_COMPLETED)
+        if running:
+            await asyncio.wait(running, timeout=JOBS_STOP_S)
+    finally:
+        left: set[asyncio.Future[Any]] = {woken, stopped, *running}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+
+async def _claim(deps: Deps, room: int) -> list[tuple[Subject, Job]]:
+    try:
+        return await deps.jobs.claim(room)
+    except ServeError as error:  # the next wake-up tries again
+        logs.write("jobs not claimed", code=error.code)
+        return []
+
+
+async def _run_job(deps: Deps, subject: Subject, job: Job) -> None:
+    try:
+        await judge_job(deps, subject, job)
+    except ServeError as error:
+        logs.write("job left for later", code=error.code, job_id=job.header.id)
+    except Exception as error:  # noqa: BLE001 (one job's defect must not stop the others)
+        logs.write_error("job failed", error, job_id=job.header.id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    session: Session
+    references: list[Template] = field(repr=False)
+
+
+async def _capture(handoff: Handoff, token: str, image: bytes) -> _Capture:
+    op_id = await asyncio.to_thread(_operation, token, image)  # megabytes to digest
+    return _Capture(handoff.subject, handoff.session_id, op_id, image)
+
+
+def _operation(token: str, image: bytes) -> str:
+    digest = hashlib.sha256(image).digest()
+    return hmac.new(token.encode(), digest, hashlib.sha256).hexdigest()
+
+
+async def _begin(
+    deps: Deps, handoff: Handoff, capture: _Capture, lease_ms: int
+) -> _Begun | SubmitAnswer:
+    """The session as it is being judged, or the answer that these bytes got before."""
+    outcome: _Begun | SubmitAnswer | None = None
+
+    async def attempt(snapshot: Snapshot) -> Change | None:
+        nonlocal outcome
+        stored = await deps.ledger.answer(snapshot, capture.op_id)
+        if stored is not None:
+            outcome = SubmitAnswer.load(stored)
+            return None
+        before = await deps.ledger.session(snapshot, capture.session_id)
+        if before is None or snapshot.customer is None:
+            raise ServeError(Code.NOT_FOUND, "no such session token")
+        if capture.job_id is not None and is_current(
+            elapsed(before, snapshot.now_ms), capture.op_id
+        ):
+            outcome = _Begun(before, [])
+            return None
+        if snapshot.now_ms - handoff.created_at_ms >= TOKEN_VALID_MS:
+            raise ServeError(Code.TOKEN_EXPIRED, "the session takes no submissions any more")
+        change = _begin_change(capture, before, snapshot, snapshot.customer, lease_ms)
+        references = [] if capture.job_id else await deps.ledger.templates(snapshot)
+        outcome = _Begun(change.sessions[0], references)
+        return change
+
+    await transact(deps, capture.subject, new_operation(deps), attempt)
+    assert outcome is not None
+    return outcome
+
+
+def _begin_change(
+    capture: _Capture, before: Session, snapshot: Snapshot, customer: Customer, lease_ms: int
+) -> Change:
+    now_ms = snapshot.now_ms
+    submission = Submission(
+        op_id=capture.op_id, lease_until_ms=now_ms + lease_ms, job_id=capture.job_id
+    )
+    session = begin(before, submission, now_ms)
+    change = settle(before, Progress(session, customer), "", now_ms, tells=False)
+    if capture.job_id is None:
+        return change
+    header = JobHeader(
+        id=capture.job_id,
+        session_id=capture.session_id,
+        op_id=capture.op_id,
+        accepted_at_ms=now_ms,
+    )
+    return replace(change, jobs=(Job(header, capture.image),))
+
+
+async def _look(deps: Deps, capture: _Capture, references: list[Template]) -> _Finding:
+    """Ask the models and the rules. Raises `overloaded` or `service_unavailable`."""
+    tenant = await deps.directory.tenant(capture.subject.tenant_id)
+    if tenant is None:
+        raise ServeError(Code.NOT_FOUND, "no such session token")
+    evidence = await deps.faces.examine(capture.image)
+    if isinstance(evidence, Failure):
+        if STATUSES.get(evidence.code) != 422:
+            raise ServeError(Code.SERVICE_UNAVAILABLE, "the models failed", retry_after_s=1)
+        return _Finding(Recapture((Feedback.OTHER,)), evidence.code, evidence.detail)
+    comparison = _best(deps, references, evidence.template)
+    policy = Policy(tenant.liveness_policy)
+    outcome = decide(evidence, comparison, Challenge.NOT_TAKEN, policy)
+    return _Finding(outcome, Code.CAPTURE_UNFIT, "the capture cannot be judged; take it again")
+
+
+def _best(
+    deps: Deps, references: list[Template], probe: Template | Missing
+) -> Comparison | Missing:
+    """The comparison with the reference most alike, among those of the probe's model."""
+    if isinstance(probe, Missing):
+        return Missing.NO_FACE
+    comparisons = [
+        deps.scale.compare(reference, probe)
+        for reference in references
+        if reference.model_id == probe.model_id
+    ]
+    return max(comparisons, key=lambda c: (c.is_match, c.native), default=Missing.NO_FACE)
+
+
+async def _finish(deps: Deps, capture: _Capture, finding: _Finding) -> SubmitAnswer:
+    """Write the verdict down, or find that it had been. Raises `service_unavailable` when the
+    lease ran out.
+    """
+    alert_id = new_id(deps, Prefix.ALERT, capture.subject)
+    event_ids = [new_id(deps, Prefix.EVENT, capture.subject) for _ in range(2)]
+    earlier: bytes | None = None
+
+    async def attempt(snapshot: Snapshot) -> Change | None:
+        nonlocal earlier
+        before = await deps.ledger.session(snapshot, capture.session_id)
+        if before is None or snapshot.customer is None:
+            raise ServeError(Code.NOT_FOUND, "no such session token")
+        now_ms = snapshot.now_ms
+        if not is_current(elapsed(before, now_ms), capture.op_id):
+            earlier = await deps.ledger.answer(snapshot, capture.op_id)
+            if earlier is None:
+                raise ServeError(Code.SERVICE_UNAVAILABLE, "it took too long", retry_after_s=1)
+            return None
+        progress = judge(before, snapshot.customer, finding.outcome, alert_id, now_ms)
+        change = _verdict_change(capture, finding, before, progress, event_ids[0])
+        return closing(change, event_ids[1], now_ms)
+
+    done = await transact(deps, capture.subject, capture.op_id, attempt)
+    return SubmitAnswer.load(done.answer if earlier is None else earlier)
+
+
+def _verdict_change(
+    capture: _Capture, finding: _Finding, before: Session, progress: Progress, event_id: str
+) -> Change:
+    """A mere recapture is told to nobody but the person, unless it was the last."""
+    tells = not isinstance(finding.outcome, Recapture) or progress.session.is_over
+    now_ms = progress.session.updated_at_ms
+    change = settle(before, progress, event_id, now_ms, tells=tells)
+    session = change.sessions[0]
+    is_held = session.state is State.NEEDS_REVIEW
+    return replace(
+        change,
+        captures={session.id: capture.image} if is_held else change.captures,
+        ended_jobs=_ended(capture),
+        answer=_answer(finding, session).dump(),
+    )
+
+
+def _answer(finding: _Finding, session: Session) -> SubmitAnswer:
+    if isinstance(finding.outcome, Verdict):
+        return SubmitAnswer(200, callback_object(session).to_wire())
+    body = {
+        "code": finding.code,
+        "detail": finding.detail,
+        "feedback": list(finding.outcome.feedback),
+    }
+    return SubmitAnswer(422, json.dumps(body).encode())
+
+
+def _ended(capture: _Capture) -> dict[str, int]:
+    return {} if capture.job_id is None else {capture.job_id: len(capture.image)}
+
+
+async def _release(deps: Deps, capture: _Capture) -> None:
+    """Give the session back as if nothing had been submitted, if it is still ours."""
+    event_id = new_id(deps, Prefix.EVENT, capture.subject)
+
+    async def attempt(snapshot: Snapshot) -> Change | None:
+        before = await deps.ledger.session(snapshot, capture.session_id)
+        if before is None or snapshot.customer is None:
+            return None
+        now_ms = snapshot.now_ms
+        if not is_current(before, capture.op_id):
+            return None
+        progress = Progress(release(before, now_ms), snapshot.customer)
+        change = settle(before, progress, "", now_ms, tells=False)
+        return closing(change, event_id, now_ms)
+
+    await transact(deps, capture.subject, new_operation(deps), attempt)
+
+
+async def _drop(deps: Deps, capture: _Capture) -> None:
+    """Delete a job that decides nothing any more."""
+
+    async def attempt(snapshot: Snapshot) -> Change | None:
+        if snapshot.customer is None:
+            return None
+        return Change(customer=snapshot.customer, ended_jobs=_ended(capture))
+
+    await transact(deps, capture.subject, f"drop-{capture.job_id}", attempt)

@@ -1,0 +1,79 @@
+"""The one loop through which a customer's records change: read, decide, commit, or try again."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from serve.deps import Deps
+from serve.domain.change import Change, Snapshot
+from serve.domain.ids import ID_RANDOM_BYTES, Prefix, Subject, make_id
+from serve.errors import Code, ServeError
+
+TRIES_MAX = 8
+PAUSE_S_MAX = 0.02  # before the second try; it grows with each
+
+Result = TypeVar("Result")
+Decide = Callable[[Snapshot], Awaitable[Change | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """What became of an operation.
+
+    `change` is None when nothing had to be written. Where `is_repeat`, the operation had been
+    carried out before: `answer` is what it answered then, and `change` was not written.
+    """
+
+    change: Change | None
+    answer: bytes = field(repr=False)
+    is_repeat: bool
+
+
+async def transact(deps: Deps, subject: Subject, op_id: str, decide: Decide) -> Transaction:
+    """Carry out the operation `op_id`: commit what `decide` makes of the records as they are.
+
+    `decide` reads and judges but writes nothing, and is called again when the records moved on;
+    None from it means that nothing is to be written. Raises what it raises, and
+    `version_conflict` when the records kept moving.
+    """
+
+    async def attempt(snapshot: Snapshot) -> Transaction:
+        change = await decide(snapshot)
+        if change is None:
+            return Transaction(None, b"", is_repeat=False)
+        committed = await deps.ledger.commit(snapshot, change, op_id)
+        if change.callbacks:
+            await deps.outbox.wake()
+        if change.jobs:
+            await deps.jobs.wake()
+        return Transaction(change, committed.answer, committed.is_repeat)
+
+    return await retried(deps, subject, attempt)
+
+
+async def retried(
+    deps: Deps, subject: Subject, attempt: Callable[[Snapshot], Awaitable[Result]]
+) -> Result:
+    """What `attempt` returns for a snapshot that nobody changed before it was done.
+
+    Raises `version_conflict` after 8 tries.
+    """
+    for tries in range(1, TRIES_MAX):
+        try:
+            return await attempt(await deps.ledger.snapshot(subject))
+        except ServeError as error:
+            if error.code is not Code.VERSION_CONFLICT:
+                raise
+        await asyncio.sleep(PAUSE_S_MAX * tries * deps.random(1)[0] / 255)
+    return await attempt(await deps.ledger.snapshot(subject))
+
+
+def new_id(deps: Deps, prefix: Prefix, subject: Subject) -> str:
+    """A fresh id in the subject's partition."""
+    return make_id(prefix, subject.partition, deps.random(ID_RANDOM_BYTES))
+
+
+def new_operation(deps: Deps) -> str:
+    """A fresh id for an operation that nobody outside can repeat."""
+    return deps.random(ID_RANDOM_BYTES).hex()
