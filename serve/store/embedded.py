@@ -214,12 +214,13 @@ async def _answers(where: Places) -> bool:
 
 
 async def _shut_down(where: Places) -> None:
-    """Ask a server, if there is one, to end, and wait until it has."""
+    """Ask a server, if one answers, to end, and wait until it has."""
+    if not await _answers(where):
+        return
     link = _brief_link(where)
     try:
-        await link.shutdown(nosave=True)
-    except RedisError:
-        return
+        with suppress(RedisError):  # the lock below knows
+            await link.shutdown(nosave=True)
     finally:
         await link.aclose()
     ended = await _locked(where.server_lock, time.monotonic() + STOP_S_MAX, "a server ends slowly")

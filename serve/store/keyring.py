@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-
 from pipeline.models.cache import sync_folder, write_atomically
 from serve.domain.document import Document
 from serve.errors import Code, ServeError
@@ -55,6 +54,7 @@ class _Epochs:
 
     epochs: tuple[Epoch, ...]
     keys: dict[int, bytes] = field(repr=False)
+    version: tuple[int, int] | None
 
     @property
     def current(self) -> Epoch:
@@ -94,11 +94,11 @@ class Keyring:
     @property
     def current_epoch(self) -> int:
         """The epoch that wraps."""
-        return self._state.current.number
+        return self._latest().current.number
 
     def wrap(self, data_key: bytes, subject_key: str) -> bytes:
         """A customer's data key, sealed under the current epoch for that customer alone."""
-        state = self._state
+        state = self._latest()
         number = state.current.number
         sealed = seal(state.keys[number], data_key, _label(subject_key))
         return number.to_bytes(EPOCH_NUMBER_BYTES, "big") + sealed
@@ -106,9 +106,7 @@ class Keyring:
     def unwrap(self, wrapped: bytes, subject_key: str) -> bytes:
         """The data key. Raises `keys_mismatch`, also when its epoch's key is destroyed."""
         number = self.epoch_of(wrapped)
-        if number not in self._state.keys and number > self.current_epoch:
-            self.reload()  # another process rotated
-        key = self._state.keys.get(number)
+        key = self._state.keys.get(number) or self._latest().keys.get(number)
         if key is None:
             raise ServeError(Code.KEYS_MISMATCH, f"there is no key of epoch {number}")
         return unseal(key, wrapped[EPOCH_NUMBER_BYTES:], _label(subject_key))
@@ -123,6 +121,15 @@ class Keyring:
     def reload(self) -> None:
         """Read the epochs anew."""
         self._state = _read_epochs(self._folder)
+
+    def _latest(self) -> _Epochs:
+        """The epochs as they are now, read again if another process changed them.
+
+        A key that was destroyed meanwhile must wrap nothing any more.
+        """
+        if _version(self._folder) != self._state.version:
+            self.reload()
+        return self._state
 
     def rotate(self, now_ms: int) -> int:
         """Begin a new epoch if the current one is older than a day; the current number.
@@ -163,9 +170,8 @@ class Keyring:
 
     def is_destroyed(self, epoch: int) -> bool:
         """Whether that key existed and is gone."""
-        if epoch > self.current_epoch:
-            self.reload()
-        return epoch <= self.current_epoch and epoch not in self._state.keys
+        state = self._latest()
+        return epoch <= state.current.number and epoch not in state.keys
 
     def destroyed_by_ms(self, epoch: int, retention_days: int) -> int:
         """By when its key will be gone, if `rotate` and `destroy_replaced` run every hour.
@@ -218,6 +224,7 @@ def _begin_epoch(folder: Path, before: tuple[Epoch, ...], now_ms: int) -> None:
 
 def _read_epochs(folder: Path) -> _Epochs:
     """Replaced epochs without a key are destroyed ones: a crash came before the list."""
+    version = _version(folder)
     try:
         with (folder / EPOCHS_FILE).open("rb") as stream:
             listed = EpochList.model_validate_json(stream.read(EPOCHS_BYTES_MAX))
@@ -230,7 +237,16 @@ def _read_epochs(folder: Path) -> _Epochs:
         path = _key_path(folder, epoch.number)
         if epoch is listed.epochs[-1] or path.exists():
             keys[epoch.number] = _read_key(path)
-    return _Epochs(listed.epochs, keys)
+    return _Epochs(listed.epochs, keys, version)
+
+
+def _version(folder: Path) -> tuple[int, int] | None:
+    """Changes whenever the list is replaced."""
+    try:
+        status = (folder / EPOCHS_FILE).stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _read_key(path: Path) -> bytes:

@@ -1,0 +1,106 @@
+"""What ties a Redis to one install: its layout and its keys, written once and checked always.
+
+A start with other keys, or with records that this version cannot read, is refused before
+anything is written: what would be written could be read by nobody.
+"""
+
+import asyncio
+from pathlib import Path
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from serve.domain.document import Document
+from serve.domain.ids import PARTITIONS
+from serve.errors import Code, ServeError
+from serve.settings import State
+from serve.store.keyring import Keyring, open_keyring
+from serve.store.link import now_ms, reaching_redis, server_version
+
+INSTALL_KEY = "{limen}:install"
+SCHEMA_VERSION = 1
+REDIS_VERSION_MIN = (6, 2)
+POLICY = "noeviction"
+
+
+class Install(Document):
+    """The record under `INSTALL_KEY`."""
+
+    schema_version: int
+    partitions: int
+    keys_fingerprint: str
+
+
+async def open_install(link: Redis, state: State) -> Keyring:
+    """The keyring of this install, after every check; both are made on the very first start.
+
+    Keys are made only for a Redis without an install: a lost keys folder is never papered over.
+    Raises `keys_mismatch`, `schema_unsupported`, `store_unsupported`, `state_unavailable`.
+    """
+    await check_server(link)
+    with reaching_redis():
+        is_first = not await link.exists(INSTALL_KEY)
+    keyring = await asyncio.to_thread(
+        open_keyring, keys_folder(state), await now_ms(link), create=is_first
+    )
+    await check_install(link, keyring)
+    return keyring
+
+
+def keys_folder(state: State) -> Path:
+    """Where the install's secrets are."""
+    return state.keys_dir or state.data_dir / "keys"
+
+
+async def check_server(link: Redis) -> None:
+    """Raises `store_unsupported` for a Redis that is too old, or that drops records when full."""
+    version = await server_version(link)
+    if version < REDIS_VERSION_MIN:
+        raise ServeError(
+            Code.STORE_UNSUPPORTED,
+            f"Redis {'.'.join(map(str, version))}; at least 6.2 is needed",
+        )
+    try:
+        with reaching_redis():
+            found = await link.config_get("maxmemory-policy")
+    except ResponseError:  # managed services forbid the question
+        return
+    policy = {_text(name): _text(value) for name, value in found.items()}["maxmemory-policy"]
+    if policy != POLICY:
+        raise ServeError(
+            Code.STORE_UNSUPPORTED, f"maxmemory-policy is {policy}; set it to {POLICY}"
+        )
+
+
+async def check_install(link: Redis, keyring: Keyring) -> None:
+    """Claim an unclaimed Redis for these keys, or raise `keys_mismatch`, `schema_unsupported`."""
+    ours = Install(
+        schema_version=SCHEMA_VERSION,
+        partitions=PARTITIONS,
+        keys_fingerprint=keyring.fingerprint(),
+    )
+    with reaching_redis():
+        await link.set(INSTALL_KEY, ours.dump(), nx=True)
+        found = await link.get(INSTALL_KEY)
+    try:
+        theirs = Install.model_validate_json(found or b"")
+    except ValueError as error:
+        raise ServeError(Code.SCHEMA_UNSUPPORTED, f"{INSTALL_KEY} cannot be read") from error
+    if theirs.schema_version != ours.schema_version:
+        raise ServeError(
+            Code.SCHEMA_UNSUPPORTED,
+            f"version {theirs.schema_version}; this is {ours.schema_version}",
+        )
+    if theirs.partitions != ours.partitions:
+        raise ServeError(
+            Code.SCHEMA_UNSUPPORTED, f"{theirs.partitions} partitions, not {ours.partitions}"
+        )
+    if theirs.keys_fingerprint != ours.keys_fingerprint:
+        raise ServeError(
+            Code.KEYS_MISMATCH,
+            f"records of {theirs.keys_fingerprint[:12]}, keys of {ours.keys_fingerprint[:12]}",
+        )
+
+
+def _text(value: bytes | str | None) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
