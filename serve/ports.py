@@ -1,6 +1,6 @@
 """What the flows need from outside: each port a Protocol, its adapters chosen in `serve.app`."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -58,11 +58,6 @@ class Committed:
 
 class Ledger(Protocol):
     """The system of record of customers and all that belongs to them."""
-
-    @property
-    def epoch(self) -> int:
-        """Number of the epoch key that wraps data keys now."""
-        ...
 
     def subject(self, tenant_id: str, mode: Mode, customer_id: str) -> Subject:
         """Where this customer's records lie."""
@@ -165,7 +160,7 @@ class Lease(Generic[Item]):
 class Outbox(Protocol):
     """Callbacks on their way."""
 
-    def wakeups(self) -> AsyncIterator[None]:
+    def wakeups(self) -> AsyncGenerator[None, None]:
         """Yields whenever there may be callbacks due; a poll is the safety net."""
         ...
 
@@ -197,12 +192,45 @@ class Jobs(Protocol):
         """Due jobs, leased for 45 s."""
         ...
 
-    def wakeups(self) -> AsyncIterator[None]:
+    def wakeups(self) -> AsyncGenerator[None, None]:
         """Yields whenever there may be new work; a poll is the safety net."""
         ...
 
     async def wake(self) -> None:
         """Tell the workers that a job was written. Never raises."""
+        ...
+
+
+class Erasures(Protocol):
+    """Receipts of erasure whose later steps are still open."""
+
+    async def unfinished(self, limit: int) -> list[ErasureReceipt]:
+        """Receipts with open steps, the oldest first."""
+        ...
+
+    async def put(self, receipt: ErasureReceipt) -> None:
+        """Write a step down; a receipt with none open is not `unfinished` any more."""
+        ...
+
+    async def rewrite_log(self) -> int | None:
+        """Rewrite the append-only file; the clock in ms at which the finished rewrite began.
+
+        None when it could not be done, or is not ours to do.
+        """
+        ...
+
+
+class Epochs(Protocol):
+    """The keys that wrap the customers' data keys, each for a day."""
+
+    async def renew(self) -> None:
+        """Begin a new epoch if it is time, wrap every live data key under it, and destroy the
+        keys that backups may no longer need.
+        """
+        ...
+
+    def is_destroyed(self, epoch: int) -> bool:
+        """Whether the key of `epoch` is gone."""
         ...
 
 

@@ -35,7 +35,7 @@ from serve.store.changes import Writer
 from serve.store.keyring import Keyring
 from serve.store.link import reaching_redis
 from serve.store.scripts import COMMIT, run
-from serve.store.sealing import new_key, seal, unseal
+from serve.store.sealing import OVERHEAD_BYTES, new_key, seal, unseal
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ class RedisLedger:
         batch = Batch()
         for key in (member.decode() for member in owned):
             batch.add("UNLINK", key)
-            self._leave_queues(batch, subject, key)
+            await self._leave_queues(batch, subject, key)
         for entry in snapshot.log_ids.values():
             batch.add("XDEL", names.faces(subject.partition), entry)
         locator = names.locator(subject)
@@ -188,10 +188,15 @@ class RedisLedger:
             batch.add("ZADD", names.erasures(subject.partition), snapshot.now_ms, receipt.id)
         return await self._commit(snapshot, batch, op_id, "", receipt.dump())
 
-    def _leave_queues(self, batch: Batch, subject: Subject, key: str) -> None:
-        """Take what a deleted record is listed or waiting in out of there."""
+    async def _leave_queues(self, batch: Batch, subject: Subject, key: str) -> None:
+        """Take a record that goes out of what it is listed or waiting in."""
         kind, _, name = key.partition(":")[2].partition(":")
         partition = subject.partition
+        if kind == "job":
+            with reaching_redis():
+                sealed_bytes = await self.link.hstrlen(key, "d")
+            size_bytes = max(0, sealed_bytes - OVERHEAD_BYTES)
+            batch.add("QUOTA", names.jobs_bytes(partition), -size_bytes, self.jobs_bytes_max)
         lists = {
             "session": [names.deadlines(partition)],
             "event": [names.outbox(partition), self._listing(subject, "events")],

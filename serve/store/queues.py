@@ -5,7 +5,7 @@ killed comes back by itself. `publish` wakes workers early; the poll is the safe
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
@@ -82,7 +82,7 @@ class Queue:
         except RedisError:
             return
 
-    async def wakeups(self) -> AsyncIterator[None]:
+    async def wakeups(self) -> AsyncGenerator[None, None]:
         """Yields at once, then whenever somebody wakes us, and at least every second."""
         yield
         while True:
@@ -113,7 +113,7 @@ class RedisOutbox:
     def _records(self) -> SealedRecords:
         return SealedRecords(self.link, self.keyring)
 
-    def wakeups(self) -> AsyncIterator[None]:
+    def wakeups(self) -> AsyncGenerator[None, None]:
         """Yields whenever there may be callbacks due."""
         return self.queue.wakeups()
 
@@ -190,7 +190,7 @@ class RedisJobs:
         """Jobs by when they may be claimed."""
         return Queue(self.link, names.jobs, names.job, names.WAKE_JOBS)
 
-    def wakeups(self) -> AsyncIterator[None]:
+    def wakeups(self) -> AsyncGenerator[None, None]:
         """Yields whenever there may be new work."""
         return self.queue.wakeups()
 

@@ -1,0 +1,75 @@
+"""Tenants, keys and secrets on a real Redis."""
+
+import pytest
+from redis.asyncio import Redis
+
+from serve.domain.api_key import ApiKey, Scope
+from serve.domain.ids import Mode
+from serve.domain.tenant import SigningSecret, Tenant
+from serve.errors import Code, ServeError
+from serve.store import names
+from serve.store.directory import RedisDirectory
+from serve.store.keyring import Keyring
+
+
+@pytest.fixture
+def directory(link: Redis, keyring: Keyring) -> RedisDirectory:
+    return RedisDirectory(link, keyring)
+
+
+def a_tenant(number: int = 0, updated_at_ms: int = 1_763_700_000_000) -> Tenant:
+    return Tenant(id=f"ten_{number}", name="Acme", created_at_ms=number, preferences={},
+                  updated_at_ms=updated_at_ms)  # fmt: skip
+
+
+def a_key(number: int = 0) -> ApiKey:
+    return ApiKey(id=f"key{number}", tenant_id="ten_0", mode=Mode.LIVE, scopes=(Scope.SESSIONS,),
+                  hmac_sha256="00", created_at_ms=number)  # fmt: skip
+
+
+async def test_tenants_are_listed_oldest_first(directory: RedisDirectory) -> None:
+    """What was created is found by id and listed in order of creation."""
+    assert await directory.tenants() == []
+    for number in (2, 1):
+        assert await directory.put_tenant(a_tenant(number), None)
+    assert await directory.tenants() == [a_tenant(1), a_tenant(2)]
+    assert await directory.tenant("ten_1") == a_tenant(1)
+    assert await directory.tenant("ten_3") is None
+
+
+async def test_of_two_changes_of_one_reading_one_wins(directory: RedisDirectory) -> None:
+    """A tenant is replaced only in the version that was read, and created only once."""
+    assert await directory.put_tenant(a_tenant(), None)
+    assert not await directory.put_tenant(a_tenant(), None)
+    before = a_tenant().updated_at_ms
+    newer = a_tenant(updated_at_ms=before + 1)
+    assert await directory.put_tenant(newer, before)
+    assert not await directory.put_tenant(a_tenant(updated_at_ms=before + 2), before)
+    assert await directory.tenant("ten_0") == newer
+
+
+async def test_keys_of_a_tenant(directory: RedisDirectory) -> None:
+    """Keys are found by id, listed by tenant, and replaced when revoked."""
+    for number in (1, 0):
+        await directory.put_key(a_key(number))
+    revoked = a_key(1).model_copy(update={"revoked_at_ms": 5})
+    await directory.put_key(revoked)
+    assert await directory.keys("ten_0") == [a_key(0), revoked]
+    assert await directory.key("key1") == revoked
+    assert await directory.key("other") is None
+    assert await directory.keys("ten_1") == []
+
+
+async def test_secrets_are_sealed_for_their_tenant(directory: RedisDirectory) -> None:
+    """Signing secrets come back, are not in the clear, and open for no other tenant."""
+    secrets = [SigningSecret(secret="whsec_canary", created_at_ms=1)]  # noqa: S106 (no secret)
+    assert await directory.secrets("ten_0") == []
+    await directory.put_secrets("ten_0", secrets)
+    assert await directory.secrets("ten_0") == secrets
+    sealed = await directory.link.get(names.secrets("ten_0"))
+    assert sealed is not None
+    assert b"canary" not in sealed
+    await directory.link.set(names.secrets("ten_1"), sealed)
+    with pytest.raises(ServeError) as refused:
+        await directory.secrets("ten_1")
+    assert refused.value.code is Code.KEYS_MISMATCH
