@@ -1,8 +1,11 @@
 """Composition root: settings to adapters. Nothing else decides which adapter is used."""
 
+import asyncio
 import os
-from collections.abc import Sequence
+import secrets
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +16,21 @@ from pipeline.face.steps import FacePipeline, Plan
 from pipeline.image.header import Limits
 from pipeline.models.cache import ModelCache
 from pipeline.models.load import LoadedPack, load_faces
+from serve.deps import Deps
+from serve.inference.absent import AbsentFaces
+from serve.inference.local import Limits as EngineLimits
+from serve.inference.local import LocalFaces
+from serve.ports import Comparator, Faces
 from serve.settings import Settings
+from serve.store.directory import RedisDirectory
+from serve.store.embedded import join_embedded
+from serve.store.epochs import RedisEpochs
+from serve.store.erasures import RedisErasures
+from serve.store.install import open_install
+from serve.store.ledger import RedisLedger
+from serve.store.link import open_link
+from serve.store.listings import RedisListings
+from serve.store.queues import RedisDeadlines, RedisJobs, RedisOutbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +80,56 @@ def open_pipeline(settings: Settings) -> OpenedPipeline:
     return OpenedPipeline(
         load_faces(open_cache(settings), settings.pipeline.detector, limits), limits, threads
     )
+
+
+@asynccontextmanager
+async def open_deps(
+    settings: Settings, *, with_models: bool = True, supervised: bool = False
+) -> AsyncIterator[Deps]:
+    """Everything the flows need, until the block ends.
+
+    A command joins the embedded store, or starts it; a `supervised` process finds it running.
+    Raises what stops a start: `pack_missing`, `store_busy`, `keys_mismatch` and their like.
+    """
+    state = settings.state
+    async with AsyncExitStack() as held:
+        if not (supervised or state.redis_url):
+            await held.enter_async_context(join_embedded(state.data_dir))
+        link = open_link(state)
+        held.push_async_callback(link.aclose)
+        keyring = await open_install(link, state)
+        faces, scale, model_id = await _open_engine(settings, held, with_models=with_models)
+        yield Deps(
+            ledger=RedisLedger(
+                link,
+                keyring,
+                settings.jobs.bytes_max,
+                state.backup_retention_days,
+                (state.replicas_min, state.replicas_wait_ms),
+            ),
+            listings=RedisListings(link, keyring),
+            directory=RedisDirectory(link, keyring),
+            outbox=RedisOutbox(link, keyring),
+            jobs=RedisJobs(link, keyring),
+            deadlines=RedisDeadlines(link),
+            erasures=RedisErasures(link),
+            epochs=RedisEpochs(link, keyring, state.backup_retention_days),
+            faces=faces,
+            scale=scale,
+            model_id=model_id,
+            random=secrets.token_bytes,
+            pepper=keyring.pepper,
+            public_base_url=settings.server.public_base_url.rstrip("/"),
+            allow_http=settings.callbacks.allow_http,
+        )
+
+
+async def _open_engine(
+    settings: Settings, held: AsyncExitStack, *, with_models: bool
+) -> tuple[Faces, Comparator, str]:
+    if not with_models:
+        return AbsentFaces(), AbsentFaces(), ""
+    opened = await asyncio.to_thread(open_pipeline, settings)
+    limits = EngineLimits(opened.threads, settings.engine.queue_max, settings.engine.timeout_s)
+    faces = await held.enter_async_context(LocalFaces(opened.faces, limits))
+    return faces, opened.scale, opened.model_id

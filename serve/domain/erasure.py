@@ -61,11 +61,12 @@ class ErasureReceipt(Document):
 
 
 def receipt_of(
-    erasure_id: str, snapshot: Snapshot, sessions: int, epoch: int, epoch_destroyed_by_ms: int
+    erasure_id: str, snapshot: Snapshot, sessions: int, epoch_destroyed_by_ms: int
 ) -> ErasureReceipt:
     """The receipt of an erasure that deletes what `snapshot` shows in one step.
 
     No search finds the face any more and the store is empty of it as soon as that is done.
+    `epoch_destroyed_by_ms` is of the snapshot's epoch.
     """
     now_ms, customer = snapshot.now_ms, snapshot.customer
     return ErasureReceipt(
@@ -73,7 +74,7 @@ def receipt_of(
         tenant_id=snapshot.subject.tenant_id,
         mode=snapshot.subject.mode,
         requested_at_ms=now_ms,
-        epoch=epoch,
+        epoch=snapshot.epoch,
         faces=0 if customer is None else len(customer.references),
         sessions=sessions,
         steps=(

@@ -1,0 +1,21 @@
+"""A process without models: commands that only read or write records."""
+
+from typing import NoReturn
+
+from serve.errors import Code, ServeError
+
+
+class AbsentFaces:
+    """Stands where `Faces` and `Comparator` stand, and refuses: no score is ever made up."""
+
+    async def examine(self, image: bytes, *, with_chip: bool = False) -> NoReturn:
+        """Raises `service_unavailable`."""
+        _refuse(image, with_chip)
+
+    def compare(self, reference: object, probe: object, /) -> NoReturn:
+        """Raises `service_unavailable`."""
+        _refuse(reference, probe)
+
+
+def _refuse(*_asked: object) -> NoReturn:
+    raise ServeError(Code.SERVICE_UNAVAILABLE, "this process has no models")
