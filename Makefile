@@ -48,8 +48,8 @@ house: $(STAMP)                   ## the architecture, as tests
 bench: models                     ## ms and images/s per stage, beside dlib in the same run
 	$(BIN)/limen bench pipeline
 
-demo:                             ## not yet: needs the HTTP front door
-	@echo "not yet: the demo needs the HTTP front door" >&2; exit 1
+demo: models                      ## play the story against `make run` in another terminal, with real faces
+	$(BIN)/limen demo
 
 soak:                             ## not yet: needs the service
 	@echo "not yet: soak needs the service" >&2; exit 1

@@ -21,6 +21,7 @@ class Code(StrEnum):
     PAIRS_INVALID = "pairs_invalid"
     FILE_UNREADABLE = "file_unreadable"
     FILE_UNWRITABLE = "file_unwritable"
+    SERVER_UNREACHABLE = "server_unreachable"
     # Who asks
     KEY_INVALID = "key_invalid"
     SCOPE_MISSING = "scope_missing"
@@ -109,6 +110,7 @@ SENTENCES: Mapping[PipelineCode | Code, str] = {
     Code.NO_FACE: "The photo for a benchmark holds no face.",
     Code.FILE_UNREADABLE: "A file named on the command line cannot be read.",
     Code.FILE_UNWRITABLE: "A file named on the command line cannot be written.",
+    Code.SERVER_UNREACHABLE: "No Limen answers at the URL.",
     Code.KEY_INVALID: "No valid API key came with the request.",
     Code.SCOPE_MISSING: "The API key does not have the scope that this needs.",
     Code.TOO_MANY_REQUESTS: "Too many requests; wait as `Retry-After` says.",

@@ -12,7 +12,7 @@ import typer
 
 import serve
 from pipeline.errors import PipelineError
-from serve.cli import bench, evaluate, inspection, models, run, verify
+from serve.cli import bench, demo, evaluate, inspection, models, run, verify
 from serve.cli.options import JSON_SWITCH
 from serve.errors import SENTENCES, ServeError
 from serve.settings import load
@@ -35,6 +35,7 @@ app.command()(verify.verify)
 app.command(name="inspect")(inspection.inspect)
 app.command()(evaluate.evaluate)
 app.add_typer(bench.app, name="bench")
+app.command()(demo.demo)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 (typer calls it with the switch)

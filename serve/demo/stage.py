@@ -1,0 +1,55 @@
+"""Sets the stage: faces, clients and receiver for the story, and the server waited for."""
+
+import secrets
+
+import aiohttp
+
+from pipeline.models.cache import ModelCache
+from pipeline.models.fetch import Progress
+from serve.demo.caller import DESKTOP_AGENT, MOBILE_AGENT, Caller
+from serve.demo.credentials import Credentials
+from serve.demo.notebook import Notebook
+from serve.demo.receiver import Receiver
+from serve.demo.story import Cast, Selfies, play
+from serve.demo.tiles import (
+    ENROLLED,
+    SAME_MAN,
+    STRANGER,
+    cut_tile,
+    make_blank,
+    make_selfie,
+    read_screenshot,
+)
+
+
+def take_selfies(cache: ModelCache, progress: Progress) -> Selfies:
+    """Real faces, from the cache of the default pack's sources."""
+    screenshot = read_screenshot(cache, progress)
+    return Selfies(
+        enrolled=tuple(make_selfie(cut_tile(screenshot, place)) for place in ENROLLED),
+        same_man=make_selfie(cut_tile(screenshot, SAME_MAN)),
+        stranger=tuple(make_selfie(cut_tile(screenshot, place)) for place in STRANGER),
+        blank=make_blank(),
+    )
+
+
+async def demonstrate(
+    url: str, credentials: Credentials, selfies: Selfies, notes: Notebook, wait_s: float
+) -> None:
+    """Play the story against the server at `url`, once it is up.
+
+    Raises `server_unreachable`, at the latest after `wait_s` seconds without a server.
+    """
+    key = {"Authorization": f"Bearer {credentials.test_api_key}"}
+    async with Receiver(credentials.webhook_secret) as receiver, aiohttp.ClientSession() as http:
+        desktop = Caller(http, url.rstrip("/"), {"User-Agent": DESKTOP_AGENT})
+        await desktop.wait_until_up(wait_s)
+        cast = Cast(
+            tenant=Caller(http, desktop.base_url, key),
+            desktop=desktop,
+            phone=Caller(http, desktop.base_url, {"User-Agent": MOBILE_AGENT}),
+            receiver=receiver,
+            selfies=selfies,
+            customer_id=f"demo-{secrets.token_hex(8)}",
+        )
+        await play(cast, notes)
