@@ -68,7 +68,11 @@ class JsonFormatter(logging.Formatter):
         if is_ours:
             line["event"] = str(record.msg)[:TEXT_LENGTH_MAX]  # the phrase, never its arguments
             fields = getattr(record, _FIELDS_KEY, _NONE)
-            line |= {name: _bounded(value) for name, value in fields.items() if name in FIELDS}
+            line |= {
+                name: _bounded(value)
+                for name, value in fields.items()
+                if name in FIELDS and value is not None
+            }
         if record.exc_info and record.exc_info[0] is not None:
             line["error_type"] = record.exc_info[0].__name__
             line["frames"] = list(_frames(record.exc_info[2]))
@@ -76,7 +80,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def _bounded(value: object) -> object:
-    if value is None or isinstance(value, bool | int | float):
+    if isinstance(value, bool | int | float):
         return value
     return str(value)[:TEXT_LENGTH_MAX]
 

@@ -1,0 +1,188 @@
+"""The front door as an aiohttp application, and the runner that serves it."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from pydantic import BaseModel, ValidationError
+
+from serve.api import device
+from serve.api.address import GuessBudget, Network, client_address, trusted_networks
+from serve.api.answers import HealthResponse, answered, answered_bytes
+from serve.api.body import JSON_BYTES_MAX, BodyBudget, BodyLimits, parsed, received
+from serve.api.call import (
+    PRINCIPAL,
+    TOKEN,
+    Call,
+    Route,
+    agreed_token,
+    api_key,
+    session_token,
+)
+from serve.api.middleware import DEPS, PUBLIC_METHODS, observe, preflight, refuse, share
+from serve.api.openapi import document
+from serve.api.problem import Fault, InputInvalid, parameter_faults
+from serve.api.routes import HEALTH_PATH, OPENAPI_PATH, ROUTES
+from serve.api.wire import Parameters
+from serve.deps import Deps
+from serve.domain.api_key import Principal
+from serve.errors import Code, ServeError
+from serve.flows import access, handoff
+from serve.settings import Settings
+
+KEEPALIVE_S = 75.0
+LINGERING_S = 2.0
+"""Seconds for which the rest of a refused body is read away, so that its sender hears why."""
+SHUTDOWN_S = 20.0
+HEADERS_MAX = 64
+
+
+def build_application(deps: Deps, settings: Settings) -> web.Application:
+    """The routes of the table over `deps`. Raises `setting_invalid`."""
+    door = FrontDoor.opened(deps, settings)
+    application = web.Application(middlewares=[observe, share, refuse])
+    application[DEPS] = deps
+    application[PUBLIC_METHODS] = public_methods()
+    for route in ROUTES:
+        _add(application, route.method, route.path, door.endpoint(route))
+    for path in application[PUBLIC_METHODS]:
+        application.router.add_route("OPTIONS", path, preflight)
+    described = document(ROUTES)
+
+    async def openapi(_request: web.Request) -> web.Response:
+        return answered_bytes(described)
+
+    _add(application, "GET", HEALTH_PATH, _health)
+    _add(application, "GET", OPENAPI_PATH, openapi)
+    device.warm()
+    return application
+
+
+def build_runner(application: web.Application) -> web.AppRunner:
+    """Serves `application` with this door's limits: no access log, no decompression, short
+    goodbyes. The caller sets it up, adds sites and cleans it up.
+    """
+    return web.AppRunner(
+        application,
+        access_log=None,
+        auto_decompress=False,
+        keepalive_timeout=KEEPALIVE_S,
+        lingering_time=LINGERING_S,
+        max_headers=HEADERS_MAX,
+        shutdown_timeout=SHUTDOWN_S,
+    )
+
+
+def public_methods() -> dict[str, frozenset[str]]:
+    """The methods of the public routes, by path."""
+    public = [route for route in ROUTES if route.scope is None]
+    return {
+        route.path: frozenset(other.method for other in public if other.path == route.path)
+        for route in public
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class FrontDoor:
+    """What all requests of a process share: ports, limits and budgets."""
+
+    deps: Deps
+    trusted: tuple[Network, ...]
+    guesses: GuessBudget
+    bodies: BodyBudget
+    image_limits: BodyLimits
+    json_limits: BodyLimits
+
+    @classmethod
+    def opened(cls, deps: Deps, settings: Settings) -> "FrontDoor":
+        """The door that `settings` describe. Raises `setting_invalid`."""
+        server = settings.server
+        return cls(
+            deps=deps,
+            trusted=trusted_networks(server.trusted_proxies),
+            guesses=GuessBudget(
+                server.refusals_per_minute_max, lambda: asyncio.get_running_loop().time()
+            ),
+            bodies=BodyBudget(server.inflight_bytes_max),
+            image_limits=BodyLimits(server.body_bytes_max, server.body_seconds_max),
+            json_limits=BodyLimits(JSON_BYTES_MAX, server.body_seconds_max),
+        )
+
+    def endpoint(self, route: Route[Any, Any]) -> Handler:
+        """What the router calls for `route`: who asks, then what is asked, then the handler."""
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            address = client_address(request, self.trusted)
+            self.guesses.check(address)
+            try:
+                return await self._answer(route, request, address)
+            except ServeError as error:
+                is_public_miss = route.scope is None and error.code is Code.NOT_FOUND
+                if is_public_miss or error.code is Code.KEY_INVALID:
+                    self.guesses.count(address)
+                raise
+
+        return answer
+
+    async def _answer(
+        self, route: Route[Any, Any], request: web.Request, address: str
+    ) -> web.StreamResponse:
+        if route.is_mobile_only:
+            device.check_mobile(request)
+        principal = None
+        if route.scope is not None:
+            principal = await access.authenticate(self.deps, api_key(request))
+            request[PRINCIPAL] = principal
+            access.require(principal, route.scope)
+        parameters = _parameters(route, request)
+        if route.scope is None and (token := session_token(request, parameters)):
+            request[TOKEN] = token
+            if route.has_image:  # ask before megabytes are read for a token that finds nothing
+                await handoff.read_handoff(self.deps, token)
+        if not route.has_body:
+            return await self._call(route, request, parameters, route.body(), principal)
+        limits = self.image_limits if route.has_image else self.json_limits
+        async with received(request, limits, self.bodies, address) as raw:
+            body = await parsed(raw, route.body)
+            return await self._call(route, request, parameters, body, principal)
+
+    async def _call(
+        self,
+        route: Route[Any, Any],
+        request: web.Request,
+        parameters: Parameters,
+        body: BaseModel,
+        principal: Principal | None,
+    ) -> web.StreamResponse:
+        if route.scope is None:
+            request[TOKEN] = agreed_token(request.get(TOKEN, ""), body)
+        token = request.get(TOKEN, "")
+        return await route.answer(Call(self.deps, request, body, parameters, token, principal))
+
+
+def _parameters(route: Route[Any, Any], request: web.Request) -> Parameters:
+    """What the path and the query say. Raises `field_invalid`."""
+    given = dict(request.query)
+    twice = sorted(name for name in given if len(request.query.getall(name)) > 1)
+    twice += sorted(given.keys() & request.match_info.keys())
+    if twice:
+        raise InputInvalid((Fault(parameter=twice[0], detail="given twice"),))
+    model: type[Parameters] = route.parameters
+    try:
+        return model.model_validate_strings({**given, **request.match_info})
+    except ValidationError as error:
+        raise InputInvalid(parameter_faults(error)) from error
+
+
+def _add(application: web.Application, method: str, path: str, handler: Handler) -> None:
+    """GET answers HEAD as well."""
+    if method == "GET":
+        application.router.add_get(path, handler)
+    else:
+        application.router.add_route(method, path, handler)
+
+
+async def _health(_request: web.Request) -> web.Response:
+    return answered(HealthResponse())

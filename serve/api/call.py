@@ -1,0 +1,144 @@
+"""One call of one route: what the table says of the route, and what a handler is given."""
+
+import hmac
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from pipeline.errors import Code as PipelineCode
+from serve.api.problem import Fault, InputInvalid
+from serve.api.wire import Empty, Parameters
+from serve.deps import Deps
+from serve.domain.api_key import Principal, Scope
+from serve.errors import Code, ServeError
+
+BodyT = TypeVar("BodyT", bound=BaseModel)
+ParametersT = TypeVar("ParametersT", bound=Parameters)
+
+TOKEN = web.RequestKey("token", str)
+REQUEST_ID = web.RequestKey("request_id", str)
+PRINCIPAL = web.RequestKey("principal", Principal)
+CODE = web.RequestKey("code", str)
+
+TOKEN_PREFIX = "st_"  # noqa: S105 (what every token begins with)
+_PLACEHOLDER = re.compile(r"{(\w+)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[BodyT, ParametersT]):
+    """What a handler gets: who asks, with what. `token` is empty where no session token came."""
+
+    deps: Deps
+    request: web.Request
+    body: BodyT
+    parameters: ParametersT
+    token: str = ""
+    principal: Principal | None = None
+
+    @property
+    def tenant(self) -> Principal:
+        """Who asks, on a route that needs a key."""
+        assert self.principal is not None, "a public route has no principal"
+        return self.principal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route(Generic[BodyT, ParametersT]):
+    """One row of the table. `scope` None means public: a session token is the credential.
+
+    `statuses` are those of success, the usual one first; `refuses` are the codes of this route
+    beside those that follow from its shape (`codes`). `has_image` raises the limit on its body.
+    """
+
+    method: str
+    path: str
+    answer: Callable[[Call[BodyT, ParametersT]], Awaitable[web.Response]]
+    scope: Scope | None
+    response: type[BaseModel]
+    summary: str
+    body: type[BodyT]
+    parameters: type[ParametersT]
+    statuses: tuple[int, ...] = (200,)
+    refuses: tuple[PipelineCode | Code, ...] = ()
+    has_image: bool = False
+    is_mobile_only: bool = False
+
+    @property
+    def name(self) -> str:
+        """The handler's name, unique in the table."""
+        return self.answer.__name__
+
+    @property
+    def path_names(self) -> tuple[str, ...]:
+        """The names of what the path holds."""
+        return tuple(_PLACEHOLDER.findall(self.path))
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a JSON object is read."""
+        return not issubclass(self.body, Empty)
+
+    @property
+    def codes(self) -> frozenset[PipelineCode | Code]:
+        """Every code this route may refuse with."""
+        found = {Code.TOO_MANY_REQUESTS, Code.STATE_UNAVAILABLE, Code.INTERNAL_ERROR}
+        found |= {Code.FIELD_INVALID}  # a parameter that is unknown is refused everywhere
+        if self.scope is None:
+            found |= {Code.NOT_FOUND}
+        else:
+            found |= {Code.KEY_INVALID, Code.SCOPE_MISSING}
+        if self.path_names:
+            found |= {Code.NOT_FOUND}
+        if self.method != "GET":
+            found |= {Code.DURABILITY_UNAVAILABLE, Code.VERSION_CONFLICT}
+        if self.has_body:
+            found |= {
+                Code.BODY_INVALID,
+                Code.BODY_TOO_LARGE,
+                Code.BODY_TOO_SLOW,
+                Code.CONTENT_TYPE_UNSUPPORTED,
+                Code.OVERLOADED,
+            }
+        if self.is_mobile_only:
+            found |= {Code.MOBILE_REQUIRED}
+        return frozenset(found) | frozenset(self.refuses)
+
+
+def api_key(request: web.Request) -> str:
+    """The key of `Authorization: Bearer`, or else of `X-API-Key`. Raises `key_invalid`."""
+    key = _bearer(request) or request.headers.get("X-API-Key", "").strip()
+    if not key:
+        raise ServeError(Code.KEY_INVALID, "send `Authorization: Bearer` or `X-API-Key`")
+    return key
+
+
+def session_token(request: web.Request, parameters: Parameters) -> str:
+    """The session token of the path, the query or `Authorization`; empty if none is there.
+
+    A bearer of another shape is somebody's API key, which public routes pass over.
+    """
+    token: str = getattr(parameters, "token", "")
+    bearer = _bearer(request)
+    return token or (bearer if bearer.startswith(TOKEN_PREFIX) else "")
+
+
+def agreed_token(token: str, body: BaseModel) -> str:
+    """The one session token of a request, whose head gave `token`, if any.
+
+    Raises `field_invalid` when there is none or the body gives another.
+    """
+    inside: str = getattr(body, "token", None) or ""
+    if token and inside and not hmac.compare_digest(token.encode(), inside.encode()):
+        raise InputInvalid((Fault(pointer="/token", detail="not that of `Authorization`"),))
+    if not token and not inside:
+        raise InputInvalid((Fault(pointer="/token", detail="Field required"),))
+    return token or inside
+
+
+def _bearer(request: web.Request) -> str:
+    scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
+    return credential.strip() if scheme.lower() == "bearer" else ""

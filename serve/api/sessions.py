@@ -1,0 +1,154 @@
+"""Sessions over HTTP: opened and watched by the tenant, carried out by whoever has the token."""
+
+import json
+
+from aiohttp import web
+
+from pipeline.decision.verdict import Outcome
+from serve.api import proof
+from serve.api.answers import (
+    ConnectResponse,
+    HandoffResponse,
+    OpenResponse,
+    OverviewResponse,
+    SessionResponse,
+    SessionsResponse,
+    answered,
+    answered_bytes,
+)
+from serve.api.call import Call
+from serve.api.wire import (
+    ConnectBody,
+    Empty,
+    OpenBody,
+    ReviewBody,
+    SessionParameters,
+    SessionsParameters,
+    SubmitBody,
+    TokenParameters,
+)
+from serve.domain.callback import CallbackObject, callback_object
+from serve.errors import STATUSES, CaptureUnfit, Code
+from serve.flows import handoff, sessions, submit
+from serve.observe import metrics
+
+OP_ID_BYTES = 16
+_CODES = {str(code): code for code in STATUSES}
+
+
+async def open_session(call: Call[OpenBody, Empty]) -> web.Response:
+    """Opens a session if the event calls for a face."""
+    body = call.body
+    request = sessions.OpenRequest(
+        reference=body.reference,
+        customer_id=body.customer_id,
+        event=body.event or "",
+        amount=body.amount,
+        event_count=body.event_count,
+        event_window_minutes=body.event_window_minutes,
+        redirect_url=body.redirect_url,
+        callback_url=body.callback_url,
+    )
+    op_id = call.deps.random(OP_ID_BYTES).hex()
+    answer = await sessions.open_session(call.deps, call.tenant, request, op_id)
+    return answered(
+        OpenResponse(
+            reference=answer.reference,
+            token=answer.token,
+            reason=answer.reason,
+            is_required=answer.is_required,
+            link=answer.link,
+            attempts=answer.attempts,
+            max_attempts=answer.max_attempts,
+        )
+    )
+
+
+async def submit_capture(call: Call[SubmitBody, Empty]) -> web.Response:
+    """Judges a capture, at once or later if the caller prefers."""
+    image = await proof.decoded(call.body.proof)
+    is_later = _prefers_later(call.request)
+    with metrics.submission():
+        judge = submit.accept if is_later else submit.submit
+        answer = await judge(call.deps, call.token, image)
+    if answer.http_status == 422:
+        raise _unfit(answer.body)
+    response = answered_bytes(answer.body, answer.http_status)
+    if is_later and answer.http_status == 202:
+        response.headers["Preference-Applied"] = "respond-async"
+    return response
+
+
+async def verify(call: Call[Empty, TokenParameters]) -> web.Response:
+    """Tells where the session of a token stands."""
+    return _told(await sessions.status(call.deps, call.token))
+
+
+async def read_handoff(call: Call[Empty, TokenParameters]) -> web.Response:
+    """Tells whether a phone is attached."""
+    found = await handoff.read_handoff(call.deps, call.token)
+    return answered(HandoffResponse(mobile_connected=found.mobile_connected))
+
+
+async def find_handoff(call: Call[Empty, TokenParameters]) -> web.Response:
+    """The same by `?token=`."""
+    return await read_handoff(call)
+
+
+async def connect(call: Call[ConnectBody, Empty]) -> web.Response:
+    """Attaches the phone, or lets it go."""
+    wanted = not call.body.is_disconnect
+    found = await handoff.connect(call.deps, call.token, connected=wanted)
+    return answered(ConnectResponse(mobile_connected=found.mobile_connected))
+
+
+async def list_sessions(call: Call[Empty, SessionsParameters]) -> web.Response:
+    """Lists a customer's sessions."""
+    asked = call.parameters
+    found = await sessions.list_sessions(
+        call.deps, call.tenant, asked.customer_id, asked.reference, asked.limit
+    )
+    return answered(SessionsResponse.of(found))
+
+
+async def read_session(call: Call[Empty, SessionParameters]) -> web.Response:
+    """Shows a session."""
+    found = await sessions.session(call.deps, call.tenant, call.parameters.session_id)
+    return answered(SessionResponse.of(found))
+
+
+async def cancel_session(call: Call[Empty, SessionParameters]) -> web.Response:
+    """Ends a session that is still open."""
+    ended = await sessions.cancel_session(call.deps, call.tenant, call.parameters.session_id)
+    return _told(callback_object(ended))
+
+
+async def review_session(call: Call[ReviewBody, SessionParameters]) -> web.Response:
+    """Decides a session that needs a reviewer."""
+    outcome = Outcome(call.body.decision)
+    decided = await sessions.review_session(
+        call.deps, call.tenant, call.parameters.session_id, outcome
+    )
+    return _told(callback_object(decided))
+
+
+async def overview(call: Call[Empty, Empty]) -> web.Response:
+    """Counts the tenant's sessions and alerts."""
+    return answered(OverviewResponse(await sessions.overview(call.deps, call.tenant)))
+
+
+def _told(told: CallbackObject) -> web.Response:
+    return answered_bytes(told.to_wire())
+
+
+def _prefers_later(request: web.Request) -> bool:
+    """Whether `Prefer` holds `respond-async` (RFC 7240)."""
+    wishes = ",".join(request.headers.getall("Prefer", [])).split(",")
+    return any(wish.partition(";")[0].strip().lower() == "respond-async" for wish in wishes)
+
+
+def _unfit(body: bytes) -> CaptureUnfit:
+    """The stored answer to an unfit capture, as the error it was."""
+    stored = json.loads(body)
+    code = _CODES.get(stored["code"], Code.CAPTURE_UNFIT)
+    return CaptureUnfit(code, stored["detail"], feedback=tuple(stored["feedback"]))

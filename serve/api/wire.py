@@ -1,0 +1,148 @@
+"""Requests of `/api/v1` as models: what validates them is what describes them.
+
+Unknown keys are refused, and no value is taken for one of another type.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+from serve.domain.alert import AlertStatus, AlertType
+from serve.domain.preferences import Amount, Count
+from serve.domain.tenant import URL_LENGTH_MAX
+
+NAME_LENGTH_MAX = 256
+LIMIT_MAX = 100
+LIMIT_DEFAULT = 20
+
+Name = Annotated[str, Field(min_length=1, max_length=NAME_LENGTH_MAX, pattern=r"^\P{Cc}+$")]
+Url = Annotated[str, Field(max_length=URL_LENGTH_MAX)]
+Limit = Annotated[int, Field(ge=1, le=LIMIT_MAX)]
+
+
+class Wire(BaseModel):
+    """Anything on the wire."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Parameters(Wire):
+    """What the path and the query say; text is turned into the type that is asked for."""
+
+
+class Empty(Parameters):
+    """Nothing."""
+
+
+class TokenParameters(Parameters):
+    """A session token."""
+
+    token: str = Field(repr=False)
+    """What `POST /api/v1/kyc/face/session` gave out."""
+
+
+class SessionParameters(Parameters):
+    """A session."""
+
+    session_id: str
+
+
+class CustomerParameters(Parameters):
+    """A customer of the tenant, under the tenant's own name for it."""
+
+    customer_id: Name = Field(repr=False)
+
+
+class SessionsParameters(CustomerParameters):
+    """Which sessions of a customer to list."""
+
+    reference: Name | None = Field(default=None, repr=False)
+    """Only those opened under this reference."""
+    limit: Limit = LIMIT_DEFAULT
+
+
+class PageParameters(Parameters):
+    """Which page of a list."""
+
+    cursor: str = Field(default="", max_length=4_096)
+    """`next_cursor` of the page before; empty for the first."""
+    limit: Limit = LIMIT_DEFAULT
+
+
+class AlertsParameters(PageParameters):
+    """Which alerts to list."""
+
+    status: AlertStatus | None = None
+    alert_type: AlertType | None = None
+    """Only this type; a page then holds those of its alerts that are of it, maybe none."""
+
+
+class AlertParameters(Parameters):
+    """An alert."""
+
+    alert_id: str
+
+
+class ErasureParameters(Parameters):
+    """An erasure."""
+
+    erasure_id: str
+
+
+class EventParameters(Parameters):
+    """A callback."""
+
+    event_id: str
+
+
+class Body(Wire):
+    """A JSON object that a route reads."""
+
+
+class OpenBody(Body):
+    """An event at the tenant's that may call for a face."""
+
+    reference: Name = Field(repr=False)
+    """The tenant's own name for this verification."""
+    customer_id: Name = Field(repr=False)
+    event: str | None = None
+    """One of the events of `reuse_kyc_triggers`; empty or unknown passes through."""
+    amount: Amount | None = None
+    """USD."""
+    event_count: Count | None = None
+    event_window_minutes: Count | None = None
+    redirect_url: Url = Field(default="", repr=False)
+    callback_url: Url = Field(default="", repr=False)
+
+
+class SubmitBody(Body):
+    """A capture."""
+
+    token: str | None = Field(default=None, repr=False)
+    """The session token, unless `Authorization: Bearer` carries it."""
+    proof: str = Field(repr=False)
+    """The image of a face, in base64 or as a data URL."""
+
+
+class ConnectBody(Body):
+    """A phone that attaches itself, or lets go."""
+
+    token: str = Field(repr=False)
+    is_disconnect: bool = Field(
+        default=False, validation_alias=AliasChoices("is_disconnect", "isDisconnect")
+    )
+
+
+class ReviewBody(Body):
+    """A reviewer's decision."""
+
+    decision: Literal["approved", "declined"]
+
+
+class EnrolBody(Body):
+    """A reference face."""
+
+    image: str = Field(repr=False)
+    """The image of a face, in base64 or as a data URL."""
+    consent_id: Name | None = Field(default=None, repr=False)
+    """The tenant's record of the customer's consent."""
