@@ -141,6 +141,7 @@ def judge(
     back to capturing while retries are left; the last one declines the session and raises an
     alert where the tenant's reactions ask for it.
     """
+    assert session.state is State.PROCESSING, "nothing is being judged"
     if isinstance(outcome, Recapture):
         captures = session.captures + 1
         if captures < CAPTURES_MAX:
@@ -168,6 +169,7 @@ def judge(
 
 def release(session: Session, now_ms: int) -> Session:
     """The session when its submission could not be judged: as if it had not been made."""
+    assert session.state is State.PROCESSING, "nothing is being judged"
     return moved(session, State.CAPTURING, now_ms, submission=None)
 
 
