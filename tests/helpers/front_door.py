@@ -1,0 +1,195 @@
+"""A front door on loopback: real HTTP, real flows, a real Redis; only the models are scripted."""
+
+import base64
+import json
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from aiohttp import ClientSession, web
+from redis.asyncio import Redis
+
+from pipeline.decision.comparison import Comparison
+from pipeline.decision.policy import LivenessPolicy
+from pipeline.errors import Code as PipelineCode
+from pipeline.errors import Failure
+from pipeline.evidence import FaceEvidence, Feedback, Template
+from serve.api.application import build_application, build_runner
+from serve.api.routes import ROUTES
+from serve.deps import Deps
+from serve.domain.tenant import TenantPatch
+from serve.flows.tenants import CreatedTenant, create_tenant
+from serve.settings import Server, Settings
+from serve.store.directory import RedisDirectory
+from serve.store.epochs import RedisEpochs
+from serve.store.erasures import RedisErasures
+from serve.store.keyring import Keyring
+from serve.store.ledger import RedisLedger
+from serve.store.listings import RedisListings
+from serve.store.queues import RedisDeadlines, RedisJobs, RedisOutbox
+from tests.helpers.builders import face_evidence
+from tests.helpers.records import MODEL, a_template
+
+ORIGIN = "https://tenant.example"
+PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15"
+DESKTOP = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/120.0 Safari/537.36"
+JOHN, MARY, NOBODY, BROKEN = b"john", b"mary", b"nobody", b"broken"
+MATCH_MIN = 0.9
+KYC = "/api/v1/kyc"
+
+
+class ScriptedFaces:
+    """Stands where the models stand: an image is the name of who is on it."""
+
+    async def examine(self, image: bytes, *, with_chip: bool = False) -> FaceEvidence | Failure:
+        """A face for each name, none on `nobody`, and a failure for `broken`."""
+        if image == BROKEN:
+            return Failure(PipelineCode.IMAGE_CORRUPT, "ends early")
+        if image == NOBODY:
+            return face_evidence(feedback=(Feedback.FACE_NOT_FOUND,))
+        return face_evidence(template=a_template(seed=int.from_bytes(image[:4])))
+
+    def compare(self, reference: Template, probe: Template, /) -> Comparison:
+        """The cosine, which is 1 for the same name."""
+        native = float(np.dot(reference.vector, probe.vector))
+        is_match = native >= MATCH_MIN
+        return Comparison(native, 0.9 if is_match else 0.1, 0.36, is_match)
+
+
+def deps_on(link: Redis, keyring: Keyring) -> Deps:
+    """Every real adapter of the store, and scripted models."""
+    faces = ScriptedFaces()
+    return Deps(
+        ledger=RedisLedger(link, keyring, 2**26, backup_retention_days=7),
+        listings=RedisListings(link, keyring),
+        directory=RedisDirectory(link, keyring),
+        outbox=RedisOutbox(link, keyring),
+        jobs=RedisJobs(link, keyring),
+        deadlines=RedisDeadlines(link),
+        erasures=RedisErasures(link),
+        epochs=RedisEpochs(link, keyring, 7),
+        faces=faces,
+        scale=faces,
+        model_id=MODEL,
+        random=secrets.token_bytes,
+        pepper=keyring.pepper,
+        public_base_url="https://limen.example",
+    )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response that was read whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any = field(default=None)
+
+    @property
+    def code(self) -> str:
+        """The code of a refusal, or an empty string."""
+        return str(self.body.get("code", "")) if isinstance(self.body, dict) else ""
+
+
+@dataclass(frozen=True)
+class Door:
+    """A running front door and two tenants behind it."""
+
+    url: str
+    client: ClientSession
+    deps: Deps
+    tenant: CreatedTenant
+    stranger: CreatedTenant
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        key: str | None = None,
+        **headers: str,
+    ) -> Answer:
+        """One request; `key` is the first tenant's test key unless given, and "" sends none."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        key = self.tenant.test_api_key if key is None else key
+        if key:
+            sent.setdefault("Authorization", f"Bearer {key}")
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        if data is not None:
+            sent.setdefault("Content-Type", "application/json")
+        async with self.client.request(method, self.url + path, data=data, headers=sent) as got:
+            read = await got.read()
+            is_json = "json" in got.content_type
+            return Answer(got.status, got.headers, json.loads(read) if is_json else read)
+
+    async def enrol(self, image: bytes = JOHN, customer: str = "alice") -> Answer:
+        """A reference face."""
+        return await self.call(
+            "POST", f"/api/v1/customers/{customer}/faces", {"image": text(image)}
+        )
+
+    async def open(self, **fields: object) -> Answer:
+        """A session for a login of alice, whose face is enrolled."""
+        body = {"reference": "order-1", "customer_id": "alice", "event": "login", **fields}
+        return await self.call("POST", f"{KYC}/face/session", body)
+
+    async def ready_token(self) -> str:
+        """The token of a session that waits for a capture of john."""
+        triggers = {"login": True, "password_change": True}
+        wanted = {"is_reuse_kyc_enabled": True, "reuse_kyc_triggers": triggers}
+        assert (await self.call("PATCH", f"{KYC}/preferences", wanted)).status == 200
+        assert (await self.enrol()).status in {200, 201}
+        return str((await self.open()).body["token"])
+
+    async def submit(self, token: str, image: bytes = JOHN, **headers: str) -> Answer:
+        """A capture, from a phone unless `User_Agent` says otherwise."""
+        headers.setdefault("User_Agent", PHONE)
+        body = {"token": token, "proof": text(image)}
+        return await self.call("POST", f"{KYC}/face/submit", body, key="", **headers)
+
+
+def text(image: bytes) -> str:
+    """An image as JSON carries it."""
+    return base64.b64encode(image).decode()
+
+
+@asynccontextmanager
+async def front_door(link: Redis, keyring: Keyring, **server: Any) -> AsyncIterator[Door]:
+    """A door with two tenants whose policy is `match_only`; `server` are settings."""
+    deps = deps_on(link, keyring)
+    patch = TenantPatch(
+        liveness_policy=LivenessPolicy.MATCH_ONLY,
+        allowed_origins=(ORIGIN,),
+        keep_reference_images=False,
+    )
+    tenant = await create_tenant(deps, "First", patch)
+    stranger = await create_tenant(
+        deps, "Second", TenantPatch(allowed_origins=("https://b.example",))
+    )
+    application = build_application(deps, Settings(server=Server(**server)))
+    async with serving(application) as url, ClientSession() as client:
+        yield Door(url, client, deps, tenant, stranger)
+
+
+@asynccontextmanager
+async def serving(application: web.Application) -> AsyncIterator[str]:
+    """`application` behind the runner of the service, on a free port of loopback."""
+    runner = build_runner(application)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        yield f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+def assert_documented(answer: Answer, method: str, template: str) -> None:
+    """Fail unless the table of routes names this refusal's code."""
+    (route,) = (item for item in ROUTES if (item.method, item.path) == (method, template))
+    assert answer.code in {str(code) for code in route.codes}, (answer.status, answer.body)
