@@ -10,7 +10,7 @@ generated from the sentences here.
 import difflib
 import os
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -224,6 +224,26 @@ def load(config: Path | None = None) -> Settings:
         return Settings(**tables)
     except ValidationError as error:
         raise ServeError(Code.SETTING_INVALID, _explain(error)) from error
+
+
+def replaced(settings: Settings, values: Mapping[str, Any]) -> Settings:
+    """`settings` with other values, as {"server.port": 0}; None keeps what is there.
+
+    Raises `setting_invalid`.
+    """
+    tables = settings.model_dump()
+    for name, value in values.items():
+        section, _, key = name.partition(".")
+        if value is not None:
+            tables[section][key] = value
+    try:
+        sections = {
+            section: type(getattr(settings, section)).model_validate(table)
+            for section, table in tables.items()
+        }
+    except ValidationError as error:
+        raise ServeError(Code.SETTING_INVALID, _explain(error)) from error
+    return settings.model_copy(update=sections)
 
 
 def fields() -> Iterator[tuple[str, str, FieldInfo]]:

@@ -1,9 +1,81 @@
-"""`limen run`: the place of the service until it has a front door."""
+"""`limen run`: the whole service on this machine, and the hidden verbs of its processes."""
+
+import asyncio
+import socket
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from serve.cli.options import settings_of
+from serve.errors import Code, ServeError
+from serve.observe import logs
+from serve.processes.door import run_door
+from serve.processes.lifeline import run_child
+from serve.processes.service import run_service
+from serve.processes.work import run_work
+from serve.settings import replaced
 
-def run() -> None:
-    """Start the service (not yet: the HTTP front door is still to come)."""
-    typer.echo("not yet: the HTTP front door is still to come; see README", err=True)
-    raise typer.Exit(1)
+AnnounceDescriptor = Annotated[int, typer.Option("--announce", help="Pipe to report on.")]
+LifelineDescriptor = Annotated[int, typer.Option("--lifeline", help="Pipe that ends with us.")]
+SocketDescriptor = Annotated[int, typer.Option("--socket", help="Listening socket.")]
+
+
+class Engine(StrEnum):
+    """Where the models run."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+def run(  # noqa: PLR0913, PLR0917 (one parameter for each option)
+    context: typer.Context,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of records, keys and metrics.")
+    ] = None,
+    engine: Annotated[Engine, typer.Option(help="Where the models run.")] = Engine.LOCAL,
+    workers: Annotated[int | None, typer.Option(help="Front-door processes.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM file of the certificate.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file of its private key.")] = None,
+) -> None:
+    """Start the service: exit 0 after SIGTERM or Ctrl-C, 1 when a part keeps dying."""
+    if engine is Engine.RAY:
+        raise ServeError(Code.SETTING_INVALID, "--engine ray: not yet; use local")
+    settings = replaced(
+        settings_of(context),
+        {
+            "server.host": host,
+            "server.port": port,
+            "state.data_dir": data_dir,
+            "server.workers": workers,
+            "server.tls_cert": tls_cert,
+            "server.tls_key": tls_key,
+        },
+    )
+    logs.set_up()
+    raise typer.Exit(asyncio.run(run_service(settings, typer.echo)))
+
+
+def door(
+    context: typer.Context,
+    announce: AnnounceDescriptor,
+    lifeline: LifelineDescriptor,
+    listener: SocketDescriptor,
+) -> None:
+    """One front-door process of `limen run`."""
+    logs.set_up()
+    with socket.socket(fileno=listener) as inherited:
+        body = partial(run_door, settings_of(context), inherited)
+        run_child(body, announce, lifeline)
+
+
+def work(
+    context: typer.Context, announce: AnnounceDescriptor, lifeline: LifelineDescriptor
+) -> None:
+    """The worker process of `limen run`."""
+    logs.set_up()
+    run_child(partial(run_work, settings_of(context)), announce, lifeline)

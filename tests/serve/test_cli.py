@@ -22,11 +22,11 @@ def test_the_version_is_the_distribution_s() -> None:
     assert serve.__version__ == project["version"]
 
 
-def test_run_admits_that_there_is_no_service_yet() -> None:
-    """`limen run` fails honestly instead of pretending to listen."""
-    done = run("-c", MAIN, "run")
-    assert done.returncode == 1
-    assert done.stderr.startswith("not yet: ")
+def test_run_admits_that_there_is_no_cluster_yet() -> None:
+    """`limen run --engine ray` fails honestly instead of running something else."""
+    done = run("-c", MAIN, "run", "--engine", "ray")
+    assert done.returncode == EXIT_REFUSED
+    assert "not yet" in done.stderr
     assert done.stdout == ""
 
 

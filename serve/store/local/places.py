@@ -77,9 +77,10 @@ def places(data_dir: Path) -> Places:
 
 
 def make_folder(folder: Path) -> None:
-    """The private folder of a store. Raises `file_unwritable`."""
+    """The private folder of a store, in a private data directory. Raises `file_unwritable`."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise ServeError(Code.FILE_UNWRITABLE, f"{folder}: {error.strerror}") from error
 

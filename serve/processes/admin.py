@@ -1,0 +1,71 @@
+"""The listener for operators: `/readyz` and `/metrics`, apart from the public port."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from serve.errors import ServeError
+from serve.observe import metrics
+from serve.processes.child import PartState
+from serve.processes.listening import listen, shown_host, split_address
+from serve.processes.supervisor import Supervisor
+
+PING_S_MAX = 2.0
+KEEPALIVE_S = 75.0
+
+Ping = Callable[[], Awaitable[None]]
+
+
+@asynccontextmanager
+async def open_admin(address: str, supervisor: Supervisor, ping: Ping) -> AsyncIterator[str]:
+    """Answer at `address` while the block runs; yields its URL, empty where `address` is.
+
+    Raises `address_in_use` and `setting_invalid`.
+    """
+    if not address:
+        yield ""
+        return
+    host, port = split_address(address)
+    (listener,) = listen(host, port, 1)
+    application = web.Application()
+    application.router.add_get("/readyz", _Readiness(supervisor, ping).answer)
+    application.router.add_get("/metrics", _render_metrics)
+    runner = web.AppRunner(
+        application, handle_signals=False, access_log=None, keepalive_timeout=KEEPALIVE_S
+    )
+    with listener:
+        await runner.setup()
+        try:
+            await web.SockSite(runner, listener).start()
+            yield f"http://{shown_host(host)}:{listener.getsockname()[1]}"
+        finally:
+            await runner.cleanup()
+
+
+class _Readiness:
+    """200 while every part is ready and Redis answers, else 503; which is which, as JSON."""
+
+    def __init__(self, supervisor: Supervisor, ping: Ping) -> None:
+        self._supervisor = supervisor
+        self._ping = ping
+
+    async def answer(self, _request: web.Request) -> web.Response:
+        parts = {**self._supervisor.parts(), "redis": await self._redis_state()}
+        is_ready = not self._supervisor.is_stopping and set(parts.values()) == {PartState.READY}
+        found = {"ready": is_ready, "stopping": self._supervisor.is_stopping, "parts": parts}
+        return web.json_response(found, status=200 if is_ready else 503)
+
+    async def _redis_state(self) -> PartState:
+        try:
+            async with asyncio.timeout(PING_S_MAX):
+                await self._ping()
+        except (ServeError, TimeoutError):
+            return PartState.DOWN
+        return PartState.READY
+
+
+async def _render_metrics(_request: web.Request) -> web.Response:
+    text, content_type = await asyncio.to_thread(metrics.render)
+    return web.Response(body=text, headers={"Content-Type": content_type})

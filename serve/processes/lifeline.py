@@ -1,0 +1,56 @@
+"""A child's side of its supervisor: say that it is ready, stop when told to or when orphaned.
+
+The supervisor holds the other end of a pipe and never writes to it. The pipe ends when the
+supervisor does, even by `kill -9`; then the child stops as if told to, and is gone within
+`ORPHAN_S_MAX` whatever its event loop is doing.
+"""
+
+import asyncio
+import os
+import resource
+import signal
+import threading
+import time
+from collections.abc import Awaitable, Callable
+
+import uvloop
+
+READY = b"ready\n"
+FINISH_S_MAX = 20.0  # for requests under way when a stop is asked for
+ORPHAN_S_MAX = FINISH_S_MAX + 5.0
+
+Announce = Callable[[], None]
+Body = Callable[[Announce, asyncio.Event], Awaitable[None]]
+
+
+def run_child(body: Body, announce_descriptor: int, lifeline_descriptor: int) -> None:
+    """Run `body` until it returns, which it does soon after its event is set."""
+    forbid_core_dumps()
+    os.umask(0o077)
+
+    def announce() -> None:
+        os.write(announce_descriptor, READY)
+        os.close(announce_descriptor)
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        watching = (lifeline_descriptor, loop, stop)
+        threading.Thread(target=_watch, args=watching, daemon=True).start()
+        await body(announce, stop)
+
+    uvloop.run(main())
+
+
+def forbid_core_dumps() -> None:
+    """A core file would hold faces and keys."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _watch(descriptor: int, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    os.read(descriptor, 1)  # returns at the end of the pipe
+    loop.call_soon_threadsafe(stop.set)
+    time.sleep(ORPHAN_S_MAX)
+    os._exit(1)

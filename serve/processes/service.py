@@ -1,0 +1,123 @@
+"""`limen run`, whole: Redis, the install's keys, the children, the listener for operators."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+
+from serve.errors import Code, ServeError
+from serve.observe.metrics import FOLDER_VARIABLE
+from serve.processes.admin import open_admin
+from serve.processes.child import Program
+from serve.processes.door import tls_context
+from serve.processes.environment import environment_for
+from serve.processes.lifeline import forbid_core_dumps
+from serve.processes.listening import listen, shown_host
+from serve.processes.supervisor import Supervisor, stopped_by_signals
+from serve.settings import Settings
+from serve.store.embedded import OwnedServer, own_embedded
+from serve.store.install import open_install
+from serve.store.link import open_link, ping
+from serve.store.local.filelocks import try_lock
+
+DOOR = (sys.executable, "-m", "serve", "door")
+WORK = (sys.executable, "-m", "serve", "work")
+
+Say = Callable[[str], None]
+
+
+async def run_service(
+    settings: Settings, say: Say, door: Sequence[str] = DOOR, work: Sequence[str] = WORK
+) -> int:
+    """Run until SIGTERM or SIGINT; the exit status. `say` tells the operator one line.
+
+    Raises coded errors for what stops the start: `store_busy`, `store_unsupported`,
+    `state_unavailable`, `keys_mismatch`, `schema_unsupported`, `address_in_use`,
+    `setting_invalid`, `file_unwritable`.
+    """
+    forbid_core_dumps()
+    scheme = "http" if tls_context(settings.server) is None else "https"
+    os.umask(0o077)
+    async with AsyncExitStack() as opened:
+        stop = await opened.enter_async_context(stopped_by_signals())
+        server = await opened.enter_async_context(_redis(settings))
+        metrics_folder = opened.enter_context(_metrics_folder(settings.state.data_dir.absolute()))
+        await _check_install(settings)
+        await announce_install(settings, say)
+        listeners = listen(settings.server.host, settings.server.port, settings.server.workers)
+        port = listeners[0].getsockname()[1]
+        programs = [
+            *(Program(f"door {n}", tuple(door), each) for n, each in enumerate(listeners, 1)),
+            Program("worker", tuple(work)),
+        ]
+        link = open_link(settings.state)
+        supervisor = Supervisor(programs, environment_for(settings, metrics_folder), server)
+        try:
+            async with open_admin(settings.admin.listen, supervisor, partial(ping, link)) as admin:
+                url = f"{scheme}://{shown_host(settings.server.host)}:{port}"
+                greeting = asyncio.create_task(_greet(supervisor, say, url, admin))
+                try:
+                    return await supervisor.run(stop)
+                finally:
+                    greeting.cancel()
+        finally:
+            supervisor.close()
+            await link.aclose()
+
+
+async def announce_install(settings: Settings, say: Say) -> None:
+    """What a first start tells: the hook for the demo tenant and its keys, shown once.
+
+    Redis runs and the install has been checked; no child runs yet.
+    """
+
+
+@asynccontextmanager
+async def _redis(settings: Settings) -> AsyncIterator[OwnedServer | None]:
+    if settings.state.redis_url:
+        yield None
+        return
+    async with own_embedded(settings.state.data_dir) as server:
+        yield server
+
+
+async def _check_install(settings: Settings) -> None:
+    link = open_link(settings.state)
+    try:
+        await open_install(link, settings.state)
+    finally:
+        await link.aclose()
+
+
+async def _greet(supervisor: Supervisor, say: Say, url: str, admin: str) -> None:
+    await supervisor.until_ready()
+    say(f"listening on {url}")
+    if admin:
+        say(f"for operators: {admin}/readyz and {admin}/metrics")
+
+
+@contextmanager
+def _metrics_folder(data_dir: Path) -> Iterator[Path]:
+    """Where the children count: emptied, because counts begin with the service.
+
+    The variable is set here as well, for this process's reading; nothing is counted in it.
+    """
+    folder = data_dir / "metrics"
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise ServeError(Code.FILE_UNWRITABLE, f"{folder}: {error.strerror}") from error
+    held = try_lock(folder / "lock")
+    if held is None:
+        raise ServeError(Code.STORE_BUSY, f"another `limen run` uses {data_dir}")
+    try:
+        for path in folder.glob("*.db"):
+            path.unlink()
+        os.environ[FOLDER_VARIABLE] = str(folder)
+        yield folder
+    finally:
+        held.release()

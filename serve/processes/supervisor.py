@@ -1,0 +1,110 @@
+"""The parent of all: keeps the parts running, stops them in order, leaves nothing behind."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+
+from serve.errors import ServeError
+from serve.observe import logs
+from serve.processes.child import Child, Crashes, GaveUpError, PartState, Program
+from serve.processes.lifeline import ORPHAN_S_MAX
+from serve.store.embedded import OwnedServer
+
+STOP_S_MAX = ORPHAN_S_MAX
+
+
+class Supervisor:
+    """The children of one service and, where it is embedded, its Redis."""
+
+    def __init__(
+        self,
+        programs: Sequence[Program],
+        environment: Mapping[str, str],
+        server: OwnedServer | None = None,
+    ) -> None:
+        reading, self._lifeline = os.pipe()
+        self._reading = reading
+        self._server = server
+        self._server_state = PartState.READY
+        self._programs = programs
+        self.children = [Child(program, environment, reading) for program in programs]
+        self.is_stopping = False
+
+    async def run(self, stop: asyncio.Event) -> int:
+        """Keep every part running until `stop`; the exit status, 0 for a stop as asked.
+
+        1 after a crash loop, 2 when a part refused its first start.
+        """
+        keepers = [asyncio.create_task(child.keep()) for child in self.children]
+        if self._server is not None:
+            keepers.append(asyncio.create_task(self._keep_server(self._server)))
+        asked = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([*keepers, asked], return_when=asyncio.FIRST_COMPLETED)
+            return _exit_status(keepers)
+        finally:
+            self.is_stopping = True
+            for task in (*keepers, asked):
+                task.cancel()
+            await asyncio.gather(*keepers, asked, return_exceptions=True)
+            await self._stop_children()
+
+    async def until_ready(self) -> None:
+        """Wait until every child has been ready once."""
+        for child in self.children:
+            await child.first_ready.wait()
+
+    def parts(self) -> dict[str, PartState]:
+        """Every part by name, but for Redis where it is not ours."""
+        found = {child.program.name: child.state for child in self.children}
+        return found if self._server is None else {"redis": self._server_state, **found}
+
+    def close(self) -> None:
+        """Let go of the lifeline: children that are still there stop by themselves."""
+        os.close(self._lifeline)
+        os.close(self._reading)
+
+    async def _stop_children(self) -> None:
+        """Listeners first: whoever connects now is refused, not left waiting."""
+        for program in self._programs:
+            if program.listener is not None:
+                program.listener.close()
+        await asyncio.gather(*(child.stop(STOP_S_MAX) for child in self.children))
+
+    async def _keep_server(self, server: OwnedServer) -> None:
+        crashes = Crashes("redis")
+        while True:
+            status = await server.wait()
+            self._server_state = PartState.DOWN
+            logs.write("process ended", process="redis", exit_status=status)
+            await asyncio.sleep(crashes.delay_s(asyncio.get_running_loop().time()))
+            with suppress(ServeError):  # it died again while starting: its end counts as one more
+                await server.start()
+                self._server_state = PartState.READY
+
+
+@asynccontextmanager
+async def stopped_by_signals() -> AsyncIterator[asyncio.Event]:
+    """An event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def _exit_status(keepers: Sequence[asyncio.Task[None]]) -> int:
+    for keeper in keepers:
+        if keeper.done():
+            error = keeper.exception()
+            if isinstance(error, GaveUpError):
+                return error.exit_status
+            if error is not None:
+                raise error
+    return 0
