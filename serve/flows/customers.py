@@ -91,9 +91,8 @@ async def erase(deps: Deps, principal: Principal, customer_id: str) -> ErasureRe
         if snapshot.customer is None:
             raise ServeError(Code.NOT_FOUND, "no such customer")
         sessions = await deps.listings.sessions(snapshot, None, SESSIONS_COUNTED_MAX)
-        epoch = deps.ledger.epoch
-        destroyed_by_ms = deps.ledger.epoch_destroyed_by_ms(epoch)
-        receipt = receipt_of(erasure_id, snapshot, len(sessions), epoch, destroyed_by_ms)
+        destroyed_by_ms = deps.ledger.epoch_destroyed_by_ms(snapshot.epoch)
+        receipt = receipt_of(erasure_id, snapshot, len(sessions), destroyed_by_ms)
         done = await deps.ledger.erase(snapshot, receipt, op_id)
         return ErasureReceipt.model_validate_json(done.answer)
 
