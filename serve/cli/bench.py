@@ -1,5 +1,8 @@
 """`limen bench`: measured speed, with what it depends on printed beside it."""
 
+import asyncio
+import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,12 +12,15 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from pipeline.evidence import Pixels
 from pipeline.image.decode import decode
-from pipeline.image.header import read_header
+from pipeline.image.header import Limits, read_header
 from serve.app import OpenedPipeline, open_cache, open_pipeline
 from serve.bench.baseline import DlibEmbedder, dlib_embedder
 from serve.bench.frames import SIZES_PX, default_photo, make_frame
+from serve.bench.front_door import Options, measure
 from serve.bench.measure import describe_machine
+from serve.bench.schedule import IMAGES_MAX
 from serve.bench.stages import (
     BATCHES,
     STAGE_BATCHES,
@@ -27,9 +33,14 @@ from serve.bench.stages import (
 from serve.bench.summary import summarise
 from serve.cli.options import AsJson, print_json, read_image, settings_of, write_file
 from serve.pictures.bench import draw_bench
+from serve.pictures.front_door import draw_front_door
 
 app = typer.Typer(help="Measure speed on this machine.")
 PHOTO_SIDE_PX = 4096  # decode the photo whole
+SEED = 1
+SHARE_GOAL = 0.85  # of the server's processor seconds, in decoding and models
+Portrait = Annotated[Path | None, typer.Option(help="A portrait to make the frames from.")]
+Picture = Annotated[Path | None, typer.Option(help="Write the figures as a picture here.")]
 
 
 @app.callback()
@@ -41,17 +52,14 @@ def root() -> None:
 def pipeline(
     context: typer.Context,
     *,
-    image: Annotated[Path | None, typer.Option(help="A portrait to make the frames from.")] = None,
+    image: Portrait = None,
     rounds: Annotated[int, typer.Option(min=1, max=100, help="Rounds behind each median.")] = 3,
-    draw: Annotated[Path | None, typer.Option(help="Write the figures as a picture here.")] = None,
+    draw: Picture = None,
     as_json: AsJson = False,
 ) -> None:
     """Time every stage and the whole path by batch and threads, beside dlib in the same run."""
     opened = open_pipeline(settings_of(context))
-    photo = default_photo()
-    if image is not None:
-        data = read_image(context, image)
-        photo = decode(data, read_header(data, opened.limits), PHOTO_SIDE_PX).pixels
+    photo = _photo(context, image)
     frames = {name: make_frame(photo, size) for name, size in SIZES_PX.items()}
     cache = open_cache(settings_of(context))
     baseline = dlib_embedder(cache)
@@ -64,7 +72,7 @@ def pipeline(
             bars.advance(task)
     report = {
         "machine": describe_machine(),
-        "photo": "default portrait" if image is None else image.name,
+        "photo": _named(image),
         "rounds": rounds,
         "models": [entry.id for pack in opened.pack.manifests for entry in pack.models],
         "summary": summarise(rows),
@@ -76,6 +84,55 @@ def pipeline(
         print_json(report)
     else:
         _print(report, rows)
+
+
+@app.command(name="http")
+def front_door(  # noqa: PLR0913 (typer makes an option of each)
+    context: typer.Context,
+    *,
+    image: Portrait = None,
+    images: Annotated[
+        int, typer.Option(min=1, max=IMAGES_MAX, help="Selfies behind each point.")
+    ] = 400,
+    load: Annotated[
+        float, typer.Option(min=0.05, max=2.0, help="Open loop: share of what saturates.")
+    ] = 0.7,
+    callbacks: Annotated[bool, typer.Option(help="Whether every verdict is called back.")] = True,
+    plot: Picture = None,
+    as_json: AsJson = False,
+) -> None:
+    """Time submissions over HTTP, open loop, and what each process of a service spends on them."""
+    options = Options(images, load, SEED, with_callbacks=callbacks)
+    console = Console(stderr=True)
+    points = asyncio.run(
+        measure(settings_of(context), _photo(context, image), options, console.print)
+    )
+    report = {
+        "machine": describe_machine(),
+        "command": shlex.join(["limen", *sys.argv[1:]]),
+        "photo": _named(image),
+        "share_goal": SHARE_GOAL,
+        "points": [point.encode() for point in points],
+    }
+    if plot is not None:
+        write_file(plot, draw_front_door(points))
+    if as_json:
+        print_json(report)
+    else:
+        _print_points(report)
+
+
+def _photo(context: typer.Context, image: Path | None) -> Pixels:
+    if image is None:
+        return default_photo()
+    data = read_image(context, image)
+    pipeline_settings = settings_of(context).pipeline
+    limits = Limits(pipeline_settings.image_bytes_max, pipeline_settings.image_pixels_max)
+    return decode(data, read_header(data, limits), PHOTO_SIDE_PX).pixels
+
+
+def _named(image: Path | None) -> str:
+    return "default portrait" if image is None else image.name
 
 
 def _measure(
@@ -93,11 +150,7 @@ def _measure(
 
 def _print(report: dict[str, Any], rows: list[Row]) -> None:
     console = Console()
-    machine = report["machine"]
-    console.print(
-        f"{machine['processor']}, {machine['cores']} cores, commit {machine['commit']}, "
-        f"median of {report['rounds']} rounds"
-    )
+    console.print(f"{_machine(report)}, median of {report['rounds']} rounds")
     table = Table("what", "frame", "batch", "threads", "wall ms", "CPU ms", "images/s")
     for row in rows:
         timing = row.timing
@@ -113,3 +166,34 @@ def _print(report: dict[str, Any], rows: list[Row]) -> None:
     console.print(table)
     for name, value in report["summary"].items():
         console.print(f"{name.replace('_', ' ')}: {value}")
+
+
+def _print_points(report: dict[str, Any]) -> None:
+    console = Console()
+    console.print(_machine(report))
+    console.print(report["command"], markup=False)
+    table = Table("frame", "loop", "images/s", "p50 ms", "p95 ms", "p99 ms", "errors", "in models")
+    for point in report["points"]:
+        latency = point["latency_ms"] or {}
+        share = point["share_in_decode_and_models"]
+        table.add_row(
+            point["frame"],
+            point["loop"],
+            f"{point['images_per_s']:.1f}",
+            *(f"{latency[name]:.1f}" if latency else "" for name in ("p50", "p95", "p99")),
+            ", ".join(f"{count} {name}" for name, count in point["errors"].items()) or "none",
+            "unknown" if share is None else f"{100 * share:.1f} %",
+        )
+    console.print(table)
+    for point in report["points"]:
+        spent = ", ".join(f"{name} {ms:.2f}" for name, ms in point["cpu_ms_per_image"].items())
+        console.print(f"{point['frame']}, {point['loop']}: CPU ms per image: {spent}")
+    console.print(
+        f"goal: {100 * report['share_goal']:.0f} % of the server's CPU in decode and models; "
+        "the generator runs beside it on the same cores and is not counted"
+    )
+
+
+def _machine(report: dict[str, Any]) -> str:
+    machine = report["machine"]
+    return f"{machine['processor']}, {machine['cores']} cores, commit {machine['commit']}"

@@ -1,0 +1,26 @@
+"""Arrivals are fixed before the first request leaves, and come at the rate that was asked for."""
+
+import pytest
+
+from serve.bench.schedule import arrivals, at_once
+
+
+@pytest.mark.parametrize("rate_per_s", [0.5, 40.0, 2_000.0])
+def test_arrivals_come_at_the_rate_in_order(rate_per_s: float) -> None:
+    """A thousand arrivals take about a thousand mean gaps, and none comes before the last."""
+    times = arrivals(rate_per_s, 1_000, seed=7)
+    assert len(times) == 1_000
+    assert times == sorted(times)
+    assert times[0] > 0
+    assert 0.85 <= times[-1] * rate_per_s / 1_000 <= 1.15
+
+
+def test_a_seed_repeats_its_schedule() -> None:
+    """The same seed gives the same arrivals, another seed others."""
+    assert arrivals(10.0, 50, seed=1) == arrivals(10.0, 50, seed=1)
+    assert arrivals(10.0, 50, seed=1) != arrivals(10.0, 50, seed=2)
+
+
+def test_saturation_is_everything_at_once() -> None:
+    """Nobody waits for a time when the bound on requests in flight sets the pace."""
+    assert at_once(3) == [0.0, 0.0, 0.0]
