@@ -11,7 +11,14 @@ from pydantic import BaseModel, ValidationError
 from serve.api import device
 from serve.api.address import GuessBudget, Network, client_address, trusted_networks
 from serve.api.answers import HealthResponse, answered, answered_bytes
-from serve.api.body import JSON_BYTES_MAX, BodyBudget, BodyLimits, parsed, received
+from serve.api.body import (
+    JSON_BYTES_MAX,
+    BodyBudget,
+    BodyLimits,
+    parsed,
+    received,
+    wait_to_continue,
+)
 from serve.api.call import (
     PRINCIPAL,
     TOKEN,
@@ -32,7 +39,8 @@ from serve.errors import Code, ServeError
 from serve.flows import access, handoff
 from serve.settings import Settings
 
-KEEPALIVE_S = 75.0
+KEEPALIVE_S = 20.0
+"""After this a silent connection is closed, and one whose request's head comes too slowly."""
 LINGERING_S = 2.0
 """Seconds for which the rest of a refused body is read away, so that its sender hears why."""
 SHUTDOWN_S = 20.0
@@ -179,9 +187,9 @@ def _parameters(route: Route[Any, Any], request: web.Request) -> Parameters:
 def _add(application: web.Application, method: str, path: str, handler: Handler) -> None:
     """GET answers HEAD as well."""
     if method == "GET":
-        application.router.add_get(path, handler)
+        application.router.add_get(path, handler, expect_handler=wait_to_continue)
     else:
-        application.router.add_route(method, path, handler)
+        application.router.add_route(method, path, handler, expect_handler=wait_to_continue)
 
 
 async def _health(_request: web.Request) -> web.Response:

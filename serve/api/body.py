@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from pydantic import BaseModel, ValidationError
 
 from serve.api.problem import InputInvalid, body_faults
@@ -80,11 +80,21 @@ async def received(
     check_head(request, limits.size_max)
     budget.check(address, request.content_length or 0)
     body = bytearray()
+    wants_word = request.headers.get("Expect", "").lower() == "100-continue"
+    if wants_word and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the response proper has not begun
     try:
         await _fill(body, request, limits, budget, address)
         yield body
     finally:
         budget.give(address, len(body))
+
+
+async def wait_to_continue(_request: web.Request) -> None:
+    """Stands in for aiohttp's own answer to `Expect`, which would ask for every body at once:
+    here a client is told to continue when its request has been found worth a body.
+    """
 
 
 async def _fill(

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -121,9 +122,10 @@ class Door:
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         if data is not None:
             sent.setdefault("Content-Type", "application/json")
-        async with self.client.request(method, self.url + path, data=data, headers=sent) as got:
+        stream = None if data is None else BytesIO(data)
+        async with self.client.request(method, self.url + path, data=stream, headers=sent) as got:
             read = await got.read()
-            is_json = "json" in got.content_type
+            is_json = bool(read) and "json" in got.content_type
             return Answer(got.status, got.headers, json.loads(read) if is_json else read)
 
     async def enrol(self, image: bytes = JOHN, customer: str = "alice") -> Answer:
