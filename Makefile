@@ -22,8 +22,8 @@ $(STAMP): pyproject.toml $(LOCK)
 
 install: $(STAMP)                 ## a virtual environment with Limen and its development tools
 
-run: models                       ## start the service
-	$(BIN)/limen run
+run: models                       ## start the service on http://127.0.0.1:8080, with a demo tenant
+	$(BIN)/limen run --demo
 
 models: $(STAMP)                  ## the default model pack, built once into the cache
 	$(BIN)/limen models build
@@ -48,7 +48,7 @@ house: $(STAMP)                   ## the architecture, as tests
 bench: models                     ## ms and images/s per stage, beside dlib in the same run
 	$(BIN)/limen bench pipeline
 
-demo: models                      ## play the story against `make run` in another terminal, with real faces
+demo: models                      ## beside `make run`: play a session with real faces, check every step
 	$(BIN)/limen demo
 
 soak:                             ## not yet: needs the service

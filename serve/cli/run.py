@@ -30,8 +30,9 @@ class Engine(StrEnum):
     RAY = "ray"
 
 
-def run(  # noqa: PLR0913, PLR0917 (one parameter for each option)
+def run(  # noqa: PLR0913 (one parameter for each option)
     context: typer.Context,
+    *,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")] = None,
     data_dir: Annotated[
@@ -41,6 +42,10 @@ def run(  # noqa: PLR0913, PLR0917 (one parameter for each option)
     workers: Annotated[int | None, typer.Option(help="Front-door processes.")] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM file of the certificate.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file of its private key.")] = None,
+    demo: Annotated[
+        bool,
+        typer.Option("--demo", help="Make a demo tenant; callbacks may go to private addresses."),
+    ] = False,
 ) -> None:
     """Start the service: exit 0 after SIGTERM or Ctrl-C, 1 when a part keeps dying."""
     if engine is Engine.RAY:
@@ -54,10 +59,11 @@ def run(  # noqa: PLR0913, PLR0917 (one parameter for each option)
             "server.workers": workers,
             "server.tls_cert": tls_cert,
             "server.tls_key": tls_key,
+            "callbacks.allow_private": True if demo else None,
         },
     )
     logs.set_up()
-    raise typer.Exit(asyncio.run(run_service(settings, typer.echo)))
+    raise typer.Exit(asyncio.run(run_service(settings, typer.echo, demo=demo)))
 
 
 def door(

@@ -1,12 +1,34 @@
 """The two steps of an erasure that take time: the append-only file, then the backups."""
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 
 from serve.deps import Deps
 from serve.domain.erasure import LOG_REWRITE_MS_MAX, ErasureReceipt, ErasureStep, with_step
+from serve.errors import ServeError
+from serve.observe import logs
 
 RECEIPTS_MAX = 1_000
+ROUND_S = 30.0
+ROUNDS_PER_RENEWAL = 60  # twice an hour the epochs are looked at; a new one begins each day
 REWRITE_EVERY_MS = LOG_REWRITE_MS_MAX // 4  # so that one failed rewrite breaks no promise
+
+
+async def run_erasures(deps: Deps, stop: asyncio.Event) -> None:
+    """Carry erasures on, and the epochs they wait for, until `stop` is set."""
+    rounds = ErasureRounds()
+    number = 0
+    while not stop.is_set():
+        try:
+            if number % ROUNDS_PER_RENEWAL == 0:
+                await deps.epochs.renew()
+            await rounds.advance(deps)
+            number += 1
+        except ServeError as error:  # the next round tries again
+            logs.write("erasures put off", code=error.code)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), ROUND_S)
 
 
 @dataclass(slots=True)

@@ -6,43 +6,38 @@ import ssl
 
 from aiohttp import web
 
+from serve.api.application import build_application, build_runner
+from serve.app import open_deps
 from serve.errors import Code, ServeError
-from serve.processes.lifeline import FINISH_S_MAX, Announce
+from serve.flows.submit import run_jobs
+from serve.processes.lifeline import Announce
 from serve.processes.listening import BACKLOG
 from serve.settings import Server, Settings
-
-# A silent connection, and one that sends its request's head too slowly, is closed after this.
-KEEPALIVE_S = 20.0
-LINGERING_S = 2.0  # for the rest of a body that was refused
 
 
 async def run_door(
     settings: Settings, listener: socket.socket, announce: Announce, stop: asyncio.Event
 ) -> None:
-    """Answer on `listener` until `stop`; `announce` once the models are loaded."""
-    application = web.Application()  # not yet: the routes are still to come
-    await answer(application, listener, settings.server, announce, stop)
+    """Answer on `listener` until `stop`; `announce` once the models are loaded.
+
+    Submissions that were accepted for later are judged here as well: here are the models.
+    """
+    async with open_deps(settings, supervised=True) as deps, asyncio.TaskGroup() as tasks:
+        tasks.create_task(run_jobs(deps, stop))
+        runner = build_runner(build_application(deps, settings))
+        await answer(runner, listener, settings.server, announce, stop)
 
 
 async def answer(
-    application: web.Application,
+    runner: web.AppRunner,
     listener: socket.socket,
     server: Server,
     announce: Announce,
     stop: asyncio.Event,
 ) -> None:
-    """Serve `application`; after `stop` no connection is taken and requests under way finish.
-
-    What is not finished after `FINISH_S_MAX` seconds is cut off.
+    """Serve on `listener`; after `stop` no connection is taken and requests under way finish,
+    within the runner's time for it.
     """
-    runner = web.AppRunner(
-        application,
-        handle_signals=False,
-        access_log=None,
-        keepalive_timeout=KEEPALIVE_S,
-        lingering_time=LINGERING_S,
-        shutdown_timeout=FINISH_S_MAX,
-    )
     await runner.setup()
     try:
         secure = tls_context(server)

@@ -23,7 +23,12 @@ Announce = Callable[[], None]
 Body = Callable[[Announce, asyncio.Event], Awaitable[None]]
 
 
-def run_child(body: Body, announce_descriptor: int, lifeline_descriptor: int) -> None:
+def run_child(
+    body: Body,
+    announce_descriptor: int,
+    lifeline_descriptor: int,
+    orphan_s_max: float = ORPHAN_S_MAX,
+) -> None:
     """Run `body` until it returns, which it does soon after its event is set."""
     forbid_core_dumps()
     os.umask(0o077)
@@ -37,7 +42,7 @@ def run_child(body: Body, announce_descriptor: int, lifeline_descriptor: int) ->
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        watching = (lifeline_descriptor, loop, stop)
+        watching = (lifeline_descriptor, loop, stop, orphan_s_max)
         threading.Thread(target=_watch, args=watching, daemon=True).start()
         await body(announce, stop)
 
@@ -49,8 +54,10 @@ def forbid_core_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _watch(descriptor: int, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+def _watch(
+    descriptor: int, loop: asyncio.AbstractEventLoop, stop: asyncio.Event, orphan_s_max: float
+) -> None:
     os.read(descriptor, 1)  # returns at the end of the pipe
     loop.call_soon_threadsafe(stop.set)
-    time.sleep(ORPHAN_S_MAX)
+    time.sleep(orphan_s_max)
     os._exit(1)

@@ -8,6 +8,9 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 
+from serve.app import open_deps
+from serve.demo.credentials import FILE_NAME
+from serve.demo.tenant import ensure_demo_tenant
 from serve.errors import Code, ServeError
 from serve.observe.metrics import FOLDER_VARIABLE
 from serve.processes.admin import open_admin
@@ -17,7 +20,7 @@ from serve.processes.environment import environment_for
 from serve.processes.lifeline import forbid_core_dumps
 from serve.processes.listening import listen, shown_host
 from serve.processes.supervisor import Supervisor, stopped_by_signals
-from serve.settings import Settings
+from serve.settings import Settings, replaced
 from serve.store.embedded import OwnedServer, own_embedded
 from serve.store.install import open_install
 from serve.store.link import open_link, ping
@@ -30,7 +33,12 @@ Say = Callable[[str], None]
 
 
 async def run_service(
-    settings: Settings, say: Say, door: Sequence[str] = DOOR, work: Sequence[str] = WORK
+    settings: Settings,
+    say: Say,
+    door: Sequence[str] = DOOR,
+    work: Sequence[str] = WORK,
+    *,
+    demo: bool = False,
 ) -> int:
     """Run until SIGTERM or SIGINT; the exit status. `say` tells the operator one line.
 
@@ -39,6 +47,7 @@ async def run_service(
     `setting_invalid`, `file_unwritable`.
     """
     forbid_core_dumps()
+    settings = shared_out(settings)
     scheme = "http" if tls_context(settings.server) is None else "https"
     os.umask(0o077)
     async with AsyncExitStack() as opened:
@@ -46,7 +55,7 @@ async def run_service(
         server = await opened.enter_async_context(_redis(settings))
         metrics_folder = opened.enter_context(_metrics_folder(settings.state.data_dir.absolute()))
         await _check_install(settings)
-        await announce_install(settings, say)
+        await announce_install(settings, say, demo=demo)
         listeners = listen(settings.server.host, settings.server.port, settings.server.workers)
         port = listeners[0].getsockname()[1]
         programs = [
@@ -68,11 +77,31 @@ async def run_service(
             await link.aclose()
 
 
-async def announce_install(settings: Settings, say: Say) -> None:
-    """What a first start tells: the hook for the demo tenant and its keys, shown once.
+async def announce_install(settings: Settings, say: Say, *, demo: bool) -> None:
+    """Make the demonstration's tenant where one is asked for, and show its secrets this once.
 
     Redis runs and the install has been checked; no child runs yet.
     """
+    if not demo:
+        return
+    async with open_deps(settings, with_models=False, supervised=True) as deps:
+        made = await ensure_demo_tenant(deps, settings.state.data_dir)
+    say("demo tenant: approves on the match alone (liveness_policy match_only)")
+    if made is None:
+        say(f"its keys were shown when it was made; see {settings.state.data_dir / FILE_NAME}")
+        return
+    say(f"  tenant_id       {made.tenant.id}")
+    say(f"  api_key         {made.api_key}")
+    say(f"  test_api_key    {made.test_api_key}")
+    say(f"  webhook_secret  {made.webhook_secret}")
+
+
+def shared_out(settings: Settings) -> Settings:
+    """`settings` with this machine's cores divided among the front doors."""
+    if settings.pipeline.threads:
+        return settings
+    cores = os.cpu_count() or 1
+    return replaced(settings, {"pipeline.threads": max(1, cores // settings.server.workers)})
 
 
 @asynccontextmanager

@@ -1,13 +1,28 @@
 """The worker process: callbacks on their way out, and what time does to records."""
 
 import asyncio
+import random
 
+from serve.app import open_deps
+from serve.flows.delivery import run_delivery
+from serve.flows.erasures import run_erasures
+from serve.flows.upkeep import run_upkeep
+from serve.outbound.sender import open_sender
 from serve.processes.lifeline import Announce
 from serve.settings import Settings
 
 
 async def run_work(settings: Settings, announce: Announce, stop: asyncio.Event) -> None:
     """Deliver callbacks and sweep until `stop`; `announce` once connected."""
-    del settings  # not yet: deliveries and sweeps are still to come
-    announce()
-    await stop.wait()
+    async with (
+        open_deps(settings, with_models=False, supervised=True) as deps,
+        open_sender(settings.callbacks) as sender,
+        asyncio.TaskGroup() as tasks,
+    ):
+        delivery = run_delivery(
+            deps, sender, stop,
+            random=random.SystemRandom().random, inflight_max=settings.callbacks.inflight_max,
+        )  # fmt: skip
+        for loop in (delivery, run_upkeep(deps, stop), run_erasures(deps, stop)):
+            tasks.create_task(loop)
+        announce()

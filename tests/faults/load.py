@@ -1,0 +1,145 @@
+"""Clients that go on with their customers' stories whatever breaks, and remember what was said."""
+
+import asyncio
+import base64
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from serve.demo.caller import MOBILE_AGENT, Answer, Caller
+from serve.errors import ServeError
+from tests.faults.history import Found, History, Journey, Verb
+
+PAUSE_S = 0.1
+ERASED_SHARE = 0.25
+STRANGER_SHARE = 0.4
+FINISHED = frozenset({"approved", "declined", "needs_review", "expired", "canceled"})
+
+
+@dataclass(frozen=True, slots=True)
+class Photos:
+    """Encoded selfies: those of the man who is enrolled, and those of a stranger."""
+
+    enrolled: bytes = field(repr=False)
+    same: tuple[bytes, ...] = field(repr=False)
+    strangers: tuple[bytes, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """The tenant's backend and a phone, with where callbacks shall go."""
+
+    tenant: Caller
+    phone: Caller
+    callback_url: str
+    photos: Photos
+    history: History
+
+
+async def live(clients: Clients, chance: random.Random, name: str, stop: asyncio.Event) -> None:
+    """Stories of new customers, one after the other, until `stop`; a story begun is told out."""
+    number = 0
+    while not stop.is_set():
+        journey = Journey(f"{name}-{number}")
+        clients.history.journeys.append(journey)
+        await _story(clients, chance, journey)
+        number += 1
+
+
+async def _story(clients: Clients, chance: random.Random, journey: Journey) -> None:
+    path = f"/api/v1/customers/{journey.customer_id}"
+    photo = {"image": _text(clients.photos.enrolled)}
+    answer = await _until(
+        clients.history, Verb.ENROL, lambda: clients.tenant.call("POST", f"{path}/faces", photo)
+    )
+    assert answer.status in {200, 201}, answer
+    journey.face_id = str(answer.at("face_id"))
+    await _verify(clients, chance, journey)
+    if chance.random() < ERASED_SHARE:
+        journey.is_erasing = True
+        answer = await _until(
+            clients.history, Verb.ERASE, lambda: clients.tenant.call("DELETE", path)
+        )
+        # 404 is what a repeat finds after the first one's answer was lost.
+        assert answer.status in {200, 404}, answer
+        journey.erasure_id = str(answer.at("erasure_id") or "unanswered")
+
+
+async def _verify(clients: Clients, chance: random.Random, journey: Journey) -> None:
+    body = {
+        "reference": f"ref-{journey.customer_id}",
+        "customer_id": journey.customer_id,
+        "event": "login",
+        "callback_url": clients.callback_url,
+    }
+    answer = await _until(
+        clients.history, Verb.OPEN,
+        lambda: clients.tenant.call("POST", "/api/v1/kyc/face/session", body),
+    )  # fmt: skip
+    assert answer.status == 200, answer
+    assert answer.at("is_required") is True, answer
+    journey.token = str(answer.at("token"))
+    captures = [chance.choice(clients.photos.same)]
+    if chance.random() < STRANGER_SHARE:
+        captures.insert(0, chance.choice(clients.photos.strangers))
+    for capture in captures:
+        proof = {"token": journey.token, "proof": _text(capture)}
+        journey.submitted += 1
+        answer = await _until(
+            clients.history, Verb.SUBMIT,
+            lambda proof=proof: clients.phone.call("POST", "/api/v1/kyc/face/submit", proof),
+        )  # fmt: skip
+        assert answer.status == 200, answer
+        journey.verdicts.append(answer.document)
+        journey.session_id = str(answer.at("resource_id"))
+
+
+async def _until(history: History, verb: Verb, call: Callable[[], Awaitable[Answer]]) -> Answer:
+    """The first answer that says what happened; whatever says nothing is asked again."""
+    while True:
+        try:
+            answer = await call()
+        except ServeError:  # no answer came
+            history.unknown[verb] += 1
+        else:
+            if answer.status < 500 and answer.at("code") not in {
+                "submission_in_progress",  # our own, of a front door that was killed
+                "version_conflict",
+                "too_many_requests",
+            }:
+                history.acknowledged[verb] += 1
+                return answer
+            history.unknown[verb] += 1
+        await asyncio.sleep(PAUSE_S)
+
+
+async def look(
+    clients: Clients, journey: Journey, callbacks: Callable[[str], tuple[tuple[int, str, str], ...]]
+) -> Found:
+    """What is there of one customer now."""
+    status = await clients.tenant.call(
+        "GET", f"/api/v1/kyc/status?customer_id={journey.customer_id}"
+    )
+    kyc_status = str(status.at("kyc_status") or "pending")
+    again = Answer(404, {})
+    if not journey.is_erasing:
+        path = f"/api/v1/customers/{journey.customer_id}/faces"
+        again = await clients.tenant.call("POST", path, {"image": _text(clients.photos.enrolled)})
+    told: Mapping[str, object] | None = None
+    session: Mapping[str, object] | None = None
+    if journey.token is not None:
+        answer = await clients.tenant.call("GET", f"/api/v1/kyc/face/verify/{journey.token}")
+        told = answer.document if answer.status == 200 else None
+    if told is not None:
+        session_id = str(told["resource_id"])
+        answer = await clients.tenant.call("GET", f"/api/v1/kyc/face/sessions/{session_id}")
+        session = answer.document if answer.status == 200 else None
+    found = callbacks(str(told["resource_id"])) if told is not None else ()
+    return Found(kyc_status, again.status, str(again.at("face_id")), told, session, found)
+
+
+def _text(image: bytes) -> str:
+    return base64.b64encode(image).decode()
+
+
+PHONE_HEADERS = {"User-Agent": MOBILE_AGENT}

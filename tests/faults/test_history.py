@@ -1,0 +1,72 @@
+"""The checker itself: it must see what it is there to see."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.faults.history import Found, Journey, complaints
+
+DECLINED = {"status": "declined", "resource_id": "ses_1"}
+APPROVED = {"status": "approved", "resource_id": "ses_1"}
+
+
+def a_journey(**changes: Any) -> Journey:
+    """Enrolled, declined once, then approved; all of it acknowledged."""
+    fields: dict[str, Any] = {
+        "customer_id": "c", "face_id": "f", "token": "t", "session_id": "ses_1",
+        "verdicts": [DECLINED, APPROVED], "submitted": 2,
+    }  # fmt: skip
+    return Journey(**{**fields, **changes})
+
+
+GOOD = Found(
+    kyc_status="approved", enrolled_again=200, face_id="f", status=APPROVED,
+    session={"attempts": 1}, callbacks=((1, "declined", "m1"), (2, "approved", "m2")),
+)  # fmt: skip
+
+
+def test_a_service_that_keeps_its_word_passes() -> None:
+    """Nothing is said where everything acknowledged is there once."""
+    assert list(complaints(a_journey(), GOOD)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"kyc_status": "pending"}, "lost"),
+        ({"enrolled_again": 201}, "another face"),
+        ({"face_id": "g"}, "another face"),
+        ({"status": None}, "session"),
+        ({"session": {"attempts": 2}, "status": DECLINED}, "told approved"),
+        ({"session": {"attempts": 0}}, "0 counted"),
+        ({"session": {"attempts": 3}}, "3 counted"),
+        ({"callbacks": ((1, "declined", "m1"),)}, "0 callbacks"),
+        ({"callbacks": ((1, "declined", "m1"), (2, "approved", "m2"), (2, "approved", "m3"))},
+         "different callbacks"),
+        ({"callbacks": ((1, "declined", "m1"), (2, "approved", "m2"), (3, "declined", "m3"))},
+         "told of 2 captures"),
+    ],
+)  # fmt: skip
+def test_each_broken_promise_is_seen(changes: dict[str, Any], word: str) -> None:
+    """What is lost, doubled or contradicted is complained of in its own words."""
+    assert any(word in line for line in complaints(a_journey(), replace(GOOD, **changes)))
+
+
+def test_what_was_never_answered_may_be_either_way() -> None:
+    """A second capture without an answer may have counted or not."""
+    journey = a_journey(verdicts=[DECLINED], submitted=2)
+    once = replace(GOOD, status=DECLINED, callbacks=((1, "declined", "m1"),))
+    twice = replace(
+        GOOD, status=DECLINED, session={"attempts": 2},
+        callbacks=((1, "declined", "m1"), (2, "declined", "m2")),
+    )  # fmt: skip
+    assert list(complaints(journey, once)) == []
+    assert list(complaints(journey, twice)) == []
+
+
+def test_an_erased_customer_who_comes_back_is_seen() -> None:
+    """After an acknowledged erasure nothing may know the customer."""
+    journey = a_journey(is_erasing=True, erasure_id="era_1")
+    assert any("still known" in line for line in complaints(journey, GOOD))
+    assert list(complaints(journey, replace(GOOD, kyc_status="pending"))) == []
