@@ -8,7 +8,7 @@ from ssl import SSLContext
 
 from aiohttp import web
 
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -29,7 +29,7 @@ class Receiver:
     url: str = ""
     posted: list[Posted] = field(default_factory=list)
 
-    async def take(self, request: web.Request) -> web.StreamResponse:
+    async def take(self, request: web.BaseRequest) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.posted.append(Posted(request.path, headers, await request.text()))
         return await self.answer(request)
@@ -38,7 +38,7 @@ class Receiver:
 def answering(status: int, **headers: str) -> Answer:
     """Always the same answer."""
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
         return web.Response(status=status, headers=headers)
 
     return answer
