@@ -110,6 +110,9 @@ class Server(Section):
     workers: int = Field(default=1, ge=1, le=256)
     """Front-door processes on that port, each with the models in it while the engine is local."""
 
+    crashes_per_minute_max: int = Field(default=5, ge=0, le=10_000)
+    """Times that one part may die within a minute and be started again; then the service ends."""
+
     tls_cert: Directory | None = None
     """PEM file of the certificate chain; a phone's camera needs https."""
 

@@ -46,31 +46,42 @@ class Program:
 
 @dataclass(slots=True)
 class Crashes:
-    """Deaths of one part within the last minute."""
+    """Deaths of one part within the last minute, and how many came in a row before it was ready."""
 
     part: str
+    per_minute_max: int = CRASHES_MAX
     times_s: deque[float] = field(default_factory=deque)
+    in_a_row: int = 0
 
-    def delay_s(self, now_s: float) -> float:
-        """Count one more; how long to wait before the next start. Raises GaveUpError."""
+    def delay_s(self, now_s: float, *, was_ready: bool = False) -> float:
+        """Count one more; how long to wait before the next start. Raises GaveUpError.
+
+        A part that had been ready is started again at once; one that cannot start is given time.
+        """
         while self.times_s and now_s - self.times_s[0] > CRASHES_WINDOW_S:
             self.times_s.popleft()
         self.times_s.append(now_s)
-        if len(self.times_s) > CRASHES_MAX:
+        if len(self.times_s) > self.per_minute_max:
             logs.write("part keeps dying", process=self.part, count=len(self.times_s))
             raise GaveUpError(self.part, 1)
-        return min(BACKOFF_FIRST_S * 2.0 ** (len(self.times_s) - 1), BACKOFF_S_MAX)
+        self.in_a_row = 1 if was_ready else self.in_a_row + 1
+        return min(BACKOFF_FIRST_S * 2.0 ** (self.in_a_row - 1), BACKOFF_S_MAX)
 
 
 class Child:
     """A program that runs until `stop`, through as many processes as it takes."""
 
     def __init__(
-        self, program: Program, environment: Mapping[str, str], lifeline_descriptor: int
+        self,
+        program: Program,
+        environment: Mapping[str, str],
+        lifeline_descriptor: int,
+        crashes_max: int = CRASHES_MAX,
     ) -> None:
         self.program = program
         self.state = PartState.DOWN
         self.first_ready = asyncio.Event()
+        self._crashes = Crashes(program.name, crashes_max)
         self._environment = environment
         self._lifeline = lifeline_descriptor
         self._process: asyncio.subprocess.Process | None = None
@@ -85,13 +96,13 @@ class Child:
 
         A child that refuses to start the very first time is not tried again.
         """
-        crashes = Crashes(self.program.name)
         while True:
-            status = await self._run_once()
+            status, was_ready = await self._run_once()
             if status == EXIT_REFUSED and not self.first_ready.is_set():
                 raise GaveUpError(self.program.name, EXIT_REFUSED)
             logs.write("process ended", process=self.program.name, exit_status=status)
-            await asyncio.sleep(crashes.delay_s(asyncio.get_running_loop().time()))
+            now_s = asyncio.get_running_loop().time()
+            await asyncio.sleep(self._crashes.delay_s(now_s, was_ready=was_ready))
 
     async def stop(self, grace_s: float) -> None:
         """Ask the running process to end; kill it after `grace_s` seconds."""
@@ -107,8 +118,8 @@ class Child:
             process.kill()
             await process.wait()
 
-    async def _run_once(self) -> int:
-        """The exit status of one process, killed if it is not ready in time."""
+    async def _run_once(self) -> tuple[int, bool]:
+        """The exit status of one process, and whether it was ready; killed if not in time."""
         self.state = PartState.STARTING
         reading, writing = os.pipe()
         with os.fdopen(reading, "rb", buffering=0) as announcements:
@@ -129,7 +140,7 @@ class Child:
         status = await self._process.wait()
         self.state = PartState.DOWN
         metrics.forget_process(self._process.pid)
-        return status
+        return status, is_ready
 
     async def _spawn(self, announce_descriptor: int) -> asyncio.subprocess.Process:
         descriptors = {"--announce": announce_descriptor, "--lifeline": self._lifeline}

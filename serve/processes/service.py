@@ -63,7 +63,12 @@ async def run_service(
             Program("worker", tuple(work)),
         ]
         link = open_link(settings.state)
-        supervisor = Supervisor(programs, environment_for(settings, metrics_folder), server)
+        supervisor = Supervisor(
+            programs,
+            environment_for(settings, metrics_folder),
+            server,
+            crashes_max=settings.server.crashes_per_minute_max,
+        )
         try:
             async with open_admin(settings.admin.listen, supervisor, partial(ping, link)) as admin:
                 url = f"{scheme}://{shown_host(settings.server.host)}:{port}"

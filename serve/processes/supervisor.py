@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 from serve.errors import ServeError
 from serve.observe import logs
-from serve.processes.child import Child, Crashes, GaveUpError, PartState, Program
+from serve.processes.child import CRASHES_MAX, Child, Crashes, GaveUpError, PartState, Program
 from serve.processes.lifeline import ORPHAN_S_MAX
 from serve.store.embedded import OwnedServer
 
@@ -23,13 +23,17 @@ class Supervisor:
         programs: Sequence[Program],
         environment: Mapping[str, str],
         server: OwnedServer | None = None,
+        *,
+        crashes_max: int = CRASHES_MAX,
     ) -> None:
+        """`crashes_max` is how often one part may die within a minute."""
         reading, self._lifeline = os.pipe()
         self._reading = reading
         self._server = server
         self._server_state = PartState.READY
         self._programs = programs
-        self.children = [Child(program, environment, reading) for program in programs]
+        self._server_crashes = Crashes("redis", crashes_max)
+        self.children = [Child(each, environment, reading, crashes_max) for each in programs]
         self.is_stopping = False
 
     async def run(self, stop: asyncio.Event) -> int:
@@ -74,12 +78,12 @@ class Supervisor:
         await asyncio.gather(*(child.stop(STOP_S_MAX) for child in self.children))
 
     async def _keep_server(self, server: OwnedServer) -> None:
-        crashes = Crashes("redis")
         while True:
             status = await server.wait()
-            self._server_state = PartState.DOWN
             logs.write("process ended", process="redis", exit_status=status)
-            await asyncio.sleep(crashes.delay_s(asyncio.get_running_loop().time()))
+            now_s = asyncio.get_running_loop().time()
+            was_ready, self._server_state = self._server_state is PartState.READY, PartState.DOWN
+            await asyncio.sleep(self._server_crashes.delay_s(now_s, was_ready=was_ready))
             with suppress(ServeError):  # it died again while starting: its end counts as one more
                 await server.start()
                 self._server_state = PartState.READY
