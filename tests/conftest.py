@@ -15,4 +15,9 @@ from hypothesis import settings
 settings.register_profile("limen", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("limen")
 
-pytest_plugins = ["tests.helpers.skips", "tests.fixtures", "tests.fixtures_redis"]
+pytest_plugins = [
+    "tests.helpers.skips",
+    "tests.fixtures",
+    "tests.fixtures_redis",
+    "tests.fixtures_service",
+]

@@ -111,7 +111,10 @@ class RedisLedger:
         return None if found is None else names.located(found.decode())
 
     async def templates(self, snapshot: Snapshot) -> list[Template]:
-        """The customer's references, decrypted, in order of enrolment."""
+        """The customer's references, decrypted, in order of enrolment.
+
+        Raises `version_conflict` when they were erased meanwhile.
+        """
         references = () if snapshot.customer is None else snapshot.customer.references
         entries = [snapshot.log_ids[item.face_id] for item in references]
         stream = names.faces(snapshot.subject.partition)
@@ -122,6 +125,8 @@ class RedisLedger:
                 found = await pipe.execute()
         templates = []
         for item, rows in zip(references, found, strict=True):
+            if not rows:
+                raise ServeError(Code.VERSION_CONFLICT, "the customer's records moved on")
             ((_, fields),) = rows
             label = f"template|{item.face_id}"
             vector = np.frombuffer(unseal(snapshot.data_key, fields[b"d"], label), dtype="<f4")
@@ -129,7 +134,13 @@ class RedisLedger:
         return templates
 
     async def answer(self, snapshot: Snapshot, op_id: str) -> bytes | None:
-        """What the operation `op_id` answered, if it was carried out in the last 24 hours."""
+        """What the operation `op_id` answered, if it was carried out in the last 24 hours.
+
+        None for a customer that the snapshot does not know: whoever created them since holds
+        another key, and a commit finds the answer then.
+        """
+        if snapshot.version == 0:
+            return None
         key = names.operation(snapshot.subject.partition, op_id)
         with reaching_redis():
             sealed: Any = await self.link.get(key)

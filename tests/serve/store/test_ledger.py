@@ -228,6 +228,20 @@ async def test_an_erasure_repeated_answers_the_same(ledger: RedisLedger, subject
     assert (second.answer, second.is_repeat) == (first.answer, True)
 
 
+async def test_old_snapshots_of_the_erased_and_the_unborn(
+    ledger: RedisLedger, subject: Subject
+) -> None:
+    """References that went meanwhile are a conflict, and before the first commit no answer is."""
+    unborn = await ledger.snapshot(subject)
+    snapshot = await enrolled(ledger, subject)
+    assert await ledger.answer(snapshot, "op-enrol") == b"answer to alice"
+    assert await ledger.answer(unborn, "op-enrol") is None
+    await ledger.erase(snapshot, a_receipt(subject.partition), "op-erase")
+    with pytest.raises(ServeError) as refused:
+        await ledger.templates(snapshot)
+    assert refused.value.code is Code.VERSION_CONFLICT
+
+
 async def test_a_customer_who_comes_back_meets_no_old_version(
     ledger: RedisLedger, subject: Subject
 ) -> None:

@@ -1,0 +1,47 @@
+"""The `Faces` port over toy faces, with the troubles of a real engine on demand."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from pipeline.errors import Failure
+from pipeline.evidence import FaceEvidence
+from serve.errors import ServeError
+from tests.helpers.toy_faces import ToyFaces
+
+
+@dataclass(slots=True)
+class ScriptedFaces:
+    """What toy images show. `asked` are the images so far; `trouble` is raised for the next."""
+
+    engine: ToyFaces = field(default_factory=ToyFaces)
+    asked: list[str] = field(default_factory=list)
+    trouble: ServeError | None = None
+    _arrived: asyncio.Event | None = None
+    _opened: asyncio.Event | None = None
+
+    async def examine(self, image: bytes, *, with_chip: bool = False) -> FaceEvidence | Failure:
+        self.asked.append(image.decode())
+        if self._arrived is not None and self._opened is not None:
+            self._arrived.set()
+            await self._opened.wait()
+        if self.trouble is not None:
+            trouble, self.trouble = self.trouble, None
+            raise trouble
+        (evidence,) = self.engine.run([image])
+        if isinstance(evidence, Failure) or not with_chip:
+            return evidence
+        return replace(evidence, chip=np.full((150, 150, 3), 127, np.uint8))
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[asyncio.Event]:
+        """Whoever asks waits until the block ends; the event says that somebody does."""
+        arrived, opened = self._arrived, self._opened = asyncio.Event(), asyncio.Event()
+        try:
+            yield arrived
+        finally:
+            self._arrived = self._opened = None
+            opened.set()
