@@ -1,6 +1,7 @@
 """The application as a whole: who gets in, how far, and how often one may guess."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -20,7 +21,7 @@ PRIVATE = [route for route in ROUTES if route.scope is not None]
 UNKNOWN_TOKEN = f"st_07{'a' * 43}"
 
 
-def path_of(route: Route, value: str = "unknown") -> str:  # type: ignore[type-arg]
+def path_of(route: Route[Any, Any], value: str = "unknown") -> str:
     """The route's path with `value` in every place, and the query it cannot do without."""
     path = route.path
     for name in route.path_names:

@@ -1,0 +1,83 @@
+"""`/openapi.json`: the table of routes, and a sound document."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from serve.api.call import Route
+from serve.api.openapi import document
+from serve.api.routes import ROUTES
+from serve.errors import STATUSES
+
+
+@pytest.fixture(scope="module")
+def described() -> dict[str, Any]:
+    """The document, read back."""
+    found: dict[str, Any] = json.loads(document(ROUTES))
+    return found
+
+
+def nodes(node: object) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+        for value in node.values():
+            yield from nodes(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from nodes(value)
+
+
+def test_the_document_has_every_route_and_no_other(described: dict[str, Any]) -> None:
+    """Paths and methods are those of the table."""
+    found = {(method.upper(), path) for path, item in described["paths"].items() for method in item}
+    assert found == {(route.method, route.path) for route in ROUTES}
+
+
+def test_every_reference_leads_somewhere(described: dict[str, Any]) -> None:
+    """Each `$ref` points at a schema that is there, and each schema is pointed at."""
+    schemas = described["components"]["schemas"]
+    prefix = "#/components/schemas/"
+    used = {node["$ref"].removeprefix(prefix) for node in nodes(described) if "$ref" in node}
+    assert used == set(schemas)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+def test_a_route_is_described_whole(described: dict[str, Any], route: Route[Any, Any]) -> None:
+    """Its parameters, body, successes, every code under its status, and who may call it."""
+    operation = described["paths"][route.path][route.method.lower()]
+    places = {item["name"]: item for item in operation["parameters"]}
+    assert set(places) == set(route.parameters.model_fields)
+    for name, item in places.items():
+        assert item["in"] == ("path" if name in route.path_names else "query")
+        assert item["required"] or item["in"] == "query"
+    assert ("requestBody" in operation) == route.has_body
+    responses = operation["responses"]
+    assert {str(status) for status in route.statuses} <= set(responses)
+    for code in route.codes:
+        schema = responses[str(STATUSES[code])]["content"]["application/problem+json"]["schema"]
+        assert code in schema["allOf"][1]["properties"]["code"]["enum"]
+    assert operation.get("x-scope", "") == (route.scope or "")
+
+
+def test_a_document_is_a_json_schema_s_friend(described: dict[str, Any]) -> None:
+    """Version, titles and unique operation ids, as OpenAPI 3.1 has them."""
+    assert described["openapi"].startswith("3.1.")
+    assert {"title", "version"} <= set(described["info"])
+    ids = [
+        operation["operationId"] for item in described["paths"].values()
+        for operation in item.values()
+    ]  # fmt: skip
+    assert len(ids) == len(set(ids))
+    schemes = set(described["components"]["securitySchemes"])
+    used = {name for node in nodes(described) for row in node.get("security", ()) for name in row}
+    assert used == schemes
+
+
+def test_the_models_that_validate_are_described(described: dict[str, Any]) -> None:
+    """Bounds of a field are in its schema."""
+    body = described["components"]["schemas"]["OpenBody"]
+    assert body["additionalProperties"] is False
+    assert body["required"] == ["reference", "customer_id"]
+    assert body["properties"]["reference"]["maxLength"] == 256

@@ -1,0 +1,63 @@
+"""The table of routes: the contract's paths, each once."""
+
+from pydantic import BaseModel
+
+from serve.api.routes import ROUTES
+from serve.api.wire import Parameters
+
+# Method, path, scope; "" is public. Written out, because clients have it written out as well.
+CONTRACT = """
+POST   /api/v1/kyc/face/session                        sessions
+POST   /api/v1/kyc/face/submit
+GET    /api/v1/kyc/face/verify/{token}
+GET    /api/v1/kyc/session/{token}
+GET    /api/v1/kyc/session
+PUT    /api/v1/kyc/session/connect
+GET    /api/v1/kyc/preferences                         preferences
+PATCH  /api/v1/kyc/preferences                         preferences
+GET    /api/v1/kyc/alerts                              alerts
+GET    /api/v1/kyc/alerts/{alert_id}                   alerts
+PATCH  /api/v1/kyc/alerts/{alert_id}                   alerts
+GET    /api/v1/kyc/status                              customers
+GET    /api/v1/kyc/overview                            sessions
+GET    /api/v1/kyc/face/sessions                       sessions
+GET    /api/v1/kyc/face/sessions/{session_id}          sessions
+POST   /api/v1/kyc/face/sessions/{session_id}/cancel   sessions
+POST   /api/v1/kyc/face/sessions/{session_id}/review   sessions
+POST   /api/v1/customers/{customer_id}/faces           customers
+DELETE /api/v1/customers/{customer_id}                 customers
+GET    /api/v1/erasures/{erasure_id}                   customers
+GET    /api/v1/tenant                                  tenant
+PATCH  /api/v1/tenant                                  tenant
+GET    /api/v1/events                                  events
+GET    /api/v1/events/{event_id}                       events
+POST   /api/v1/events/{event_id}/resend                events
+"""
+
+
+def test_the_table_is_the_contract() -> None:
+    """Exactly these methods, paths and scopes."""
+    wanted = {tuple(line.split()) for line in CONTRACT.strip().splitlines()}
+    found = {(item.method, item.path, *([item.scope] if item.scope else [])) for item in ROUTES}
+    assert found == wanted
+    assert len(ROUTES) == len(wanted)
+
+
+def test_names_are_unique_and_summaries_are_sentences() -> None:
+    """Each row can be told from the others and explains itself."""
+    assert len({route.name for route in ROUTES}) == len(ROUTES)
+    assert all(route.summary.endswith((".", "?")) for route in ROUTES)
+
+
+def test_every_place_in_a_path_is_checked() -> None:
+    """The model of the parameters names what the path holds."""
+    for route in ROUTES:
+        model: type[Parameters] = route.parameters
+        assert set(route.path_names) <= set(model.model_fields), route.path
+
+
+def test_only_routes_with_images_take_large_bodies() -> None:
+    """An image is in the body exactly where the limit is high."""
+    for route in ROUTES:
+        body: type[BaseModel] = route.body
+        assert route.has_image == bool({"proof", "image"} & set(body.model_fields)), route.path
