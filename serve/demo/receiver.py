@@ -10,7 +10,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 PATH = "/callbacks"
 BODY_BYTES_MAX = 64 * 2**10
-CALLBACKS_MAX = 1_000
+CALLBACKS_MAX = 100_000
 SEQUENCE_HEADER = "limen-sequence"
 
 

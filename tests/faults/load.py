@@ -5,6 +5,7 @@ import base64
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from serve.demo.caller import MOBILE_AGENT, Answer, Caller
 from serve.errors import ServeError
@@ -85,10 +86,8 @@ async def _verify(clients: Clients, chance: random.Random, journey: Journey) -> 
     for capture in captures:
         proof = {"token": journey.token, "proof": _text(capture)}
         journey.submitted += 1
-        answer = await _until(
-            clients.history, Verb.SUBMIT,
-            lambda proof=proof: clients.phone.call("POST", "/api/v1/kyc/face/submit", proof),
-        )  # fmt: skip
+        submit = partial(clients.phone.call, "POST", "/api/v1/kyc/face/submit", proof)
+        answer = await _until(clients.history, Verb.SUBMIT, submit)
         assert answer.status == 200, answer
         journey.verdicts.append(answer.document)
         journey.session_id = str(answer.at("resource_id"))
