@@ -7,20 +7,22 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 
 from serve.app import open_cache
 from serve.cli.options import AsJson, print_json, settings_of
-from serve.demo.credentials import FILE_NAME, read_credentials
+from serve.demo.credentials import FILE_NAME
 from serve.demo.notebook import Kind, Line, Notebook
 from serve.demo.stage import demonstrate, take_selfies
 
 EXIT_FAILED = 1
 STYLES = {
-    Kind.STEP: "\n[bold]{text}[/]",
-    Kind.NOTE: "  [yellow]{text}[/]",
-    Kind.MET: "  [green]ok[/]      {text}",
-    Kind.FAILED: "  [bold red]FAILED[/]  {text}: {detail}",
+    Kind.STEP: "[bold]{text}[/]",
+    Kind.NOTE: "[yellow]{text}[/]",
+    Kind.MET: "[green]ok[/]      {text}",
+    Kind.FAILED: "[bold red]FAILED[/]  {text}: {detail}",
 }
+SPACE_ABOVE, INDENTED = (1, 0, 0, 0), (0, 0, 0, 2)
 
 
 def demo(  # noqa: PLR0913 (typer makes an option of each)
@@ -46,12 +48,12 @@ def demo(  # noqa: PLR0913 (typer makes an option of each)
 
     def tell(line: Line) -> None:
         lines.append(line)
-        style = STYLES[line.kind]
-        console.print(style.format(text=escape(line.text), detail=escape(line.detail)))
+        text = STYLES[line.kind].format(text=escape(line.text), detail=escape(line.detail))
+        console.print(Padding(text, SPACE_ABOVE if line.kind is Kind.STEP else INDENTED))
 
     selfies = take_selfies(open_cache(settings), lambda *_: None)
     notes = Notebook(tell)
-    asyncio.run(demonstrate(url, read_credentials(path), selfies, notes, wait))
+    asyncio.run(demonstrate(url, path, selfies, notes, wait))
     if as_json:
         print_json(
             {

@@ -1,13 +1,14 @@
 """Sets the stage: faces, clients and receiver for the story, and the server waited for."""
 
 import secrets
+from pathlib import Path
 
 import aiohttp
 
 from pipeline.models.cache import ModelCache
 from pipeline.models.fetch import Progress
 from serve.demo.caller import DESKTOP_AGENT, MOBILE_AGENT, Caller
-from serve.demo.credentials import Credentials
+from serve.demo.credentials import read_credentials
 from serve.demo.notebook import Notebook
 from serve.demo.receiver import Receiver
 from serve.demo.story import Cast, Selfies, play
@@ -34,22 +35,25 @@ def take_selfies(cache: ModelCache, progress: Progress) -> Selfies:
 
 
 async def demonstrate(
-    url: str, credentials: Credentials, selfies: Selfies, notes: Notebook, wait_s: float
+    url: str, credentials: Path, selfies: Selfies, notes: Notebook, wait_s: float
 ) -> None:
     """Play the story against the server at `url`, once it is up.
 
-    Raises `server_unreachable`, at the latest after `wait_s` seconds without a server.
+    Raises `server_unreachable`, at the latest after `wait_s` seconds without a server, and
+    `file_unreadable` where it has left no credentials.
     """
-    key = {"Authorization": f"Bearer {credentials.test_api_key}"}
-    async with Receiver(credentials.webhook_secret) as receiver, aiohttp.ClientSession() as http:
+    async with aiohttp.ClientSession() as http:
         desktop = Caller(http, url.rstrip("/"), {"User-Agent": DESKTOP_AGENT})
         await desktop.wait_until_up(wait_s)
-        cast = Cast(
-            tenant=Caller(http, desktop.base_url, key),
-            desktop=desktop,
-            phone=Caller(http, desktop.base_url, {"User-Agent": MOBILE_AGENT}),
-            receiver=receiver,
-            selfies=selfies,
-            customer_id=f"demo-{secrets.token_hex(8)}",
-        )
-        await play(cast, notes)
+        found = read_credentials(credentials)  # a first start writes them before it listens
+        key = {"Authorization": f"Bearer {found.test_api_key}"}
+        async with Receiver(found.webhook_secret) as receiver:
+            cast = Cast(
+                tenant=Caller(http, desktop.base_url, key),
+                desktop=desktop,
+                phone=Caller(http, desktop.base_url, {"User-Agent": MOBILE_AGENT}),
+                receiver=receiver,
+                selfies=selfies,
+                customer_id=f"demo-{secrets.token_hex(8)}",
+            )
+            await play(cast, notes)
