@@ -154,6 +154,7 @@ class FrontDoor:
         limits = self.image_limits if route.has_image else self.json_limits
         async with received(request, limits, self.bodies, address) as raw:
             body = await parsed(raw, route.body)
+            raw.clear()  # the model holds it all again
             return await self._call(route, request, parameters, body, principal)
 
     async def _call(

@@ -86,9 +86,14 @@ async def received(
         request.writer.output_size = 0  # the response proper has not begun
     try:
         await _fill(body, request, limits, budget, address)
+    except BaseException:
+        budget.give(address, len(body))
+        raise
+    size = len(body)  # counted to the end, although the reader may empty it before
+    try:
         yield body
     finally:
-        budget.give(address, len(body))
+        budget.give(address, size)
 
 
 async def wait_to_continue(_request: web.Request) -> None:
