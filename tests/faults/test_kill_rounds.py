@@ -22,8 +22,8 @@ from serve.demo.receiver import Receiver
 from serve.demo.stage import take_selfies
 from tests.faults.history import History, complaints
 from tests.faults.load import PHONE_HEADERS, Clients, Photos, live, look
-from tests.faults.running import Running, running
 from tests.fixtures import silent
+from tests.helpers.running import Running, running
 
 ROUNDS = int(os.environ.get("TEST_KILL_ROUNDS", "50"))
 SEED = int(os.environ.get("TEST_SEED", "20261121"))
