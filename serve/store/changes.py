@@ -4,7 +4,7 @@ Everything that tells of a person is sealed here, under the customer's data key,
 that names its place: a sealed value moved to another record does not open there.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,12 +16,36 @@ from serve.domain.handoff import HANDOFF_KEPT_MS, Handoff
 from serve.domain.ids import keyed_digest
 from serve.domain.session import Session
 from serve.store import names
-from serve.store.batch import Batch
+from serve.store.scripts import Argument
 from serve.store.sealing import seal
 
 DAY_MS = 24 * 3_600_000
 FOREVER_MS = 2**53 - 1  # the largest score a ZSET holds exactly
 LISTED_MAX_MS = 365 * DAY_MS
+COMMANDS_MAX = 20_000
+
+
+@dataclass(slots=True)
+class Batch:
+    """Commands over keys of one slot, in the order in which they will run."""
+
+    keys: list[str] = field(default_factory=list)
+    arguments: list[Argument] = field(default_factory=list)
+    commands: int = 0
+
+    def add(self, name: str, key: str, *arguments: Argument) -> None:
+        """Append one command."""
+        if key not in self.keys:
+            self.keys.append(key)
+        # Two keys stand before these: the operation's record and the customer.
+        position = self.keys.index(key) + 3
+        self.arguments += (name, position, len(arguments), *arguments)
+        self.commands += 1
+
+    def put(self, key: str, fields: Sequence[Argument], expires_at_ms: int) -> None:
+        """Replace a hash's fields, given as name, value, …, and say when it goes."""
+        self.add("HSET", key, *fields)
+        self.add("PEXPIREAT", key, expires_at_ms)
 
 
 @dataclass(slots=True)

@@ -30,8 +30,7 @@ from serve.domain.session import Session
 from serve.errors import Code, ServeError
 from serve.ports import Committed
 from serve.store import names
-from serve.store.batch import COMMANDS_MAX, Batch
-from serve.store.changes import Writer
+from serve.store.changes import COMMANDS_MAX, Batch, Writer
 from serve.store.keyring import Keyring
 from serve.store.link import reaching_redis
 from serve.store.scripts import COMMIT, run
