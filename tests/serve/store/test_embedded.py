@@ -255,6 +255,7 @@ async def test_a_long_path_gets_a_short_socket(tmp_path: Path) -> None:
         async with join_embedded(deep) as same:
             assert same == socket
         assert await is_served(deep)
+    socket.parent.rmdir()
 
 
 async def test_an_unfinished_rewrite_is_removed(tmp_path: Path) -> None:
