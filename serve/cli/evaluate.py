@@ -20,8 +20,8 @@ from pipeline.face.steps import Plan
 from serve.app import OpenedPipeline, open_pipeline
 from serve.cli.options import AsJson, print_json, settings_of, write_file
 from serve.errors import Code, ServeError
-from serve.flows import evaluate as flow
-from serve.flows.pairs import PairsError, read_pairs
+from serve.flows.evaluation import evaluate as flow
+from serve.flows.evaluation.pairs import PairsError, read_pairs
 from serve.pictures.det import draw_det
 from serve.settings import Settings
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from serve.deps import Deps
 from serve.domain.erasure import LOG_REWRITE_MS_MAX, ErasureReceipt, ErasureStep, with_step
 from serve.errors import ServeError
-from serve.observe import logs
+from serve.observe import logs, metrics
 
 RECEIPTS_MAX = 1_000
 ROUND_S = 30.0
@@ -57,6 +57,9 @@ class ErasureRounds:
                 after = with_step(after, ErasureStep.BACKUPS, now_ms)
             if after != receipt:
                 await deps.erasures.put(after)
+                for before, item in zip(receipt.steps, after.steps, strict=True):
+                    if before != item:
+                        metrics.count_erasure_step(item.step)
 
 
 def _is_open(receipt: ErasureReceipt, step: ErasureStep) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import Code, PipelineError
-from serve.flows.evaluate import (
+from serve.flows.evaluation.evaluate import (
     BATCH_IMAGES,
     WORST_PAIRS_MAX,
     Report,
@@ -17,7 +17,7 @@ from serve.flows.evaluate import (
     as_json,
     evaluate,
 )
-from serve.flows.pairs import PairsError, read_pairs
+from serve.flows.evaluation.pairs import PairsError, read_pairs
 from tests.helpers.toy_faces import MODEL, SCALE, ToyFaces
 
 

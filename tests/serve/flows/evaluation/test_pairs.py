@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from serve.flows.pairs import (
+from serve.flows.evaluation.pairs import (
     DEFAULT_LIMITS,
     PairsError,
     PairsLimits,

@@ -22,7 +22,7 @@ from pipeline.decision.error_rates import ErrorRates, Floats, Proportion, measur
 from pipeline.errors import Code, Failure, PipelineError
 from pipeline.evidence import FaceEvidence, Feedback, Missing, Template
 from pipeline.face.compare import VERIFY_THRESHOLD_SIMILARITY
-from serve.flows.pairs import Pair, read_image
+from serve.flows.evaluation.pairs import Pair, read_image
 from serve.ports import Comparator, Engine
 
 BATCH_IMAGES = 16

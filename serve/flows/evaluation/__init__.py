@@ -1,0 +1,1 @@
+"""Error rates on labelled pairs of photos: read the pairs, compare, count."""
