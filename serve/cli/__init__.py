@@ -12,7 +12,7 @@ import typer
 
 import serve
 from pipeline.errors import PipelineError
-from serve.cli import bench, demo, evaluate, inspection, models, run, verify
+from serve.cli import bench, check, demo, enrol, evaluate, inspection, models, run, tenants, verify
 from serve.cli.options import JSON_SWITCH
 from serve.errors import SENTENCES, ServeError
 from serve.settings import load
@@ -32,6 +32,11 @@ app = typer.Typer(
 app.command()(run.run)
 app.command(hidden=True)(run.door)
 app.command(hidden=True)(run.work)
+app.command()(check.check)
+app.add_typer(tenants.app, name="tenant")
+app.add_typer(tenants.keys, name="key")
+app.add_typer(tenants.secrets, name="secret")
+app.command(name="enroll")(enrol.enroll)
 app.add_typer(models.app, name="models")
 app.command()(verify.verify)
 app.command(name="inspect")(inspection.inspect)

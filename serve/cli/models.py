@@ -12,6 +12,7 @@ from rich.table import Table
 
 from pipeline.errors import Code, PipelineError
 from pipeline.models.build import build_pack, check_pack
+from pipeline.models.cache import ModelCache
 from pipeline.models.catalog import Recipe, pack_names, read_recipe
 from pipeline.models.fetch import Progress as ReportProgress
 from pipeline.models.load import DEFAULT_PACK
@@ -47,13 +48,7 @@ def list_packs(context: typer.Context, *, as_json: AsJson = False) -> None:
     rows = []
     for name in pack_names():
         recipe = read_recipe(name)
-        try:
-            manifest = cache.read_manifest(name)
-            state = "built" if manifest.is_complete else "unfinished"
-            if manifest.recipe_digest != recipe.digest:
-                state = "outdated"
-        except PipelineError as error:
-            state = "absent" if error.code is Code.PACK_MISSING else "damaged"
+        state = pack_state(cache, recipe)
         licences = sorted({model.licence for model in recipe.model})
         rows.append(
             {
@@ -109,6 +104,17 @@ def verify(
             f"within {row['known_answer_difference']:.1e}",
         )
     Console().print(table)
+
+
+def pack_state(cache: ModelCache, recipe: Recipe) -> str:
+    """`built`, or why not: `absent`, `unfinished`, `outdated` or `damaged`."""
+    try:
+        manifest = cache.read_manifest(recipe.pack.name)
+    except PipelineError as error:
+        return "absent" if error.code is Code.PACK_MISSING else "damaged"
+    if manifest.recipe_digest != recipe.digest:
+        return "outdated"
+    return "built" if manifest.is_complete else "unfinished"
 
 
 def _built_packs(context: typer.Context) -> list[str]:

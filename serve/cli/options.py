@@ -1,17 +1,28 @@
-"""What several commands share: settings, image files and the `--json` switch."""
+"""What several commands share: settings, the store, image files and the `--json` switch."""
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
+from serve.api.body import parse
+from serve.api.problem import InputInvalid
+from serve.app import open_deps
+from serve.deps import Deps
+from serve.domain.document import Document
 from serve.errors import Code, ServeError
-from serve.settings import Settings
+from serve.settings import Settings, replaced
 
 JSON_SWITCH = "--json"
 AsJson = Annotated[bool, typer.Option(JSON_SWITCH, help="Print one JSON document instead.")]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Folder of records and keys; else that of the settings.")
+]
+Outcome = TypeVar("Outcome")
+Given = TypeVar("Given", bound=Document)
 
 
 def settings_of(context: typer.Context) -> Settings:
@@ -19,6 +30,44 @@ def settings_of(context: typer.Context) -> Settings:
     settings = context.find_root().obj
     assert isinstance(settings, Settings)
     return settings
+
+
+def settings_in(context: typer.Context, data_dir: Path | None) -> Settings:
+    """The settings that the root command has loaded; `data_dir` replaces theirs if given."""
+    return replaced(settings_of(context), {"state.data_dir": data_dir})
+
+
+def with_deps(settings: Settings, use: Callable[[Deps], Awaitable[Outcome]]) -> Outcome:
+    """What `use` makes of the store of these settings; there are no models.
+
+    Raises as `serve.app.open_deps` does.
+    """
+
+    async def run() -> Outcome:
+        async with open_deps(settings, with_models=False) as deps:
+            return await use(deps)
+
+    return asyncio.run(run())
+
+
+def parsed(given: Mapping[str, object], model: type[Given]) -> Given:
+    """The options that were given, as the document that the HTTP API takes.
+
+    Raises `field_invalid`, which says all that is wrong in one line.
+    """
+    try:
+        return parse(json.dumps(given).encode(), model)
+    except InputInvalid as error:
+        raise ServeError(Code.FIELD_INVALID, faults_of(error)) from error
+
+
+def faults_of(error: ServeError) -> str:
+    """What is wrong, in one line: the detail of `error`, or every fault that it lists."""
+    if not isinstance(error, InputInvalid):
+        return error.detail
+    return "; ".join(
+        f"{fault.get('pointer', '').lstrip('/')}: {fault['detail']}" for fault in error.faults
+    )
 
 
 def print_json(document: Mapping[str, Any]) -> None:
@@ -31,10 +80,14 @@ def read_image(context: typer.Context, path: Path) -> bytes:
 
     Raises `file_unreadable`.
     """
-    limit = settings_of(context).pipeline.image_bytes_max
+    return read_bounded(path, settings_of(context).pipeline.image_bytes_max)
+
+
+def read_bounded(path: Path, size_max: int) -> bytes:
+    """The first bytes of a file, at most one more than `size_max`. Raises `file_unreadable`."""
     try:
         with path.open("rb") as stream:
-            return stream.read(limit + 1)
+            return stream.read(size_max + 1)
     except OSError as error:
         raise ServeError(Code.FILE_UNREADABLE, f"{path}: {error.strerror}") from error
 

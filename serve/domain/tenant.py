@@ -14,6 +14,7 @@ from serve.errors import Code, ServeError
 
 ORIGINS_MAX = 32
 URL_LENGTH_MAX = 2_048
+NAME_LENGTH_MAX = 200
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -74,7 +75,7 @@ class Tenant(TenantPatch):
     """One organisation. `secrets` are sealed elsewhere; nothing here is one."""
 
     id: str
-    name: Annotated[str, Field(min_length=1, max_length=200)]
+    name: Annotated[str, Field(min_length=1, max_length=NAME_LENGTH_MAX)]
     created_at_ms: int
     updated_at_ms: int
     preferences: dict[Mode, Preferences]

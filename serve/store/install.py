@@ -8,14 +8,13 @@ import asyncio
 from pathlib import Path
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from serve.domain.document import Document
 from serve.domain.ids import PARTITIONS
 from serve.errors import Code, ServeError
 from serve.settings import State
 from serve.store.keyring import Keyring, open_keyring
-from serve.store.link import now_ms, reaching_redis, server_version
+from serve.store.link import configuration, now_ms, reaching_redis, server_version
 
 INSTALL_KEY = "{limen}:install"
 SCHEMA_VERSION = 1
@@ -60,12 +59,7 @@ async def check_server(link: Redis) -> None:
             Code.STORE_UNSUPPORTED,
             f"Redis {'.'.join(map(str, version))}; at least 6.2 is needed",
         )
-    try:
-        with reaching_redis():
-            found = await link.config_get("maxmemory-policy")
-    except ResponseError:  # managed services forbid the question
-        return
-    policy = {_text(name): _text(value) for name, value in found.items()}["maxmemory-policy"]
+    policy = (await configuration(link, "maxmemory-policy")).get("maxmemory-policy", POLICY)
     if policy != POLICY:
         raise ServeError(
             Code.STORE_UNSUPPORTED, f"maxmemory-policy is {policy}; set it to {POLICY}"
@@ -100,7 +94,3 @@ async def check_install(link: Redis, keyring: Keyring) -> None:
             Code.KEYS_MISMATCH,
             f"records of {theirs.keys_fingerprint[:12]}, keys of {ours.keys_fingerprint[:12]}",
         )
-
-
-def _text(value: bytes | str | None) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

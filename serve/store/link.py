@@ -80,6 +80,19 @@ async def server_version(link: Redis) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", str(server["redis_version"]))[:3])
 
 
+async def configuration(link: Redis, *names: str) -> dict[str, str]:
+    """What Redis is configured to; empty where a managed service forbids the question.
+
+    Raises `state_unavailable`.
+    """
+    try:
+        with reaching_redis():
+            answers = [await link.config_get(name) for name in names]
+    except ResponseError:
+        return {}
+    return {_text(name): _text(value) for answer in answers for name, value in answer.items()}
+
+
 async def now_ms(link: Redis) -> int:
     """Redis's clock, the only one that records are dated by. Raises `state_unavailable`."""
     with reaching_redis():
@@ -89,3 +102,7 @@ async def now_ms(link: Redis) -> int:
 
 def _unavailable(why: str) -> ServeError:
     return ServeError(Code.STATE_UNAVAILABLE, f"Redis: {why}", retry_after_s=RETRY_AFTER_S)
+
+
+def _text(value: bytes | str | None) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
