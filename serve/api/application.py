@@ -28,7 +28,7 @@ from serve.api.call import (
     api_key,
     session_token,
 )
-from serve.api.middleware import DEPS, PUBLIC_METHODS, observe, preflight, refuse, share
+from serve.api.middleware import DEPS, ORIGINS, PUBLIC_METHODS, observe, preflight, refuse, share
 from serve.api.openapi import document
 from serve.api.problem import Fault, InputInvalid, parameter_faults
 from serve.api.routes import HEALTH_PATH, OPENAPI_PATH, ROUTES
@@ -52,6 +52,7 @@ def build_application(deps: Deps, settings: Settings) -> web.Application:
     door = FrontDoor.opened(deps, settings)
     application = web.Application(middlewares=[observe, share, refuse])
     application[DEPS] = deps
+    application[ORIGINS] = access.KnownOrigins()
     application[PUBLIC_METHODS] = public_methods()
     for route in ROUTES:
         _add(application, route.method, route.path, door.endpoint(route))

@@ -5,7 +5,7 @@ other origins; `refuse` turns whatever was raised into a problem document.
 """
 
 import re
-from time import perf_counter
+from time import monotonic, perf_counter
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
@@ -19,6 +19,7 @@ from serve.flows import access
 from serve.observe import logs, metrics
 
 DEPS = web.AppKey("deps", Deps)
+ORIGINS = web.AppKey("origins", access.KnownOrigins)
 PUBLIC_METHODS = web.AppKey("public_methods", dict[str, frozenset[str]])
 """The methods that pages may use, by route template."""
 
@@ -102,7 +103,8 @@ async def preflight(request: web.Request) -> web.Response:
     methods = ", ".join(sorted(request.app[PUBLIC_METHODS][template_of(request)]))
     response = web.Response(status=204, headers={"Allow": methods})
     origin = request.headers.get("Origin")
-    if origin is None or not await access.origin_is_known(request.app[DEPS], origin):
+    known = request.app[ORIGINS]
+    if origin is None or not await known.has(request.app[DEPS], origin, monotonic()):
         return response
     asked = request.headers.get("Access-Control-Request-Headers", "").lower().split(",")
     names = [name.strip() for name in asked[:REQUESTED_HEADERS_MAX]]

@@ -1,10 +1,15 @@
 """Who asks, for whom, and from where."""
 
+import math
+from dataclasses import dataclass
+
 from serve.deps import Deps
 from serve.domain.api_key import ApiKey, Principal, Scope, is_proved, key_id_of
 from serve.domain.ids import Mode
 from serve.domain.tenant import Tenant
 from serve.errors import Code, ServeError
+
+ORIGINS_KEPT_S = 1.0
 
 # Stands in for a record that is not there, so that an unknown id costs what a known one does.
 _NOBODY = ApiKey(
@@ -38,9 +43,20 @@ async def tenant_of(deps: Deps, principal: Principal) -> Tenant:
     return tenant
 
 
-async def origin_is_known(deps: Deps, origin: str) -> bool:
-    """Whether any tenant lets pages of `origin` call the public routes."""
-    return any(origin in tenant.allowed_origins for tenant in await deps.directory.tenants())
+@dataclass(slots=True)
+class KnownOrigins:
+    """The origins of all tenants, read at most once a second: anybody may ask for them."""
+
+    read_at_s: float = -math.inf
+    origins: frozenset[str] = frozenset()
+
+    async def has(self, deps: Deps, origin: str, now_s: float) -> bool:
+        """Whether any tenant lets pages of `origin` call the public routes."""
+        if now_s - self.read_at_s >= ORIGINS_KEPT_S:
+            self.read_at_s = now_s
+            tenants = await deps.directory.tenants()
+            self.origins = frozenset(name for each in tenants for name in each.allowed_origins)
+        return origin in self.origins
 
 
 async def token_origins(deps: Deps, token: str) -> tuple[str, ...]:

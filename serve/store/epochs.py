@@ -4,6 +4,7 @@ What a backup holds of an erased customer opens only with the epoch key of its d
 is destroyed, nothing does.
 """
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,12 +33,14 @@ class RedisEpochs:
         Keys are destroyed only after a pass that found no live data key under an older epoch.
         """
         clock_ms = await now_ms(self.link)
-        current = self.keyring.rotate(clock_ms)
+        current = await asyncio.to_thread(self.keyring.rotate, clock_ms)
         behind = 0
         for partition in names.EVERY_PARTITION:
             behind += await self._rewrap_partition(partition, current)
         if behind == 0:
-            self.keyring.destroy_replaced(clock_ms, self.backup_retention_days)
+            await asyncio.to_thread(
+                self.keyring.destroy_replaced, clock_ms, self.backup_retention_days
+            )
 
     def is_destroyed(self, epoch: int) -> bool:
         """Whether the key of `epoch` is gone."""

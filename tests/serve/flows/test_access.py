@@ -6,9 +6,10 @@ import pytest
 
 from serve.domain.api_key import Scope
 from serve.domain.ids import Mode
+from serve.domain.tenant import TenantPatch
 from serve.errors import Code, ServeError
-from serve.flows.access import authenticate, origin_is_known, require, tenant_of, token_origins
-from serve.flows.tenants import create_key, revoke_key
+from serve.flows.access import KnownOrigins, authenticate, require, tenant_of, token_origins
+from serve.flows.tenants import change_settings, create_key, revoke_key
 from tests.helpers.service import Service, refusal, stranger
 
 
@@ -54,9 +55,20 @@ async def test_a_key_without_a_tenant_opens_nothing(service: Service) -> None:
 
 async def test_origins_of_tenants_are_known(service: Service) -> None:
     """Only what a tenant registered is, letter for letter."""
-    assert await origin_is_known(service.deps, "https://shop.example")
+    known = KnownOrigins()
+    assert await known.has(service.deps, "https://shop.example", 0.0)
     for origin in ("https://other.example", "null", "", "https://shop.example/"):
-        assert not await origin_is_known(service.deps, origin)
+        assert not await known.has(service.deps, origin, 0.0)
+
+
+async def test_origins_are_read_again_after_a_second(service: Service) -> None:
+    """A page that asks again and again costs the store nothing; a new origin is soon known."""
+    known = KnownOrigins()
+    assert not await known.has(service.deps, "https://new.example", 0.0)
+    patch = TenantPatch(allowed_origins=("https://new.example",))
+    await change_settings(service.deps, service.tenant.id, patch)
+    assert not await known.has(service.deps, "https://new.example", 0.9)
+    assert await known.has(service.deps, "https://new.example", 1.0)
 
 
 async def test_a_token_allows_its_tenants_origins(service: Service) -> None:
