@@ -79,7 +79,7 @@ class State(Section):
     data_dir: Directory = Path("var")
     """Folder of everything a single machine keeps: records, keys, metrics; made with mode 0700."""
 
-    redis_url: str = ""
+    redis_url: str = Field(default="", repr=False)  # it may hold a password
     """`redis://` or `rediss://` URL of a Redis 6.2 or newer; empty means the embedded one."""
 
     keys_dir: Directory | None = None
@@ -292,11 +292,11 @@ def _refuse_unknown_variables(names: Iterable[str]) -> None:
     known = [CONFIG_VARIABLE, *(variable(section, key) for section, key, _ in fields())]
     for name in names:
         if name.upper().startswith(ENVIRONMENT_PREFIX) and name.upper() not in known:
-            raise _unknown(name, known)
+            raise _unknown(name, known, name.upper())
 
 
-def _unknown(name: str, known: Iterable[str]) -> ServeError:
-    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0)
+def _unknown(name: str, known: Iterable[str], meant: str = "") -> ServeError:
+    nearest = difflib.get_close_matches(meant or name, list(known), n=1, cutoff=0)
     return ServeError(Code.SETTING_UNKNOWN, f"{name}; did you mean {nearest[0]}?")
 
 

@@ -1,5 +1,6 @@
 """Settings: three spellings of one name, and no name that nobody reads."""
 
+import json
 from enum import StrEnum
 from pathlib import Path
 
@@ -9,8 +10,19 @@ from serve.errors import Code, ServeError
 from serve.settings import CONFIG_VARIABLE, Settings, fields, load, variable
 from tests.helpers.tree import ROOT
 
-OTHER_CHOICE = {"detector": "yunet"}  # names out of a closed set, which have no unit
-UNITS = ("dir", "threads", "bytes_max", "pixels_max")
+# A value that each setting takes, by name or by the end of one, where 1024 or a folder is none.
+VALUES = {
+    "detector": "yunet", "host": "::1", "listen": "[::1]:9", "redis_url": "redis://host",
+    "public_base_url": "https://limen.example", "trusted_proxies": '["10.0.0.0/8"]',
+    "replicas_min": "3", "workers": "2", "backup_retention_days": "30", "timeout_s": "2.5",
+    "body_seconds_max": "12.5", "allow_private": "true", "allow_http": "true",
+    "bytes_max": str(2**27), "image_bytes_max": "5000", "tls_cert": "/pem", "tls_key": "/pem",
+}  # fmt: skip
+WITHOUT_UNIT = {
+    "detector", "host", "port", "listen", "redis_url", "public_base_url", "trusted_proxies",
+    "threads", "workers", "tls_cert", "tls_key", "allow_private", "allow_http",
+}  # fmt: skip
+UNITS = ("dir", "days", "ms", "s", "max", "min")
 
 
 @pytest.fixture(autouse=True)
@@ -77,9 +89,15 @@ def test_the_command_line_names_the_file_last(
 def test_every_setting_has_a_variable(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each key is reachable as LIMEN_SECTION_KEY, underscores and all."""
     section, name = key.split(".")
-    value = OTHER_CHOICE.get(name, "/somewhere" if name.endswith("_dir") else "1024")
+    usual = "/somewhere" if name.endswith("_dir") else "1024"
+    large = VALUES["bytes_max"] if name.endswith("bytes_max") else usual
+    value = VALUES.get(name, large)
+    default = getattr(getattr(load(), section), name)
     monkeypatch.setenv(variable(section, name), value)
-    assert str(getattr(getattr(load(), section), name)) == value
+    found = getattr(getattr(load(), section), name)
+    shown = json.dumps(found) if isinstance(found, bool | tuple) else str(found)
+    assert shown == value
+    assert found != default
 
 
 def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,9 +184,8 @@ def test_settings_are_frozen() -> None:
 def test_every_setting_says_its_unit_and_its_meaning() -> None:
     """A name ends in its unit, and its description is a sentence."""
     for section, key, field in fields():
-        assert key in (*UNITS, *OTHER_CHOICE) or key.endswith(
-            tuple(f"_{unit}" for unit in UNITS)
-        ), f"{section}.{key}"
+        has_unit = key.endswith(tuple(f"_{unit}" for unit in UNITS))
+        assert has_unit or key in WITHOUT_UNIT, f"{section}.{key}"
         assert (field.description or "").endswith("."), f"{section}.{key}"
 
 
