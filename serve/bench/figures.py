@@ -8,6 +8,7 @@ from hdrh.histogram import HdrHistogram
 
 from serve.bench.generator import APPROVED, Outcome
 
+DOOR = "front door"
 PERCENTILES = (50, 95, 99)
 
 
@@ -58,6 +59,12 @@ class Point:
         return self.spent.engine_s / total_s if total_s > 0 else None
 
     @property
+    def share_of_door(self) -> float | None:
+        """The same of the front door's own processor seconds: without Redis and the worker."""
+        door_s = self.spent.by_process.get(DOOR, 0.0)
+        return self.spent.engine_s / door_s if door_s > 0 else None
+
+    @property
     def cpu_ms(self) -> dict[str, float]:
         """Processor milliseconds for each approved image, by process."""
         return {
@@ -73,7 +80,6 @@ class Point:
 
     def encode(self) -> dict[str, Any]:
         """One entry of a JSON report. Latency is reported where arrivals were scheduled."""
-        share = self.share
         is_open = self.offered_per_s is not None
         return {
             "frame": self.frame,
@@ -85,7 +91,8 @@ class Point:
             "latency_ms": _rounded(self.latency_ms()) if is_open else None,
             "cpu_ms_per_image": _rounded(self.cpu_ms),
             "engine_cpu_ms_per_image": round(1000 * self.spent.engine_s / max(1, self.approved), 3),
-            "share_in_decode_and_models": None if share is None else round(share, 4),
+            "share_in_decode_and_models": _rounded_or_none(self.share),
+            "share_of_front_door": _rounded_or_none(self.share_of_door),
             "generator_late_ms": round(self.outcome.late_ms, 2) if is_open else None,
             "callbacks": self.outcome.callbacks,
         }
@@ -93,3 +100,7 @@ class Point:
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:
     return {name: round(value, 3) for name, value in values.items()}
+
+
+def _rounded_or_none(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

@@ -53,6 +53,7 @@ class Options:
     load: float
     seed: int
     with_callbacks: bool
+    frames: tuple[str, ...] = FRAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ async def measure(
                 on_step("enrol customers")
                 await _call(http, "PATCH", "/api/v1/tenant", {"allowed_origins": [origin]})
                 await _set_up(bench, make_frame(photo, SIZES_PX[ENROLLED_FRAME]))
-                for frame in FRAMES:
+                for frame in options.frames:
                     bodies = _write_bodies(folder, photo, frame)
                     points += [point async for point in _points(bench, frame, bodies, on_step)]
     return points

@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 import psutil
 
-from serve.bench.figures import Spent
+from serve.bench.figures import DOOR, Spent
 from serve.errors import Code, ServeError
 
 START_S_MAX = 120.0
@@ -22,7 +22,7 @@ LINES_MAX = 200  # said before it listens
 METRICS_BYTES_MAX = 2**22
 ENGINE_METRIC = "limen_engine_cpu_seconds_total"
 LIMEN = (sys.executable, "-m", "serve")
-ROLES = {"door": "front door", "work": "worker"}
+ROLES = {"door": DOOR, "work": "worker"}
 
 _LISTENS = re.compile(r"listening on (https?://\S+)")
 _REFUSED = re.compile(r"limen: (.*)")  # a coded error; any other line may hold secrets

@@ -96,7 +96,7 @@ def front_door(  # noqa: PLR0913 (typer makes an option of each)
     ] = 400,
     load: Annotated[
         float, typer.Option(min=0.05, max=2.0, help="Open loop: share of what saturates.")
-    ] = 0.7,
+    ] = 0.5,
     callbacks: Annotated[bool, typer.Option(help="Whether every verdict is called back.")] = True,
     plot: Picture = None,
     as_json: AsJson = False,
@@ -172,25 +172,28 @@ def _print_points(report: dict[str, Any]) -> None:
     console = Console()
     console.print(_machine(report))
     console.print(report["command"], markup=False)
-    table = Table("frame", "loop", "images/s", "p50 ms", "p95 ms", "p99 ms", "errors", "in models")
+    speed = Table("frame", "loop", "images/s", "p50 / p95 / p99 ms", "errors")
+    cpu = Table("frame", "loop", title="CPU ms per image, by process")
+    processes = list(
+        dict.fromkeys(name for p in report["points"] for name in p["cpu_ms_per_image"])
+    )
+    for name in (*processes, "in models"):
+        cpu.add_column(name)
     for point in report["points"]:
+        place = (point["frame"], point["loop"])
         latency = point["latency_ms"] or {}
+        errors = ", ".join(f"{count} {name}" for name, count in point["errors"].items())
+        spread = " / ".join(f"{latency[name]:.0f}" for name in latency if name != "max")
+        speed.add_row(*place, f"{point['images_per_s']:.1f}", spread, errors or "none")
+        spent = (point["cpu_ms_per_image"].get(name, 0.0) for name in processes)
         share = point["share_in_decode_and_models"]
-        table.add_row(
-            point["frame"],
-            point["loop"],
-            f"{point['images_per_s']:.1f}",
-            *(f"{latency[name]:.1f}" if latency else "" for name in ("p50", "p95", "p99")),
-            ", ".join(f"{count} {name}" for name, count in point["errors"].items()) or "none",
-            "unknown" if share is None else f"{100 * share:.1f} %",
-        )
-    console.print(table)
-    for point in report["points"]:
-        spent = ", ".join(f"{name} {ms:.2f}" for name, ms in point["cpu_ms_per_image"].items())
-        console.print(f"{point['frame']}, {point['loop']}: CPU ms per image: {spent}")
+        inside = "unknown" if share is None else f"{100 * share:.1f} %"
+        cpu.add_row(*place, *(f"{ms:.1f}" for ms in spent), inside)
+    console.print(speed)
+    console.print(cpu)
     console.print(
-        f"goal: {100 * report['share_goal']:.0f} % of the server's CPU in decode and models; "
-        "the generator runs beside it on the same cores and is not counted"
+        f"goal: {100 * report['share_goal']:.0f} % of all processes' CPU in decode and models; "
+        "the generator runs on the same cores and is not counted"
     )
 
 

@@ -36,7 +36,8 @@ def demo(  # noqa: PLR0913 (typer makes an option of each)
         Path | None, typer.Option(help="Another file of credentials than that one.")
     ] = None,
     wait: Annotated[
-        float, typer.Option(min=0.1, max=600, help="Seconds to wait for the server.")
+        float,
+        typer.Option(min=0.1, max=600, help="Seconds to wait for the server, and a callback."),
     ] = 30.0,
     as_json: AsJson = False,
 ) -> None:

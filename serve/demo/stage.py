@@ -39,8 +39,8 @@ async def demonstrate(
 ) -> None:
     """Play the story against the server at `url`, once it is up.
 
-    Raises `server_unreachable`, at the latest after `wait_s` seconds without a server, and
-    `file_unreadable` where it has left no credentials.
+    A callback is waited for as long as the server, `wait_s` seconds. Raises `server_unreachable`
+    when there is none by then, and `file_unreadable` where it has left no credentials.
     """
     async with aiohttp.ClientSession() as http:
         desktop = Caller(http, url.rstrip("/"), {"User-Agent": DESKTOP_AGENT})
@@ -55,5 +55,6 @@ async def demonstrate(
                 receiver=receiver,
                 selfies=selfies,
                 customer_id=f"demo-{secrets.token_hex(8)}",
+                callback_s_max=wait_s,
             )
             await play(cast, notes)

@@ -14,7 +14,6 @@ from serve.demo.caller import Answer, Caller
 from serve.demo.notebook import Notebook
 from serve.demo.receiver import Receiver
 
-CALLBACK_S_MAX = 20.0
 RETRIES = 1  # so that two selfies of the stranger exhaust them
 FREEZE_MINUTES = 60
 THRESHOLD_USD = 1_000
@@ -43,7 +42,9 @@ class Selfies:
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """Who plays, with what. `customer_id` is one that nobody else uses."""
+    """Who plays, with what. `customer_id` is one that nobody else uses; a callback is waited for
+    `callback_s_max` seconds.
+    """
 
     tenant: Caller
     desktop: Caller
@@ -51,7 +52,7 @@ class Cast:
     receiver: Receiver
     selfies: Selfies
     customer_id: str = field(repr=False)
-    callback_s_max: float = CALLBACK_S_MAX
+    callback_s_max: float
 
 
 async def play(cast: Cast, notes: Notebook) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from serve.bench.figures import Point
+from serve.bench.figures import DOOR, Point
 
 _SIZE_IN = (11.0, 4.2)
 _DPI = 130
@@ -46,7 +46,7 @@ def _draw_processes(axes: Axes, points: Sequence[Point]) -> None:
     parts = {"decode and models": engine_ms}
     for process in dict.fromkeys(name for point in points for name in point.cpu_ms):
         whole = [point.cpu_ms.get(process, 0.0) for point in points]
-        if process == "front door":
+        if process == DOOR:
             rest = [ms - inside for ms, inside in zip(whole, engine_ms, strict=True)]
             parts["front door otherwise"] = rest
         else:
