@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterable, Iterator
 
 import typer.main
 
+from serve.api.routes import ROUTES
 from serve.cli import app
-from serve.errors import SENTENCES
+from serve.errors import SENTENCES, STATUSES
+from serve.observe.metrics import CATALOG
 from serve.settings import fields, variable
 from tests.helpers.tree import ROOT
 
 README = ROOT / "README.md"
+NOTHING = (None, "", ())  # defaults that read as none
 _TARGET = re.compile(r"^(?P<name>[a-z]+):[^#=\n]*## (?P<meaning>.+)$", re.MULTILINE)
 
 
@@ -28,14 +31,35 @@ def settings() -> str:
     for section, key, field in fields():
         extra = field.json_schema_extra
         words = extra.get("default_in_words") if isinstance(extra, dict) else None
-        default = words or ("none" if field.default is None else f"`{field.default}`")
+        default = words or ("none" if field.default in NOTHING else f"`{field.default}`")
         rows.append((f"`{variable(section, key)}`", str(default), str(field.description)))
     return _table(("variable", "default", "meaning"), rows)
 
 
 def errors() -> str:
-    """Every code of every package with its sentence."""
-    return _table(("code", "meaning"), ((f"`{code}`", text) for code, text in SENTENCES.items()))
+    """Every code of every package with its sentence, and its status where HTTP answers it."""
+    rows = (
+        (f"`{code}`", text, str(STATUSES.get(code, ""))) for code, text in SENTENCES.items()
+    )
+    return _table(("code", "meaning", "HTTP"), rows)
+
+
+def routes() -> str:
+    """Every route of the front door, with the scope its key needs."""
+    rows = (
+        (f"`{route.method} {route.path}`", str(route.scope or "session token"), route.summary)
+        for route in ROUTES
+    )
+    return _table(("route", "scope", "what it does"), rows)
+
+
+def metrics() -> str:
+    """Every metric with its labels."""
+    rows = (
+        (f"`{metric.name}`", metric.kind, ", ".join(metric.labels), metric.meaning)
+        for metric in CATALOG
+    )
+    return _table(("metric", "kind", "labels", "meaning"), rows)
 
 
 def commands() -> str:
@@ -53,6 +77,8 @@ def targets() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "settings": settings,
     "errors": errors,
+    "routes": routes,
+    "metrics": metrics,
     "commands": commands,
     "targets": targets,
 }
@@ -76,7 +102,8 @@ def _walk(name: str, command: object) -> Iterator[tuple[str, str]]:
         yield name, str(getattr(command, "help", "")).strip().split("\n\n")[0].replace("\n", " ")
         return
     for key, child in below.items():
-        yield from _walk(f"{name} {key}", child)
+        if not getattr(child, "hidden", False):
+            yield from _walk(f"{name} {key}", child)
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
