@@ -99,6 +99,7 @@ async def findings_stored(settings: Settings) -> AsyncIterator[Finding]:
     if not state.redis_url and not places(state.data_dir).folder.exists():
         yield Finding("redis", Grade.OK, "embedded; made by the first start")
         return
+    subject = "redis"
     try:
         async with AsyncExitStack() as held:
             if not state.redis_url:
@@ -109,6 +110,7 @@ async def findings_stored(settings: Settings) -> AsyncIterator[Finding]:
             yield _durability(settings, await configuration(link, *DURABILITY))
             with reaching_redis():
                 is_claimed = bool(await link.exists(INSTALL_KEY))
+            subject = "install"
             if is_claimed:
                 async for finding in _install(settings):
                     yield finding
@@ -116,7 +118,7 @@ async def findings_stored(settings: Settings) -> AsyncIterator[Finding]:
                 yield Finding("install", Grade.OK, "empty; its keys are made by the first start")
     except ServeError as error:
         text = f"{error.code}: {SENTENCES[error.code].removesuffix('.')}: {error.detail}"
-        yield Finding("redis", Grade.FAIL, text)
+        yield Finding(subject, Grade.FAIL, text)
 
 
 def _server(url: str, version: Sequence[int]) -> Finding:

@@ -223,10 +223,3 @@ def test_damaged_cache_is_refused_and_named(model_cache: ModelCache, tmp_path: P
     assert code == 2
     assert json.loads(stdout)["error"]["code"] == "pack_corrupt"
     assert "mesh.onnx" in json.loads(stdout)["error"]["message"]
-
-
-def test_run_says_not_yet(limen: Run) -> None:
-    """`limen run` does not pretend to serve."""
-    code, _, stderr = limen("run")
-    assert code == 1
-    assert "not yet" in stderr

@@ -6,7 +6,14 @@ from redis.exceptions import ResponseError
 
 from serve.errors import Code, ServeError
 from serve.settings import State
-from serve.store.link import now_ms, open_link, ping, reaching_redis, server_version
+from serve.store.link import (
+    configuration,
+    now_ms,
+    open_link,
+    ping,
+    reaching_redis,
+    server_version,
+)
 
 
 async def test_a_link_reaches_the_embedded_redis(link: Redis) -> None:
@@ -49,3 +56,28 @@ def test_a_defect_stays_a_defect() -> None:
     """A wrong command is not hidden behind "try again"."""
     with pytest.raises(ResponseError), reaching_redis():
         raise ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
+
+
+async def test_the_configuration_is_read_by_name(link: Redis) -> None:
+    """Several settings of Redis at once, as text."""
+    found = await configuration(link, "appendonly", "appendfsync")
+    assert found == {"appendonly": "yes", "appendfsync": "always"}
+
+
+async def test_a_forbidden_question_has_no_answer(link: Redis) -> None:
+    """Where a managed service forbids `CONFIG GET` nothing is known, and nothing fails."""
+    await link.acl_setuser(
+        "limited", enabled=True, passwords=["+x"], keys=["*"],
+        categories=["+@all"], commands=["-config"],
+    )  # fmt: skip
+    pool = link.connection_pool
+    limited = Redis(
+        unix_socket_path=pool.connection_kwargs["path"],
+        username="limited",
+        password="x",  # noqa: S106
+    )
+    try:
+        assert await configuration(limited, "appendonly") == {}
+    finally:
+        await limited.aclose()
+        await link.acl_deluser("limited")
