@@ -40,6 +40,11 @@ class Alert(Document):
     created_at_ms: int
     updated_at_ms: int
 
+    @property
+    def is_new(self) -> bool:
+        """Whether nobody has changed it since it was raised."""
+        return self.updated_at_ms == self.created_at_ms
+
 
 class AlertPatch(Document):
     """What an operator may change of an alert."""

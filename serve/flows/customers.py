@@ -18,6 +18,7 @@ from serve.domain.session import KycStatus
 from serve.errors import STATUSES, CaptureUnfit, Code, ServeError
 from serve.flows.access import tenant_of
 from serve.flows.transact import new_id, new_operation, retried, transact
+from serve.observe import metrics
 
 CHIP_QUALITY = 95
 SESSIONS_COUNTED_MAX = 100
@@ -127,8 +128,10 @@ async def _fit(deps: Deps, image: bytes, *, with_chip: bool) -> FaceEvidence:
     if isinstance(evidence, Failure):
         if STATUSES.get(evidence.code) != 422:
             raise ServeError(Code.SERVICE_UNAVAILABLE, "the models failed", retry_after_s=1)
+        metrics.count_unfit(evidence.code)
         raise CaptureUnfit(evidence.code, evidence.detail, feedback=("other",))
     if not evidence.is_fit:
+        metrics.count_unfit(Code.CAPTURE_UNFIT)
         detail = "the photo cannot serve as a reference"
         raise CaptureUnfit(Code.CAPTURE_UNFIT, detail, feedback=tuple(evidence.feedback))
     return evidence

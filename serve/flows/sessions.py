@@ -22,6 +22,7 @@ from serve.errors import Code, ServeError
 from serve.flows.access import tenant_of
 from serve.flows.handoff import read_handoff
 from serve.flows.transact import new_id, new_operation, transact
+from serve.observe import logs, metrics
 
 HANDOFF_PATH = "/reuse-kyc-submit"
 
@@ -73,7 +74,7 @@ async def open_session(
     )
     refused = exemption(preferences, occurrence, has_prior_kyc=True)
     if refused is not None:
-        return _not_required(request, preferences, refused)
+        return _not_required(principal, request, preferences, refused)
     subject = deps.ledger.subject(principal.tenant_id, principal.mode, request.customer_id)
     token = make_token(subject.partition, deps.random(TOKEN_RANDOM_BYTES))
     opening = Opening(
@@ -100,7 +101,9 @@ async def open_session(
 
     done = await transact(deps, subject, op_id, decide)
     if done.change is None:
-        return _not_required(request, preferences, Exemption.NO_PRIOR_KYC)
+        return _not_required(principal, request, preferences, Exemption.NO_PRIOR_KYC)
+    if not done.is_repeat:
+        metrics.count_session(opening.event)
     return OpenAnswer(**json.loads(done.answer))
 
 
@@ -201,7 +204,18 @@ def _answer(opened_session: Session, token: str, link: str) -> OpenAnswer:
     )
 
 
-def _not_required(request: OpenRequest, preferences: Preferences, refused: Exemption) -> OpenAnswer:
+def _not_required(
+    principal: Principal, request: OpenRequest, preferences: Preferences, refused: Exemption
+) -> OpenAnswer:
+    """Nothing is stored of an event that passes, but it is counted and written to the log."""
+    metrics.count_exemption(refused, request.event)
+    logs.write(
+        "event passed without a face",
+        tenant_id=principal.tenant_id,
+        mode=principal.mode,
+        reason=refused,
+        event_name=request.event if request.event in set(Event) else metrics.OTHER,
+    )
     return OpenAnswer(
         reference=request.reference,
         token="",

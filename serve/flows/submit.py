@@ -32,7 +32,7 @@ from serve.domain.session import Session, State, Submission, elapsed
 from serve.errors import STATUSES, Code, ServeError
 from serve.flows.handoff import find_handoff
 from serve.flows.transact import new_id, new_operation, transact
-from serve.observe import logs
+from serve.observe import logs, metrics
 
 LEASE_MS = 30_000
 JOB_WAIT_MS = 600_000
@@ -159,10 +159,12 @@ async def run_jobs(deps: Deps, stop: asyncio.Event) -> None:
 
 async def _claim(deps: Deps, room: int) -> list[tuple[Subject, Job]]:
     try:
-        return await deps.jobs.claim(room)
+        claimed = await deps.jobs.claim(room)
     except ServeError as error:  # the next wake-up tries again
         logs.write("jobs not claimed", code=error.code)
         return []
+    metrics.set_jobs_due(len(claimed))
+    return claimed
 
 
 async def _run_job(deps: Deps, subject: Subject, job: Job) -> None:
@@ -296,7 +298,16 @@ async def _finish(deps: Deps, capture: _Capture, finding: _Finding) -> SubmitAns
         return closing(change, event_ids[1], now_ms)
 
     done = await transact(deps, capture.subject, capture.op_id, attempt)
+    if done.change is not None and not done.is_repeat:
+        _count(finding)
     return SubmitAnswer.load(done.answer if earlier is None else earlier)
+
+
+def _count(finding: _Finding) -> None:
+    if isinstance(finding.outcome, Verdict):
+        metrics.count_verdict(finding.outcome.outcome)
+    else:
+        metrics.count_unfit(finding.code)
 
 
 def _verdict_change(

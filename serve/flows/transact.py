@@ -9,6 +9,7 @@ from serve.deps import Deps
 from serve.domain.change import Change, Snapshot
 from serve.domain.ids import ID_RANDOM_BYTES, Prefix, Subject, make_id
 from serve.errors import Code, ServeError
+from serve.observe import metrics
 
 TRIES_MAX = 8
 PAUSE_S_MAX = 0.02  # before the second try; it grows with each
@@ -43,6 +44,8 @@ async def transact(deps: Deps, subject: Subject, op_id: str, decide: Decide) -> 
         if change is None:
             return Transaction(None, b"", is_repeat=False)
         committed = await deps.ledger.commit(snapshot, change, op_id)
+        if not committed.is_repeat:
+            _count(change)
         if change.callbacks:
             await deps.outbox.wake()
         if change.jobs:
@@ -50,6 +53,14 @@ async def transact(deps: Deps, subject: Subject, op_id: str, decide: Decide) -> 
         return Transaction(change, committed.answer, committed.is_repeat)
 
     return await retried(deps, subject, attempt)
+
+
+def _count(change: Change) -> None:
+    for _ in change.faces:
+        metrics.count_enrolment()
+    for alert in change.alerts:
+        if alert.is_new:
+            metrics.count_alert(alert.alert_type)
 
 
 async def retried(

@@ -12,13 +12,16 @@ from typing import Any, cast
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
+from serve.observe import metrics
+
 Argument = str | bytes | int | float
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script by its text; Redis knows it by its SHA-1."""
+    """A script by its name, for the metrics, and its text; Redis knows it by its SHA-1."""
 
+    name: str
     text: str
     sha1: str = field(init=False)
 
@@ -40,11 +43,12 @@ async def run(
     out on the same connection right behind the script, or it would speak of other writes.
     """
     call = ("EVALSHA", script.sha1, len(keys), *keys, *arguments)
-    try:
-        return await _call(link, call, replicas)
-    except NoScriptError:
-        await link.script_load(script.text)
-        return await _call(link, call, replicas)
+    with metrics.timed_store(script.name):
+        try:
+            return await _call(link, call, replicas)
+        except NoScriptError:
+            await link.script_load(script.text)
+            return await _call(link, call, replicas)
 
 
 async def _call(
@@ -68,6 +72,7 @@ async def _call(
 # adds to a counter that must stay within its limit.
 # Returns {"done", answer} | {"repeat", answer} | {"conflict"} | {"full"}.
 COMMIT = Script(
+    "commit",
     """
 local done = redis.call('GET', KEYS[1])
 if done then
@@ -112,13 +117,14 @@ end
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[2], 'v', ARGV[3]) end
 redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[1])
 return {'done', ARGV[4]}
-"""
+""",
 )
 
 # KEYS: 1 a ZSET by time due. ARGV: 1 how many, 2 ms of lease, 3 prefix of the members' keys, or "".
 # Moves each claimed member to the end of its lease; counts the claim in its `fence`. A member
 # whose record has gone is dropped. Returns {member, fence, …}.
 CLAIM = Script(
+    "claim",
     """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -136,24 +142,26 @@ for _, member in ipairs(due) do
   end
 end
 return claimed
-"""
+""",
 )
 
 # KEYS: 1 a record, 2 its queue. ARGV: 1 fence, 2 member, 3 next attempt in ms or "" for none,
 # 4 the record's sealed document or "" to leave it. Returns 1, or 0 when the claim was lost.
 SETTLE = Script(
+    "settle",
     """
 if redis.call('HGET', KEYS[1], 'fence') ~= ARGV[1] then return 0 end
 if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'd', ARGV[4]) end
 if ARGV[3] == '' then redis.call('ZREM', KEYS[2], ARGV[2])
 else redis.call('ZADD', KEYS[2], ARGV[3], ARGV[2]) end
 return 1
-"""
+""",
 )
 
 # KEYS: 1 a STRING. ARGV: 1 its `updated_at_ms` as read, or "" if it must not exist; 2 the new
 # document; 3, 4 an index and its score, or "". Returns 1, or 0 when it was changed in between.
 REPLACE = Script(
+    "replace",
     """
 local found = redis.call('GET', KEYS[1])
 if ARGV[1] == '' then
@@ -164,16 +172,17 @@ end
 redis.call('SET', KEYS[1], ARGV[2])
 if #KEYS > 1 then redis.call('ZADD', KEYS[2], ARGV[3], ARGV[4]) end
 return 1
-"""
+""",
 )
 
 # KEYS: 1 a customer. ARGV: 1 wrapped data key expected, 2 the new one. The version moves on, so an
 # erasure under way asks again which epoch it has to wait for. Returns 1, or 0 if it was another.
 REWRAP = Script(
+    "rewrap",
     """
 if redis.call('HGET', KEYS[1], 'k') ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'k', ARGV[2])
 redis.call('HINCRBY', KEYS[1], 'v', 1)
 return 1
-"""
+""",
 )
