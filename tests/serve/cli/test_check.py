@@ -12,7 +12,7 @@ from serve.cli.check import findings_set, findings_stored
 from serve.cli.machine import Finding, Grade
 from serve.settings import Admin, Callbacks, Server, Settings, State
 from serve.store.keyring import open_keyring
-from tests.helpers.command_line import limen
+from tests.serve.cli.command_line import limen
 
 
 def said(**sections: Any) -> dict[str, Grade]:

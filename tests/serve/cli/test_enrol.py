@@ -19,7 +19,7 @@ from serve.demo.tiles import ENROLLED, make_blank, make_selfie
 from serve.domain.ids import Mode
 from serve.errors import Code, ServeError
 from serve.settings import Settings, State
-from tests.helpers.command_line import Ran, limen
+from tests.serve.cli.command_line import Ran, limen
 
 PATIENCE_S = 30.0  # of a test that would otherwise hang for ever
 

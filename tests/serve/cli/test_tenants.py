@@ -13,8 +13,8 @@ from serve.domain.ids import Mode
 from serve.errors import Code, ServeError
 from serve.flows.access import authenticate
 from serve.settings import Settings, State
-from tests.helpers.command_line import limen
 from tests.helpers.tree import run
+from tests.serve.cli.command_line import limen
 
 MAIN = "from serve.cli import main; main()"
 

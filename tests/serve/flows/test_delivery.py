@@ -1,138 +1,26 @@
 """Delivery of callbacks on a real Redis to real receivers, the hostile ones among them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 import pytest
-from aiohttp import web
 from redis.asyncio import Redis
 from standardwebhooks import Webhook
 
-from serve.deps import Deps
 from serve.domain.callback import CallbackEvent, DeliveryState
-from serve.domain.change import Change
-from serve.domain.ids import Mode
 from serve.domain.retry import ATTEMPTS_MAX, DELAYS_MS
 from serve.domain.tenant import SigningSecret
-from serve.errors import Code, ServeError
-from serve.flows.delivery import run_delivery
 from serve.flows.delivery.worker import CLAIM_MAX, START_S_MAX
-from serve.outbound.sender import SendError, open_sender
+from serve.outbound.sender import SendError
 from serve.ports import Lease
 from serve.settings import Callbacks
-from serve.store import names
 from serve.store.keyring import Keyring
 from serve.store.queues import LEASE_MS, RedisOutbox
 from tests.helpers.front_door import deps_on
 from tests.helpers.receivers import Receiver, answering, receiver, talking
-from tests.helpers.records import a_callback, a_customer, a_session
+from tests.serve.outbound.office import PATIENCE_S, SECRET, Gate, Office, WatchedOutbox
 
-PATIENCE_S = 30.0  # of a test that would otherwise hang for ever
-SETTINGS = Callbacks(allow_private=True, timeout_s=PATIENCE_S)
-SECRET, OLD_SECRET = (f"whsec_{letter * 32}" for letter in "AB")
-
-
-@dataclass
-class WatchedOutbox:
-    """The real outbox, and what it was told."""
-
-    inner: RedisOutbox
-    settled: asyncio.Queue[CallbackEvent] = field(default_factory=asyncio.Queue)
-    outages: int = 0  # claims still to fail
-
-    def wakeups(self) -> AsyncGenerator[None, None]:
-        return self.inner.wakeups()
-
-    async def wake(self) -> None:
-        await self.inner.wake()
-
-    async def claim(self, limit: int) -> list[Lease[CallbackEvent]]:
-        if self.outages:
-            self.outages -= 1
-            raise ServeError(Code.STATE_UNAVAILABLE, "planned")
-        return await self.inner.claim(limit)
-
-    async def settle(self, lease: Lease[CallbackEvent], event: CallbackEvent) -> bool:
-        done = await self.inner.settle(lease, event)
-        if done:
-            self.settled.put_nowait(event)
-        return done
-
-    async def defer(self, lease: Lease[CallbackEvent], delay_ms: int) -> None:
-        await self.inner.defer(lease, delay_ms)
-
-    async def resend(self, event: CallbackEvent) -> CallbackEvent:
-        return await self.inner.resend(event)
-
-    async def next_settled(self) -> CallbackEvent:
-        async with asyncio.timeout(PATIENCE_S):
-            return await self.settled.get()
-
-
-@dataclass
-class Office:
-    """A store with callbacks in it, and as many workers as a test runs."""
-
-    link: Redis
-    deps: Deps
-    outbox: WatchedOutbox
-
-    async def write(self, url: str, count: int = 1, tenant_id: str = "ten_a") -> list[str]:
-        """Callbacks to `url`, due now, each of a customer of its own; their ids."""
-        await self.deps.directory.put_secrets(
-            tenant_id, [SigningSecret(secret=SECRET, created_at_ms=0)]
-        )
-        return [await self._write_one(url, number, tenant_id) for number in range(count)]
-
-    async def _write_one(self, url: str, number: int, tenant_id: str) -> str:
-        subject = self.deps.ledger.subject(tenant_id, Mode.TEST, f"customer-{number}")
-        snapshot = await self.deps.ledger.snapshot(subject)
-        session = a_session(
-            subject.partition, number, tenant_id=tenant_id, created_at_ms=snapshot.now_ms,
-            updated_at_ms=snapshot.now_ms, expires_at_ms=snapshot.now_ms + 600_000,
-        )  # fmt: skip
-        salt = 1000 * int(tenant_id != "ten_a") + number
-        event = a_callback(
-            session, salt, url=url, created_at_ms=snapshot.now_ms,
-            next_attempt_at_ms=snapshot.now_ms,
-        )  # fmt: skip
-        change = Change(customer=a_customer(), sessions=(session,), callbacks=(event,))
-        await self.deps.ledger.commit(snapshot, change, f"{tenant_id}-{number}")
-        return event.id
-
-    async def make_due(self) -> None:
-        """Let time pass until every callback is due and every lease has run out."""
-        for partition in names.EVERY_PARTITION:
-            members: Any = await self.link.zrange(names.outbox(partition), 0, -1)
-            for member in members:
-                await self.link.zadd(names.outbox(partition), {member: 0})
-        await self.outbox.wake()
-
-    async def event(self, event_id: str, tenant_id: str = "ten_a") -> CallbackEvent:
-        found = await self.deps.listings.event(tenant_id, Mode.TEST, event_id)
-        assert found is not None
-        return found
-
-    @asynccontextmanager
-    async def worker(
-        self, *, inflight_max: int = 256, settings: Callbacks = SETTINGS
-    ) -> AsyncIterator[asyncio.Task[None]]:
-        """A delivery worker at work, stopped at the end."""
-        stop = asyncio.Event()
-        async with open_sender(settings) as sender:
-            run = run_delivery(
-                self.deps, sender, stop, random=lambda: 0.5, inflight_max=inflight_max
-            )
-            task = asyncio.create_task(run)
-            try:
-                yield task
-            finally:
-                stop.set()
-                if not task.cancelling():
-                    await task
+OLD_SECRET = f"whsec_{'B' * 32}"
 
 
 @pytest.fixture
@@ -141,29 +29,6 @@ def office(link: Redis, keyring: Keyring) -> Office:
     assert isinstance(deps.outbox, RedisOutbox)
     outbox = WatchedOutbox(deps.outbox)
     return Office(link, replace(deps, outbox=outbox), outbox)
-
-
-@dataclass
-class Gate:
-    """An answer that is held back until the test lets it go."""
-
-    opened: asyncio.Event = field(default_factory=asyncio.Event)
-    arrived: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
-    inside: int = 0
-    inside_max: int = 0
-
-    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        self.inside += 1
-        self.inside_max = max(self.inside_max, self.inside)
-        self.arrived.release()
-        await self.opened.wait()
-        self.inside -= 1
-        return web.Response(status=200)
-
-    async def wait_for(self, count: int) -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            for _ in range(count):
-                await self.arrived.acquire()
 
 
 def ids_of(tenant: Receiver) -> list[str]:

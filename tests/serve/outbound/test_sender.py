@@ -1,8 +1,6 @@
 """One attempt at a callback: signed, bounded, and never an exception of the other side's."""
 
 import asyncio
-import datetime as dt
-import ipaddress
 import ssl
 import struct
 import time
@@ -11,9 +9,6 @@ from pathlib import Path
 from socket import SO_LINGER, SOL_SOCKET, socket
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from serve.domain.callback import CallbackEvent, Delivery
@@ -22,12 +17,12 @@ from serve.outbound.sender import REPLY_BYTES_MAX, SendError, open_sender, retry
 from serve.settings import Callbacks
 from tests.helpers.receivers import Posted, answering, receiver, talking
 from tests.helpers.records import a_callback, a_session
+from tests.serve.processes.certificate import make_certificate
 
 OLD, NEW = (f"whsec_{letter * 32}" for letter in "AB")
 NOW_MS = 1_763_700_000_000
 LOCAL = Callbacks(allow_private=True, timeout_s=10)
 HASTY = Callbacks(allow_private=True, timeout_s=0.3)
-NEVER_S = 3600
 
 
 def secrets(*texts: str) -> Sequence[SigningSecret]:
@@ -312,38 +307,6 @@ async def test_a_cancelled_attempt_is_cancelled() -> None:
             await attempt
 
 
-def certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """A self-signed certificate for `name`, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    names: list[x509.GeneralName] = [x509.DNSName(name)]
-    if name == "127.0.0.1":
-        names = [x509.IPAddress(ipaddress.ip_address(name))]
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    cert_file, key_file = folder / f"{name}.pem", folder / f"{name}.key"
-    cert_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return cert_file, key_file
-
-
 @pytest.mark.parametrize(
     ("name", "trusted", "error"),
     [
@@ -356,7 +319,8 @@ async def test_tls_is_verified(
     name: str, trusted: bool, error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A certificate nobody vouches for, or of another name, ends the attempt unsent."""
-    cert_file, key_file = certificate(tmp_path, name)
+    cert_file, key_file = tmp_path / "cert.pem", tmp_path / "key.pem"
+    make_certificate(cert_file, key_file, name)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(cert_file, key_file)
     if trusted:

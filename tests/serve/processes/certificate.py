@@ -1,7 +1,8 @@
-"""A self-signed certificate for 127.0.0.1."""
+"""A self-signed certificate for a host."""
 
 import datetime as dt
 import ipaddress
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography import x509
@@ -10,12 +11,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def make_certificate(certificate: Path, key: Path) -> None:
+def make_certificate(certificate: Path, key: Path, host: str = "127.0.0.1") -> None:
     """Write both as PEM; valid for a day."""
     private = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
     now = dt.datetime.now(dt.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    address: x509.GeneralName = x509.DNSName(host)
+    with suppress(ValueError):
+        address = x509.IPAddress(ipaddress.ip_address(host))
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
