@@ -30,8 +30,6 @@ app = typer.Typer(
 # Every verb, in the order that `limen --help` shows: one line for each module of this folder,
 # `app.command()(module.verb)` for one verb, `app.add_typer(module.app, name="noun")` for several.
 app.command()(run.run)
-app.command(hidden=True)(run.door)
-app.command(hidden=True)(run.work)
 app.command()(check.check)
 app.add_typer(tenants.app, name="tenant")
 app.add_typer(tenants.keys, name="key")

@@ -1,9 +1,7 @@
-"""`limen run`: the whole service on this machine, and the hidden verbs of its processes."""
+"""`limen run`: the whole service on this machine."""
 
 import asyncio
-import socket
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,15 +10,8 @@ import typer
 from serve.cli.options import settings_of
 from serve.errors import Code, ServeError
 from serve.observe import logs
-from serve.processes.door import run_door
-from serve.processes.lifeline import run_child
 from serve.processes.service import run_service
-from serve.processes.work import run_work
 from serve.settings import replaced
-
-AnnounceDescriptor = Annotated[int, typer.Option("--announce", help="Pipe to report on.")]
-LifelineDescriptor = Annotated[int, typer.Option("--lifeline", help="Pipe that ends with us.")]
-SocketDescriptor = Annotated[int, typer.Option("--socket", help="Listening socket.")]
 
 
 class Engine(StrEnum):
@@ -64,24 +55,3 @@ def run(  # noqa: PLR0913 (one parameter for each option)
     )
     logs.set_up()
     raise typer.Exit(asyncio.run(run_service(settings, typer.echo, demo=demo)))
-
-
-def door(
-    context: typer.Context,
-    announce: AnnounceDescriptor,
-    lifeline: LifelineDescriptor,
-    listener: SocketDescriptor,
-) -> None:
-    """One front-door process of `limen run`."""
-    logs.set_up()
-    with socket.socket(fileno=listener) as inherited:
-        body = partial(run_door, settings_of(context), inherited)
-        run_child(body, announce, lifeline)
-
-
-def work(
-    context: typer.Context, announce: AnnounceDescriptor, lifeline: LifelineDescriptor
-) -> None:
-    """The worker process of `limen run`."""
-    logs.set_up()
-    run_child(partial(run_work, settings_of(context)), announce, lifeline)

@@ -26,8 +26,8 @@ from serve.store.install import open_install
 from serve.store.link import open_link, ping
 from serve.store.local.filelocks import try_lock
 
-DOOR = (sys.executable, "-m", "serve", "door")
-WORK = (sys.executable, "-m", "serve", "work")
+DOOR = (sys.executable, "-m", "serve.processes", "door")
+WORK = (sys.executable, "-m", "serve.processes", "work")
 
 Say = Callable[[str], None]
 
