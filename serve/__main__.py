@@ -1,5 +1,6 @@
-"""`python -m serve`: the same as the `limen` command."""
+"""`python -m serve`, the same as `limen`."""
 
 from serve.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

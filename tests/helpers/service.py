@@ -4,6 +4,7 @@ import asyncio
 import json
 import secrets
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Any
 
 from redis.asyncio import Redis
@@ -12,13 +13,13 @@ from pipeline.decision.policy import LivenessPolicy
 from serve.deps import Deps
 from serve.domain.api_key import Principal, Scope
 from serve.domain.callback import CallbackEvent
-from serve.domain.change import Snapshot
+from serve.domain.change import Change, Snapshot
 from serve.domain.handoff import Handoff
 from serve.domain.ids import Mode, Subject
 from serve.domain.preferences import Event, PreferencesPatch
 from serve.domain.session import Session
 from serve.domain.tenant import Tenant, TenantPatch
-from serve.errors import ServeError
+from serve.errors import Code, ServeError
 from serve.flows import preferences
 from serve.flows.access import authenticate
 from serve.flows.customers import EnrolAnswer, enrol
@@ -26,6 +27,7 @@ from serve.flows.events import page
 from serve.flows.sessions import OpenAnswer, OpenRequest, list_sessions, open_session
 from serve.flows.submit import SubmitAnswer, submit
 from serve.flows.tenants import create_tenant
+from serve.ports import Committed
 from serve.store.directory import RedisDirectory
 from serve.store.epochs import RedisEpochs
 from serve.store.erasures import RedisErasures
@@ -42,22 +44,43 @@ HOOK = "https://shop.example/hook"
 WAIT_S = 20.0  # for what comes in milliseconds
 
 
+class Fault(StrEnum):
+    """What becomes of a commit."""
+
+    NONE = "none"
+    BEFORE = "before"  # it is not carried out
+    AFTER = "after"  # it is, but the reply is lost
+
+
 @dataclass(slots=True)
 class Clock:
-    """How far the records' clock is from Redis's, in ms. Set back, what is made now is old."""
+    """How far the records' clock is from Redis's, in ms. Set back, what is made now is old.
+
+    `faults` are those of the next commits, in order; then all goes well.
+    """
 
     shift_ms: int = 0
+    faults: list[Fault] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class ShiftedLedger(RedisLedger):
-    """The ledger, dated by the shifted clock."""
+    """The ledger, dated by the shifted clock, with the faults of a bad link."""
 
     clock: Clock = field(default_factory=Clock)
 
     async def snapshot(self, subject: Subject) -> Snapshot:
         found = await RedisLedger.snapshot(self, subject)
         return replace(found, now_ms=found.now_ms + self.clock.shift_ms)
+
+    async def commit(self, snapshot: Snapshot, change: Change, op_id: str) -> Committed:
+        fault = self.clock.faults.pop(0) if self.clock.faults else Fault.NONE
+        if fault is Fault.BEFORE:
+            raise ServeError(Code.STATE_UNAVAILABLE, "the link broke")
+        done = await RedisLedger.commit(self, snapshot, change, op_id)
+        if fault is Fault.AFTER:
+            raise ServeError(Code.STATE_UNAVAILABLE, "the link broke")
+        return done
 
     async def handoff(self, token: str) -> tuple[Handoff, int] | None:
         found = await RedisLedger.handoff(self, token)
@@ -102,10 +125,48 @@ class Service:
         found = await list_sessions(self.deps, self.live, customer_id, None, 10)
         return found[0]
 
-    async def callbacks(self) -> list[CallbackEvent]:
-        """The tenant's callbacks, oldest first."""
-        found = await page(self.deps, self.live, "", 100)
-        return sorted(found.items, key=lambda event: (event.created_at_ms, event.sequence))
+    async def named(self, token: str) -> tuple[Subject, str]:
+        """Whose session a token is of, and its id."""
+        found = await self.deps.ledger.handoff(token)
+        assert found is not None
+        return found[0].subject, found[0].session_id
+
+    async def record(self, subject: Subject, session_id: str) -> Session:
+        """A session as it is written down."""
+        snapshot = await self.deps.ledger.snapshot(subject)
+        session = await self.deps.ledger.session(snapshot, session_id)
+        assert session is not None
+        return session
+
+    async def advance(self, minutes: int) -> None:
+        """Let time pass for records and for what Redis keeps only so long."""
+        self.clock.shift_ms += minutes * MINUTE_MS
+        keys = await self.keys("*")
+        async with self.link.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.pttl(key)
+            lives_ms = await pipe.execute()
+            for key, life_ms in zip(keys, lives_ms, strict=True):
+                if life_ms >= 0:
+                    pipe.pexpire(key, life_ms - minutes * MINUTE_MS)
+            await pipe.execute()
+
+    async def callbacks(self, principal: Principal | None = None) -> list[CallbackEvent]:
+        """All callbacks of the tenant, or of another principal's, oldest first."""
+        found: list[CallbackEvent] = []
+        cursor = ""
+        while True:
+            events = await page(self.deps, principal or self.live, cursor, 100)
+            found += events.items
+            cursor = events.next_cursor
+            if not cursor:
+                return sorted(found, key=lambda event: (event.created_at_ms, event.sequence))
+
+    async def make_due(self, pattern: str) -> None:
+        """Queues count in Redis's own time: have them say that the time of all has come."""
+        for key in await self.keys(pattern):
+            members = await self.link.zrange(key, 0, -1)
+            await self.link.zadd(key, dict.fromkeys(members, 0))
 
     async def told(self) -> list[str]:
         """The statuses that callbacks have told, oldest first."""
