@@ -1,6 +1,6 @@
 """`limen enroll`: reference faces of many customers at once, from a folder or an NDJSON file.
 
-The same photo of the same customer again, within a day, is the same face: an enrolment that was
+The same photo of the same customer again is the same face: an enrolment that was
 cut short is simply started again. What fails is listed with its code and keeps nothing else back.
 """
 

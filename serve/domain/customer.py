@@ -15,13 +15,19 @@ LOCKOUT_WINDOW_MS = 24 * 3_600_000
 
 
 class Reference(Document):
-    """One enrolled face. Its template lies in the log of faces, its chip beside it."""
+    """One enrolled face. Its template lies in the log of faces, its chip beside it.
+
+    `photo_digest` is a keyed digest of the photo's bytes: the same photo is the same face, today
+    and in a year. `quality` maps each measure to 0 to 100, or None if it was not assessed.
+    """
 
     face_id: str
     model_id: str
     enrolled_at_ms: int
     consent_id: str | None = Field(default=None, repr=False)
     has_chip: bool
+    photo_digest: str = Field(default="", repr=False)
+    quality: dict[str, int | None] = Field(default_factory=dict)
 
 
 class CarriedFailures(Document):
@@ -46,6 +52,10 @@ class Customer(Document):
     def has_prior_kyc(self) -> bool:
         """Whether there is a face to compare with."""
         return bool(self.references)
+
+    def reference_of(self, photo_digest: str) -> Reference | None:
+        """The face enrolled from these very bytes, if there is one."""
+        return next((item for item in self.references if item.photo_digest == photo_digest), None)
 
     def carried_failures(self, reference: str, now_ms: int) -> int:
         """Failed attempts of `reference` within the last 24 hours."""

@@ -2,11 +2,10 @@
 
 import asyncio
 import hashlib
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from pipeline.errors import Failure
-from pipeline.evidence import FaceEvidence, Template
+from pipeline.evidence import FaceEvidence, Feedback, Template
 from pipeline.image.decode import encode_jpeg
 from serve.deps import Deps
 from serve.domain.api_key import Principal
@@ -49,34 +48,29 @@ async def enrol(
     tenant = await tenant_of(deps, principal)
     subject = deps.ledger.subject(principal.tenant_id, principal.mode, customer_id)
     digest = await asyncio.to_thread(lambda: hashlib.sha256(image).hexdigest())
-    op_id = keyed_digest(
-        deps.pepper, "enrol", principal.tenant_id, principal.mode, customer_id, digest
-    )
-    snapshot = await deps.ledger.snapshot(subject)
-    stored = await deps.ledger.answer(snapshot, op_id)
-    if stored is not None:
-        return _load(stored, is_repeat=True)
-    _check_room(snapshot.customer)
+    photo_digest = keyed_digest(deps.pepper, "photo", subject.key, digest)
+    known = _known((await deps.ledger.snapshot(subject)).customer, photo_digest)
+    if known is not None:
+        return _answer(customer_id, known, is_repeat=True)
     evidence = await _fit(deps, image, with_chip=tenant.keep_reference_images)
     face = await _face(new_id(deps, Prefix.FACE, subject), evidence)
-    answer = EnrolAnswer(
+    reference = Reference(
         face_id=face.face_id,
-        customer_id=customer_id,
+        model_id=face.template.model_id,
+        enrolled_at_ms=0,  # when it is committed
+        consent_id=consent_id,
+        has_chip=face.chip is not None,
+        photo_digest=photo_digest,
         quality={part.measure.value: part.value for part in evidence.quality},
-        feedback=tuple(evidence.feedback),
-        model=face.template.model_id,
     )
 
     async def decide(snapshot: Snapshot) -> Change | None:
-        nonlocal stored
-        stored = await deps.ledger.answer(snapshot, op_id)
-        if stored is not None:
-            return None
-        _check_room(snapshot.customer)
-        return _with_reference(snapshot, customer_id, face, consent_id, answer)
+        nonlocal known
+        known = _known(snapshot.customer, photo_digest)
+        return None if known else _with_reference(snapshot, customer_id, face, reference)
 
-    done = await transact(deps, subject, op_id, decide)
-    return _load(stored or done.answer, is_repeat=stored is not None or done.is_repeat)
+    await transact(deps, subject, new_operation(deps), decide)
+    return _answer(customer_id, known or reference, is_repeat=known is not None)
 
 
 async def erase(deps: Deps, principal: Principal, customer_id: str) -> ErasureReceipt:
@@ -117,9 +111,26 @@ async def kyc_status(deps: Deps, principal: Principal, customer_id: str) -> tupl
     return KycStatus.PENDING, NO_PRIOR_KYC
 
 
-def _check_room(customer: Customer | None) -> None:
-    if customer is not None and len(customer.references) >= REFERENCES_MAX:
+def _known(customer: Customer | None, photo_digest: str) -> Reference | None:
+    """The face that this photo is already. Raises `references_full` if it is none and none fits."""
+    if customer is None:
+        return None
+    found = customer.reference_of(photo_digest)
+    if found is None and len(customer.references) >= REFERENCES_MAX:
         raise ServeError(Code.REFERENCES_FULL, f"{REFERENCES_MAX} reference faces are kept")
+    return found
+
+
+def _answer(customer_id: str, reference: Reference, *, is_repeat: bool) -> EnrolAnswer:
+    """What is told of a reference; only a photo with nothing to improve becomes one."""
+    return EnrolAnswer(
+        face_id=reference.face_id,
+        customer_id=customer_id,
+        quality=reference.quality,
+        feedback=(Feedback.OK,),
+        model=reference.model_id,
+        is_repeat=is_repeat,
+    )
 
 
 async def _fit(deps: Deps, image: bytes, *, with_chip: bool) -> FaceEvidence:
@@ -147,25 +158,10 @@ async def _face(face_id: str, evidence: FaceEvidence) -> EnrolledFace:
 
 
 def _with_reference(
-    snapshot: Snapshot,
-    customer_id: str,
-    face: EnrolledFace,
-    consent_id: str | None,
-    answer: EnrolAnswer,
+    snapshot: Snapshot, customer_id: str, face: EnrolledFace, reference: Reference
 ) -> Change:
     now_ms = snapshot.now_ms
     customer = snapshot.customer or Customer(customer_id=customer_id, created_at_ms=now_ms)
-    reference = Reference(
-        face_id=face.face_id,
-        model_id=face.template.model_id,
-        enrolled_at_ms=now_ms,
-        consent_id=consent_id,
-        has_chip=face.chip is not None,
-    )
-    enrolled = customer.model_copy(update={"references": (*customer.references, reference)})
-    return Change(customer=enrolled, faces=(face,), answer=json.dumps(asdict(answer)).encode())
-
-
-def _load(answer: bytes, *, is_repeat: bool) -> EnrolAnswer:
-    fields = json.loads(answer)
-    return EnrolAnswer(**{**fields, "feedback": tuple(fields["feedback"]), "is_repeat": is_repeat})
+    dated = reference.model_copy(update={"enrolled_at_ms": now_ms})
+    enrolled = customer.model_copy(update={"references": (*customer.references, dated)})
+    return Change(customer=enrolled, faces=(face,))

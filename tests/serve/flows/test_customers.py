@@ -149,3 +149,14 @@ async def test_nobody_is_erased_twice(service: Service) -> None:
     assert await refusal(erasure(service.deps, service.test, receipt.id)) == Code.NOT_FOUND
     unknown = an_id(Prefix.ERASURE, 7)
     assert await refusal(erasure(service.deps, service.live, unknown)) == Code.NOT_FOUND
+
+
+async def test_a_photo_is_the_same_face_for_good(service: Service) -> None:
+    """Long after the operation is forgotten, the same bytes enrol nothing new."""
+    first = await service.enrolled()
+    for key in await service.keys("*:op:*"):
+        await service.link.delete(key)
+    again = await service.enrolled()
+    assert (again.face_id, again.quality, again.is_repeat) == (first.face_id, first.quality, True)
+    other = await service.enrolled(image="face 1")
+    assert other.face_id != first.face_id
