@@ -41,7 +41,8 @@ def all_on() -> dict[str, object]:
 
 
 def said(rules: Preferences, event: str, *numbers: float | None) -> Exemption | None:
-    return exemption(rules, Occurrence(event, *numbers), has_prior_kyc=True)  # type: ignore[arg-type]
+    occurrence = Occurrence(event, *numbers)  # type: ignore[arg-type]
+    return exemption(rules, occurrence, has_prior_kyc=True)
 
 
 @pytest.mark.parametrize("event", Event)

@@ -38,7 +38,8 @@ def test_the_supervisors_own_sources_are_not_handed_on(monkeypatch: pytest.Monke
     monkeypatch.setenv(CONFIG_VARIABLE, "limen.toml")
     monkeypatch.setenv("LIMEN_STATE_REDIS_URL", "redis://other")
     monkeypatch.setenv("SOMETHING_ELSE", "kept")
-    found = environment_for(Settings(state={"data_dir": "var"}), Path("metrics"))  # type: ignore[arg-type]
+    settings = Settings(state={"data_dir": "var"})  # type: ignore[arg-type]
+    found = environment_for(settings, Path("metrics"))
     assert CONFIG_VARIABLE not in found
     assert found["LIMEN_STATE_REDIS_URL"] == "redis://other"
     assert found["SOMETHING_ELSE"] == "kept"
