@@ -125,8 +125,8 @@ class Server(Section):
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks whose `X-Forwarded-For` is believed."""
 
-    body_bytes_max: int = Field(default=14 * 2**20, ge=2**16, le=2**28)
-    """Bytes of a request body with an image: 4/3 of `pipeline.image_bytes_max`, and a little."""
+    body_bytes_max: int = Field(default=10 * 2**20, ge=2**16, le=2**28)
+    """Bytes of a request body with an image; base64 is 4/3 of the image that it carries."""
 
     body_seconds_max: float = Field(default=30.0, gt=0, le=600)
     """Seconds until a body must have arrived."""
