@@ -1,6 +1,6 @@
 """What the flows need from outside: each port a Protocol, its adapters chosen in `serve.app`."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -151,25 +151,38 @@ class Listings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Lease(Generic[Item]):
-    """Work claimed until its lease runs out; `fence` tells this claim from later ones."""
+    """Work claimed until its lease runs out; `fence` tells this claim from later ones.
+
+    `data_key` is the customer's, in the clear: it never leaves the process. `claimed_at_ms` is
+    the clock of the system of record.
+    """
 
     item: Item
     fence: int
+    data_key: bytes = field(repr=False)
+    claimed_at_ms: int
 
 
 class Outbox(Protocol):
     """Callbacks on their way."""
 
-    def wakeups(self) -> AsyncGenerator[None, None]:
-        """Yields whenever there may be callbacks due; a poll is the safety net."""
+    def wakeups(self) -> AsyncGenerator[int | None, None]:
+        """Yields the partition where a callback was written, or None: look into all of them.
+
+        That comes at least every second; it is the safety net.
+        """
         ...
 
-    async def wake(self) -> None:
-        """Tell the delivery workers that a callback was written. Never raises."""
+    async def wake(self, partition: int) -> None:
+        """Tell the delivery workers that a callback was written there. Never raises."""
         ...
 
-    async def claim(self, limit: int) -> list[Lease[CallbackEvent]]:
-        """Due callbacks, leased for 45 s: each goes to one claimer at a time."""
+    async def claim(
+        self, limit: int, partitions: Collection[int] | None = None
+    ) -> list[Lease[CallbackEvent]]:
+        """Due callbacks of these partitions or of all, leased for 45 s: each goes to one claimer
+        at a time.
+        """
         ...
 
     async def settle(self, lease: Lease[CallbackEvent], event: CallbackEvent) -> bool:
@@ -192,11 +205,11 @@ class Jobs(Protocol):
         """Due jobs, leased for 45 s."""
         ...
 
-    def wakeups(self) -> AsyncGenerator[None, None]:
+    def wakeups(self) -> AsyncGenerator[int | None, None]:
         """Yields whenever there may be new work; a poll is the safety net."""
         ...
 
-    async def wake(self) -> None:
+    async def wake(self, partition: int) -> None:
         """Tell the workers that a job was written. Never raises."""
         ...
 

@@ -135,7 +135,7 @@ async def run_jobs(deps: Deps, stop: asyncio.Event) -> None:
     """Judge accepted selfies until `stop` is set, at most 16 at once."""
     running: set[asyncio.Task[None]] = set()
     wakeups = deps.jobs.wakeups()
-    woken: asyncio.Future[None] = asyncio.ensure_future(anext(wakeups))
+    woken: asyncio.Future[int | None] = asyncio.ensure_future(anext(wakeups))
     stopped = asyncio.ensure_future(stop.wait())
     try:
         while not stop.is_set():

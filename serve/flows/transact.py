@@ -47,9 +47,9 @@ async def transact(deps: Deps, subject: Subject, op_id: str, decide: Decide) -> 
         if not committed.is_repeat:
             _count(change)
         if change.callbacks:
-            await deps.outbox.wake()
+            await deps.outbox.wake(subject.partition)
         if change.jobs:
-            await deps.jobs.wake()
+            await deps.jobs.wake(subject.partition)
         return Transaction(change, committed.answer, committed.is_repeat)
 
     return await retried(deps, subject, attempt)

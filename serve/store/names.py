@@ -40,7 +40,12 @@ def located(text: str) -> Subject:
 
 def customer(subject: Subject) -> str:
     """Hash: `v` version, `k` wrapped data key, `d` sealed document, `f:<face>` log entries."""
-    return _in(subject.partition, f"customer:{subject.key}")
+    return customer_key(subject.partition, subject.key)
+
+
+def customer_key(partition: int, key: str) -> str:
+    """The same, by what a locator ends in; with an empty `key` what all of them begin with."""
+    return _in(partition, f"customer:{key}")
 
 
 def owned(subject: Subject) -> str:

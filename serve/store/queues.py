@@ -1,11 +1,12 @@
 """Work that waits: callbacks, jobs, deadlines. One queue per partition, one way to claim.
 
 A claim moves its member to the end of a lease instead of removing it, so work whose worker was
-killed comes back by itself. `publish` wakes workers early; the poll is the safety net.
+killed comes back by itself. `publish` wakes workers early and says where to look; the poll of
+all partitions is the safety net.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
@@ -19,8 +20,8 @@ from serve.store import names
 from serve.store.keyring import Keyring
 from serve.store.link import now_ms, reaching_redis
 from serve.store.records import SealedRecords
-from serve.store.scripts import CLAIM, SETTLE, run
-from serve.store.sealing import seal
+from serve.store.scripts import CLAIM, SETTLE, run, run_each
+from serve.store.sealing import seal, unseal
 
 LEASE_MS = 45_000
 POLL_S = 1.0
@@ -28,36 +29,85 @@ CLAIM_PER_PARTITION_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
+class Claimed:
+    """A member that was claimed: which claim of it this is, its owner and the fields asked for.
+
+    `wrapped_key` is the owner's data key, None when there is no such customer.
+    """
+
+    partition: int
+    member: str
+    fence: int
+    claimed_at_ms: int
+    subject: Subject
+    wrapped_key: bytes | None = field(repr=False)
+    fields: tuple[bytes | None, ...] = field(repr=False)
+
+    def opened(self, keyring: Keyring, label: str) -> tuple[bytes, bytes] | None:
+        """The data key and the sealed field, the first; None where either has gone."""
+        sealed = self.fields[0]
+        if self.wrapped_key is None or sealed is None:
+            return None
+        data_key = keyring.unwrap(self.wrapped_key, self.subject.key)
+        return data_key, unseal(data_key, sealed, f"{label}|{self.member}")
+
+
+@dataclass(frozen=True, slots=True)
 class Queue:
-    """The queues of one kind of work in all partitions. `record` names a member's record."""
+    """The queues of one kind of work in all partitions. `record` names a member's record, of
+    which a claim reads `fields`.
+    """
 
     link: Redis
     key: Callable[[int], str]
-    record: Callable[[int, str], str] | None
+    record: Callable[[int, str], str]
+    fields: tuple[str, ...] = ()
     channel: str = ""
 
-    async def claim(self, limit: int) -> list[tuple[int, str, int]]:
-        """Up to `limit` due members as (partition, member, fence), each leased for 45 s.
+    async def claim(self, limit: int, partitions: Collection[int] | None = None) -> list[Claimed]:
+        """Up to `limit` due members, each leased for 45 s.
 
-        Partitions are asked only if they have something due, and take turns by time due.
+        All partitions are asked when none are named, but only if they have something due. Each
+        gets its share of the limit, the longest due first.
         """
-        due = await self._due()
-        claimed: list[tuple[int, str, int]] = []
-        for partition in due:
-            room = min(limit - len(claimed), CLAIM_PER_PARTITION_MAX)
-            if room <= 0:
-                break
-            prefix = "" if self.record is None else self.record(partition, "")
-            with reaching_redis():
-                found, _ = await run(
-                    self.link, CLAIM, [self.key(partition)], [room, LEASE_MS, prefix]
-                )
-            members = iter(found)
-            claimed += [
-                (partition, member.decode(), int(fence))
-                for member, fence in zip(members, members, strict=True)
+        due = await self._due() if partitions is None else sorted(partitions)
+        claimed: list[Claimed] = []
+        while due and len(claimed) < limit:
+            room = limit - len(claimed)
+            asked, rest = due[:room], due[room:]
+            share = min(room // len(asked), CLAIM_PER_PARTITION_MAX)
+            found = await self._claim(asked, share)
+            for members in found:
+                claimed += members
+            due = rest + [
+                partition
+                for partition, members in zip(asked, found, strict=True)
+                if len(members) == share
             ]
         return claimed
+
+    async def _claim(self, partitions: Sequence[int], share: int) -> list[list[Claimed]]:
+        """Up to `share` due members of each partition."""
+        calls = [
+            (
+                [self.key(partition)],
+                [share, LEASE_MS, self.record(partition, ""), names.customer_key(partition, ""),
+                 *self.fields],
+            )
+            for partition in partitions
+        ]  # fmt: skip
+        with reaching_redis():
+            answers = await run_each(self.link, CLAIM, calls)
+        return [
+            [
+                Claimed(
+                    partition, member.decode(), fence, clock_ms,
+                    names.located(owner.decode()), wrapped_key, tuple(fields),
+                )
+                for member, fence, wrapped_key, owner, *fields in members
+            ]
+            for partition, (clock_ms, members) in zip(partitions, answers, strict=True)
+        ]  # fmt: skip
 
     async def _due(self) -> list[int]:
         """Partitions with due members, the longest due first."""
@@ -75,26 +125,40 @@ class Queue:
         ]
         return [partition for _, partition in sorted(first)]
 
-    async def wake(self) -> None:
-        """Tell waiting workers. Nothing is lost when nobody hears it."""
+    async def wake(self, partition: int) -> None:
+        """Tell waiting workers where to look. Nothing is lost when nobody hears it."""
         try:
-            await self.link.publish(self.channel, b"")
+            await self.link.publish(self.channel, partition)
         except RedisError:
             return
 
-    async def wakeups(self) -> AsyncGenerator[None, None]:
-        """Yields at once, then whenever somebody wakes us, and at least every second."""
-        yield
+    async def wakeups(self) -> AsyncGenerator[int | None, None]:
+        """Yields the partition that somebody names, and None at once and every second."""
+        yield None
+        clock_s = asyncio.get_running_loop().time
         while True:
             try:
                 async with self.link.pubsub() as heard:
                     await heard.subscribe(self.channel)
+                    poll_s = clock_s() + POLL_S
                     while True:
-                        await heard.get_message(ignore_subscribe_messages=True, timeout=POLL_S)
-                        yield
+                        wait_s = max(0.0, poll_s - clock_s())
+                        told = await heard.get_message(
+                            ignore_subscribe_messages=True, timeout=wait_s
+                        )
+                        if told is not None:
+                            yield _partition(told["data"])
+                        if clock_s() >= poll_s:
+                            poll_s = clock_s() + POLL_S
+                            yield None
             except RedisError:
                 await asyncio.sleep(POLL_S)
-                yield
+                yield None
+
+
+def _partition(told: bytes) -> int | None:
+    """The partition that a message names; anything else means all of them."""
+    return int(told) if told.isdigit() and int(told) in names.EVERY_PARTITION else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,47 +171,40 @@ class RedisOutbox:
     @property
     def queue(self) -> Queue:
         """Callbacks by their next attempt."""
-        return Queue(self.link, names.outbox, names.event, names.WAKE_OUTBOX)
+        return Queue(self.link, names.outbox, names.event, ("d",), names.WAKE_OUTBOX)
 
-    @property
-    def _records(self) -> SealedRecords:
-        return SealedRecords(self.link, self.keyring)
-
-    def wakeups(self) -> AsyncGenerator[None, None]:
-        """Yields whenever there may be callbacks due."""
+    def wakeups(self) -> AsyncGenerator[int | None, None]:
+        """Yields the partition where callbacks may be due, None for all."""
         return self.queue.wakeups()
 
-    async def wake(self) -> None:
-        """Tell the delivery workers that a callback was written."""
-        await self.queue.wake()
+    async def wake(self, partition: int) -> None:
+        """Tell the delivery workers that a callback was written there."""
+        await self.queue.wake(partition)
 
-    async def claim(self, limit: int) -> list[Lease[CallbackEvent]]:
+    async def claim(
+        self, limit: int, partitions: Collection[int] | None = None
+    ) -> list[Lease[CallbackEvent]]:
         """Due callbacks, leased for 45 s: each goes to one claimer at a time."""
-        claimed = await self.queue.claim(limit)
-        rows = await self._records.read(
-            [(names.event(partition, eid), f"event|{eid}") for partition, eid, _ in claimed]
-        )
-        return [
-            Lease(CallbackEvent.model_validate_json(row.document), fence)
-            for (_, _, fence), row in zip(claimed, rows, strict=True)
-            if row is not None
-        ]
+        leases = []
+        for claimed in await self.queue.claim(limit, partitions):
+            if (opened := claimed.opened(self.keyring, "event")) is not None:
+                data_key, document = opened
+                event = CallbackEvent.model_validate_json(document)
+                leases.append(Lease(event, claimed.fence, data_key, claimed.claimed_at_ms))
+        return leases
 
     async def settle(self, lease: Lease[CallbackEvent], event: CallbackEvent) -> bool:
-        """Write the outcome of an attempt; False, and nothing written, when the lease is lost."""
-        partition = partition_of(Prefix.EVENT, event.id)
-        key = names.event(partition, event.id)
-        (found,) = await self._records.read([(key, f"event|{event.id}")])
-        data_key = None if found is None else await self._records.data_key(found.subject)
-        if data_key is None:
-            return False
-        sealed = seal(data_key, event.dump(), f"event|{event.id}")
+        """Write the outcome of an attempt; False, and nothing written, when the lease is lost.
+
+        A record that went with its customer has no fence, so the key of the lease is enough.
+        """
+        sealed = seal(lease.data_key, event.dump(), f"event|{event.id}")
         following = "" if event.next_attempt_at_ms is None else event.next_attempt_at_ms
         return await self._settle(lease, [lease.fence, event.id, following, sealed])
 
     async def defer(self, lease: Lease[CallbackEvent], delay_ms: int) -> None:
         """Give a claim back untried, due again after `delay_ms`."""
-        due_ms = await now_ms(self.link) + delay_ms
+        due_ms = lease.claimed_at_ms + delay_ms
         await self._settle(lease, [lease.fence, lease.item.id, due_ms, ""])
 
     async def resend(self, event: CallbackEvent) -> CallbackEvent:
@@ -164,8 +221,11 @@ class RedisOutbox:
                 "next_attempt_at_ms": clock_ms,
             }
         )
-        await self.settle(Lease(event, fence), due)
-        await self.wake()
+        label = f"event|{event.id}"
+        (found,) = await SealedRecords(self.link, self.keyring).read([(key, label)])
+        if found is not None:
+            await self.settle(Lease(event, fence, found.data_key, clock_ms), due)
+            await self.wake(partition)
         return due
 
     async def _settle(
@@ -188,27 +248,25 @@ class RedisJobs:
     @property
     def queue(self) -> Queue:
         """Jobs by when they may be claimed."""
-        return Queue(self.link, names.jobs, names.job, names.WAKE_JOBS)
+        return Queue(self.link, names.jobs, names.job, ("d", "h"), names.WAKE_JOBS)
 
-    def wakeups(self) -> AsyncGenerator[None, None]:
+    def wakeups(self) -> AsyncGenerator[int | None, None]:
         """Yields whenever there may be new work."""
         return self.queue.wakeups()
 
-    async def wake(self) -> None:
-        """Tell the workers that a job was written."""
-        await self.queue.wake()
+    async def wake(self, partition: int) -> None:
+        """Tell the workers that a job was written there."""
+        await self.queue.wake(partition)
 
     async def claim(self, limit: int) -> list[tuple[Subject, Job]]:
         """Due jobs, leased for 45 s."""
-        claimed = await self.queue.claim(limit)
-        rows = await SealedRecords(self.link, self.keyring).read(
-            [(names.job(partition, jid), f"job|{jid}") for partition, jid, _ in claimed]
-        )
-        return [
-            (row.subject, Job(JobHeader.model_validate_json(row.header), row.document))
-            for row in rows
-            if row is not None
-        ]
+        jobs = []
+        for claimed in await self.queue.claim(limit):
+            opened, header = claimed.opened(self.keyring, "job"), claimed.fields[1]
+            if opened is not None and header is not None:
+                _, image = opened
+                jobs.append((claimed.subject, Job(JobHeader.model_validate_json(header), image)))
+        return jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,14 +277,5 @@ class RedisDeadlines:
 
     async def claim(self, limit: int) -> list[tuple[Subject, str]]:
         """Sessions whose time has come, with their owner; gone ones are dropped."""
-        claimed = await Queue(self.link, names.deadlines, names.session).claim(limit)
-        with reaching_redis():
-            async with self.link.pipeline(transaction=False) as pipe:
-                for partition, session_id, _ in claimed:
-                    pipe.hget(names.session(partition, session_id), "u")
-                owners = await pipe.execute()
-        return [
-            (names.located(owner.decode()), session_id)
-            for (_, session_id, _), owner in zip(claimed, owners, strict=True)
-            if owner is not None
-        ]
+        due = await Queue(self.link, names.deadlines, names.session).claim(limit)
+        return [(claimed.subject, claimed.member) for claimed in due]

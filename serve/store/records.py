@@ -21,6 +21,7 @@ class Opened:
 
     subject: Subject
     document: bytes = field(repr=False)
+    data_key: bytes = field(repr=False)
     header: bytes = field(default=b"", repr=False)
 
 
@@ -46,7 +47,9 @@ class SealedRecords:
             if owner is None or data_key is None or sealed is None:
                 opened.append(None)
             else:
-                opened.append(Opened(owner, unseal(data_key, sealed, label), header or b""))
+                opened.append(
+                    Opened(owner, unseal(data_key, sealed, label), data_key, header or b"")
+                )
         return opened
 
     async def read_one(self, key: str, label: str, tenant_id: str, mode: Mode) -> bytes | None:
@@ -55,10 +58,6 @@ class SealedRecords:
         if found is None or (found.subject.tenant_id, found.subject.mode) != (tenant_id, mode):
             return None
         return found.document
-
-    async def data_key(self, subject: Subject) -> bytes | None:
-        """A customer's data key, or None when there is no such customer."""
-        return (await self._data_keys({subject})).get(subject)
 
     async def _data_keys(self, subjects: set[Subject]) -> dict[Subject, bytes]:
         ordered = sorted(subjects, key=lambda subject: subject.key)

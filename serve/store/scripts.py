@@ -51,6 +51,23 @@ async def run(
             return await _call(link, call, replicas)
 
 
+async def run_each(
+    link: Redis, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]
+) -> list[Any]:
+    """What the script returns for each pair of keys and arguments, all in one round trip."""
+    with metrics.timed_store(script.name):
+        async with link.pipeline(transaction=False) as pipe:
+            for keys, arguments in calls:
+                pipe.execute_command("EVALSHA", script.sha1, len(keys), *keys, *arguments)
+            answers = await pipe.execute(raise_on_error=False)
+    for place, answer in enumerate(answers):
+        if isinstance(answer, NoScriptError):
+            answers[place], _ = await run(link, script, *calls[place])
+        elif isinstance(answer, Exception):
+            raise answer
+    return answers
+
+
 async def _call(
     link: Redis, call: Sequence[Argument], replicas: tuple[int, int]
 ) -> tuple[Any, int]:
@@ -120,9 +137,11 @@ return {'done', ARGV[4]}
 """,
 )
 
-# KEYS: 1 a ZSET by time due. ARGV: 1 how many, 2 ms of lease, 3 prefix of the members' keys, or "".
+# KEYS: 1 a ZSET by time due. ARGV: 1 how many, 2 ms of lease, 3 prefix of the members' keys,
+# 4 prefix of the customers' keys, 5… names of the record's fields that are wanted.
 # Moves each claimed member to the end of its lease; counts the claim in its `fence`. A member
-# whose record has gone is dropped. Returns {member, fence, …}.
+# whose record has gone is dropped. Returns now in ms and {member, fence, customer's wrapped data
+# key, owner, the wanted fields} of each.
 CLAIM = Script(
     "claim",
     """
@@ -131,17 +150,18 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
 local claimed = {}
 for _, member in ipairs(due) do
-  local fence = 0
-  if ARGV[3] ~= '' and redis.call('EXISTS', ARGV[3] .. member) == 0 then
-    redis.call('ZREM', KEYS[1], member)
-  else
+  local record = ARGV[3] .. member
+  local fields = redis.call('HMGET', record, 'u', unpack(ARGV, 5))
+  if fields[1] then
     redis.call('ZADD', KEYS[1], now + ARGV[2], member)
-    if ARGV[3] ~= '' then fence = redis.call('HINCRBY', ARGV[3] .. member, 'fence', 1) end
-    claimed[#claimed + 1] = member
-    claimed[#claimed + 1] = fence
+    local fence = redis.call('HINCRBY', record, 'fence', 1)
+    local key = redis.call('HGET', ARGV[4] .. string.match(fields[1], '[^:]*$'), 'k')
+    claimed[#claimed + 1] = {member, fence, key, unpack(fields)}
+  else
+    redis.call('ZREM', KEYS[1], member)
   end
 end
-return claimed
+return {now, claimed}
 """,
 )
 

@@ -139,16 +139,23 @@ class Service:
         return session
 
     async def advance(self, minutes: int) -> None:
-        """Let time pass for records and for what Redis keeps only so long."""
-        self.clock.shift_ms += minutes * MINUTE_MS
+        """Let time pass for records, and for what Redis keeps only so long.
+
+        Answers of operations are kept for a while by Redis's clock, all else until a date.
+        """
+        step_ms = minutes * MINUTE_MS
+        self.clock.shift_ms += step_ms
         keys = await self.keys("*")
         async with self.link.pipeline(transaction=False) as pipe:
             for key in keys:
                 pipe.pttl(key)
             lives_ms = await pipe.execute()
             for key, life_ms in zip(keys, lives_ms, strict=True):
-                if life_ms >= 0:
-                    pipe.pexpire(key, life_ms - minutes * MINUTE_MS)
+                is_answer = ":op:" in key
+                if 0 <= life_ms <= (step_ms if is_answer else self.clock.shift_ms):
+                    pipe.delete(key)
+                elif is_answer:
+                    pipe.pexpire(key, life_ms - step_ms)
             await pipe.execute()
 
     async def callbacks(self, principal: Principal | None = None) -> list[CallbackEvent]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from serve.deps import Deps
 from serve.domain.callback import CallbackEvent, Delivery, DeliveryState
+from serve.domain.ids import Prefix, partition_of
 from serve.domain.retry import after_attempt
 from serve.domain.tenant import SigningSecret
 from serve.errors import ServeError
@@ -87,12 +88,18 @@ class _Worker:
     endpoints: Endpoints
     awake: asyncio.Event = field(default_factory=asyncio.Event)
     is_full: bool = False  # there may be more due than could start
-    put_off_until_s: list[float] = field(default_factory=list)  # a heap
+    put_off: list[tuple[float, int]] = field(default_factory=list)  # a heap: when, and where
+    partitions: set[int | None] = field(default_factory=set)  # to look into; None stands for all
+
+    def wake(self, partition: int | None = None) -> None:
+        """Look into that partition, or all, as soon as may be."""
+        self.partitions.add(partition)
+        self.awake.set()
 
     async def listen(self) -> None:
         """Wake whenever there may be something due."""
-        async for _ in self.deps.outbox.wakeups():
-            self.awake.set()
+        async for partition in self.deps.outbox.wakeups():
+            self.wake(partition)
 
     async def wake_at(self, stop: asyncio.Event) -> None:
         """Wake when it is time to stop."""
@@ -101,7 +108,7 @@ class _Worker:
 
     async def sleep(self) -> None:
         """Until woken, or until something that was put off is due."""
-        until_s = self.put_off_until_s[0] if self.put_off_until_s else None
+        until_s = self.put_off[0][0] if self.put_off else None
         try:
             async with asyncio.timeout_at(until_s):
                 await self.awake.wait()
@@ -110,28 +117,30 @@ class _Worker:
 
     async def look(self, tasks: asyncio.TaskGroup) -> None:
         """Start what is due. An outage of the store or a defect ends this look, not the worker."""
-        while self.put_off_until_s and self.put_off_until_s[0] <= _monotonic_s():
-            heapq.heappop(self.put_off_until_s)
+        while self.put_off and self.put_off[0][0] <= _monotonic_s():
+            self.partitions.add(heapq.heappop(self.put_off)[1])
+        named, self.partitions = self.partitions, set()
+        partitions = None if None in named else {place for place in named if place is not None}
         try:
             for _ in range(CLAIMS_MAX):
-                if not self.endpoints.has_room or await self._claim(tasks) < CLAIM_MAX:
+                if not self.endpoints.has_room or await self._claim(tasks, partitions) < CLAIM_MAX:
                     break
             else:
-                self.awake.set()
+                self.wake()
         except ServeError as error:
             logs.write("outbox out of reach", level=logging.WARNING, code=error.code)
         except Exception as error:  # noqa: BLE001 (a defect is logged, and the worker goes on)
             logs.write_error("outbox not read", error)
         self.is_full = not self.endpoints.has_room
 
-    async def _claim(self, tasks: asyncio.TaskGroup) -> int:
+    async def _claim(self, tasks: asyncio.TaskGroup, partitions: set[int] | None) -> int:
         """Start or put off what is due, and say how many callbacks that were."""
         claimed_s = _monotonic_s()
-        claims = await self.deps.outbox.claim(CLAIM_MAX)
+        claims = await self.deps.outbox.claim(CLAIM_MAX, partitions)
         metrics.set_outbox_due(len(claims))
         if not claims:
             return 0
-        now_ms = await self.deps.directory.now_ms()
+        now_ms = max(claim.claimed_at_ms for claim in claims)
         moment = _Moment(claimed_s, _monotonic_s(), now_ms)
         secrets = await self._secrets({claim.item.tenant_id for claim in claims}, now_ms)
         put_off: list[tuple[Claim, float]] = []
@@ -149,8 +158,9 @@ class _Worker:
         """Give claims back until their time, and remember to look then."""
         defer = self.deps.outbox.defer
         await asyncio.gather(*(defer(claim, math.ceil(wait_s * 1000)) for claim, wait_s in claims))
-        for _, wait_s in claims[: PUT_OFF_MAX - len(self.put_off_until_s)]:
-            heapq.heappush(self.put_off_until_s, _monotonic_s() + wait_s)
+        for claim, wait_s in claims[: PUT_OFF_MAX - len(self.put_off)]:
+            partition = partition_of(Prefix.EVENT, claim.item.id)
+            heapq.heappush(self.put_off, (_monotonic_s() + wait_s, partition))
 
     async def _secrets(
         self, tenant_ids: Iterable[str], now_ms: int
@@ -191,7 +201,7 @@ class _Worker:
                 pause_s=_pause_s(delivery),
             )
             if self.is_full:
-                self.awake.set()
+                self.wake()
 
 
 def _in_turns(claims: Sequence[Claim]) -> list[Claim]:

@@ -1,7 +1,7 @@
 """A store with callbacks in it, workers that deliver them, and an answer that is held back."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,17 +36,19 @@ class WatchedOutbox:
     settled: asyncio.Queue[CallbackEvent] = field(default_factory=asyncio.Queue)
     outages: int = 0  # claims still to fail
 
-    def wakeups(self) -> AsyncGenerator[None, None]:
+    def wakeups(self) -> AsyncGenerator[int | None, None]:
         return self.inner.wakeups()
 
-    async def wake(self) -> None:
-        await self.inner.wake()
+    async def wake(self, partition: int) -> None:
+        await self.inner.wake(partition)
 
-    async def claim(self, limit: int) -> list[Lease[CallbackEvent]]:
+    async def claim(
+        self, limit: int, partitions: Collection[int] | None = None
+    ) -> list[Lease[CallbackEvent]]:
         if self.outages:
             self.outages -= 1
             raise ServeError(Code.STATE_UNAVAILABLE, "planned")
-        return await self.inner.claim(limit)
+        return await self.inner.claim(limit, partitions)
 
     async def settle(self, lease: Lease[CallbackEvent], event: CallbackEvent) -> bool:
         done = await self.inner.settle(lease, event)
@@ -102,7 +104,8 @@ class Office:
             members: Any = await self.link.zrange(names.outbox(partition), 0, -1)
             for member in members:
                 await self.link.zadd(names.outbox(partition), {member: 0})
-        await self.outbox.wake()
+            if members:
+                await self.outbox.wake(partition)
 
     async def event(self, event_id: str, tenant_id: str = "ten_a") -> CallbackEvent:
         found = await self.deps.listings.event(tenant_id, Mode.TEST, event_id)

@@ -106,6 +106,30 @@ async def test_a_failed_attempt_is_due_again_later(
     assert deferred.item == claimed.item
 
 
+async def test_only_the_named_partitions_are_asked(
+    ledger: RedisLedger, outbox: RedisOutbox
+) -> None:
+    """A claim that names partitions takes theirs, up to its limit, and leaves the others'."""
+    expected = await fill(ledger, 12)
+    partitions = sorted({int(event_id[4:6]) for event_id in expected})
+    assert await outbox.claim(20, set()) == []
+    first = await outbox.claim(20, partitions[:1])
+    assert {int(lease.item.id[4:6]) for lease in first} == {partitions[0]}
+    rest = await outbox.claim(3, partitions)
+    assert len(rest) == 3
+    rest += await outbox.claim(20, partitions)
+    assert {lease.item.id for lease in (*first, *rest)} == expected
+
+
+async def test_a_script_that_redis_forgot_is_brought_again(
+    ledger: RedisLedger, outbox: RedisOutbox, link: Redis
+) -> None:
+    """After a restart of Redis without its scripts a claim of many partitions goes through."""
+    expected = await fill(ledger, 8)
+    await link.script_flush()
+    assert {lease.item.id for lease in await outbox.claim(20)} == expected
+
+
 async def test_an_erased_customer_s_work_is_dropped(
     ledger: RedisLedger, outbox: RedisOutbox, link: Redis, keyring: Keyring
 ) -> None:
@@ -143,15 +167,17 @@ async def test_a_session_s_time_comes(ledger: RedisLedger, link: Redis) -> None:
 
 
 async def test_a_worker_is_woken(outbox: RedisOutbox) -> None:
-    """A wake-up reaches a waiting worker at once, and the poll comes without one."""
+    """A wake-up reaches a waiting worker at once and says where; the poll comes without one."""
     heard = outbox.wakeups()
-    await anext(heard)
+    assert await anext(heard) is None
     waiting = asyncio.ensure_future(anext(heard))
     while (await outbox.link.pubsub_numsub(names.WAKE_OUTBOX))[0][1] == 0:  # noqa: ASYNC110
         await asyncio.sleep(0)
-    await outbox.wake()
-    await waiting
-    await anext(heard)  # nobody woke it this time
+    await outbox.wake(7)
+    assert await waiting == 7
+    assert await anext(heard) is None  # nobody woke it this time
+    await outbox.link.publish(names.WAKE_OUTBOX, b"64")
+    assert await anext(heard) is None
     await heard.aclose()
     with pytest.raises(StopAsyncIteration):
         await anext(heard)
