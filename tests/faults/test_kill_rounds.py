@@ -28,7 +28,7 @@ from tests.helpers.running import Running, running
 ROUNDS = int(os.environ.get("TEST_KILL_ROUNDS", "50"))
 SEED = int(os.environ.get("TEST_SEED", "20261121"))
 CLIENTS = 6
-PARTS = ("door", "work", "redis-server")
+PARTS = ("front door", "worker", "redis")
 PAUSES_S = (0.1, 1.5)  # between two kills
 CALLBACKS_S_MAX = 90.0  # a lease of 45 s and a retry may lie in between
 TRIGGERS = {"is_reuse_kyc_enabled": True, "reuse_kyc_triggers": {"login": True}}
@@ -42,7 +42,7 @@ async def test_what_was_acknowledged_survives_kills(
     selfies = take_selfies(model_cache, silent)
     photos = Photos(selfies.enrolled[0], (selfies.same_man, selfies.enrolled[1]), selfies.stranger)
     chance, history, killed = random.Random(SEED), History(), Counter[str]()  # noqa: S311
-    async with running(tmp_path / "var", tmp_path / "log", workers=2) as service:
+    async with running(tmp_path / "var", workers=2) as service:
         secret = service.credentials()["webhook_secret"]
         async with Receiver(secret) as receiver, aiohttp.ClientSession() as http:
             clients = await _clients(service, http, receiver, photos, history)
@@ -63,7 +63,7 @@ async def test_what_was_acknowledged_survives_kills(
                 for line in complaints(journey, await look(clients, journey, told(receiver)))
             ]
             refused = receiver.refused
-        parts_left = [process.pid for part in PARTS for process in service.processes(part)]
+        started = [process for _, process in service.processes()]
     with capsys.disabled():
         print(
             f"\nkill rounds: seed {SEED}, killed {dict(killed)}; {len(history.journeys)} customers,"
@@ -74,7 +74,7 @@ async def test_what_was_acknowledged_survives_kills(
     assert refused == 0
     assert sum(killed.values()) == ROUNDS
     assert min(history.acknowledged.values()) > 0
-    assert [pid for pid in parts_left if psutil.pid_exists(pid)] == []
+    assert [process for process in started if process.is_running()] == []
 
 
 def told(receiver: Receiver) -> Callable[[str], tuple[tuple[int, str, str], ...]]:
@@ -86,11 +86,11 @@ def told(receiver: Receiver) -> Callable[[str], tuple[tuple[int, str, str], ...]
 
 def _kill(service: Running, chance: random.Random) -> str:
     """Kill one live process of a part, without a word; which part it was."""
+    alive = service.processes()
     for part in chance.sample(PARTS, len(PARTS)):
-        alive = service.processes(part)
-        if alive:
+        if victims := [process for role, process in alive if role == part]:
             with suppress(psutil.NoSuchProcess):
-                chance.choice(alive).kill()
+                chance.choice(victims).kill()
             return part
     return "none"
 

@@ -3,9 +3,6 @@
 import asyncio
 import json
 import os
-import re
-import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -15,32 +12,37 @@ from typing import Any
 import aiohttp
 import psutil
 
-from tests.helpers.tree import ROOT
+from serve.bench.service import Service, role_of, run_service
 
-START_S_MAX = 120.0
 READY_S_MAX = 60.0
-STOP_S_MAX = 60.0
 POLL_S = 0.05
-LISTENING = re.compile(r"^listening on (\S+)$")
-OPERATORS = re.compile(r"^for operators: (\S+)/readyz")
+LIMITS = {  # that a test would run into, and no operator
+    "LIMEN_ADMIN_LISTEN": "127.0.0.1:0",
+    "LIMEN_SERVER_CRASHES_PER_MINUTE_MAX": "10000",
+    "LIMEN_SERVER_REFUSALS_PER_MINUTE_MAX": "1000000",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A running service: its URL, its operators' URL, its folder and its supervisor."""
+    """A running service and its folder."""
 
-    url: str
-    operators: str
+    service: Service
     data_dir: Path
-    supervisor: asyncio.subprocess.Process
 
-    def processes(self, part: str) -> list[psutil.Process]:
-        """The live processes of a part: `door`, `work` or `redis-server`."""
-        return [
-            child
-            for child in psutil.Process(self.supervisor.pid).children(recursive=True)
-            if _is(child, part)
-        ]
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return self.service.url
+
+    def processes(self) -> list[tuple[str, psutil.Process]]:
+        """Its live processes with what they are: `front door`, `worker`, `redis`, `supervisor`."""
+        supervisor = psutil.Process(self.service.pid)
+        found = [("supervisor", supervisor)]
+        for child in supervisor.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                found.append((role_of(child.cmdline()), child))
+        return found
 
     async def until_ready(self) -> None:
         """Wait until every part is ready. Raises TimeoutError."""
@@ -50,7 +52,7 @@ class Running:
 
     async def _is_ready(self, http: aiohttp.ClientSession) -> bool:
         try:
-            async with http.get(f"{self.operators}/readyz") as answer:
+            async with http.get(self.service.metrics_url.replace("/metrics", "/readyz")) as answer:
                 return answer.status == 200
         except aiohttp.ClientError:
             return False
@@ -61,46 +63,9 @@ class Running:
         return found
 
 
-def _is(process: psutil.Process, part: str) -> bool:
-    with suppress(psutil.Error):
-        command = process.cmdline()
-        return part in command or (bool(command) and command[0].endswith(part))
-    return False
-
-
 @asynccontextmanager
-async def running(data_dir: Path, log: Path, workers: int = 1) -> AsyncIterator[Running]:
+async def running(data_dir: Path, workers: int = 1) -> AsyncIterator[Running]:
     """`limen run --demo` on free ports until the block ends, then stopped as an operator does."""
-    environment = {
-        **os.environ,
-        "LIMEN_ADMIN_LISTEN": "127.0.0.1:0",
-        "LIMEN_SERVER_CRASHES_PER_MINUTE_MAX": "10000",
-        "LIMEN_SERVER_REFUSALS_PER_MINUTE_MAX": "1000000",
-    }
-    with log.open("wb") as errors:
-        supervisor = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "serve", "run", "--demo", "--port", "0",
-            "--data-dir", str(data_dir), "--workers", str(workers),
-            cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE, stderr=errors,
-        )  # fmt: skip
-    try:
-        async with asyncio.timeout(START_S_MAX):
-            url, operators = await _addresses(supervisor)
-        yield Running(url, operators, data_dir, supervisor)
-    finally:
-        if supervisor.returncode is None:
-            supervisor.send_signal(signal.SIGTERM)
-            async with asyncio.timeout(STOP_S_MAX):
-                await supervisor.wait()
-
-
-async def _addresses(supervisor: asyncio.subprocess.Process) -> tuple[str, str]:
-    assert supervisor.stdout is not None
-    url = ""
-    async for line in supervisor.stdout:
-        text = line.decode().strip()
-        if found := LISTENING.match(text):
-            url = found[1]
-        if found := OPERATORS.match(text):
-            return url, found[1]
-    raise AssertionError("it ended before it listened")
+    environment = {**os.environ, **LIMITS, "LIMEN_SERVER_WORKERS": str(workers)}
+    async with run_service(data_dir, environment) as service:
+        yield Running(service, data_dir)
