@@ -12,6 +12,7 @@ from serve.app import open_deps
 from serve.demo.credentials import FILE_NAME
 from serve.demo.tenant import ensure_demo_tenant
 from serve.errors import Code, ServeError
+from serve.flows.tenants import list_tenants
 from serve.observe.metrics import FOLDER_VARIABLE
 from serve.processes.admin import open_admin
 from serve.processes.child import Program
@@ -83,13 +84,15 @@ async def run_service(
 
 
 async def announce_install(settings: Settings, say: Say, *, demo: bool) -> None:
-    """Make the demonstration's tenant where one is asked for, and show its secrets this once.
+    """Say what a first start has to: how to make a tenant, or the demo tenant's secrets, once.
 
     Redis runs and the install has been checked; no child runs yet.
     """
-    if not demo:
-        return
     async with open_deps(settings, with_models=False, supervised=True) as deps:
+        if not demo:
+            if not await list_tenants(deps):
+                say("there is no tenant yet: `limen tenant create NAME` makes one")
+            return
         made = await ensure_demo_tenant(deps, settings.state.data_dir)
     say("demo tenant: approves on the match alone (liveness_policy match_only)")
     if made is None:
