@@ -26,6 +26,7 @@ from serve.outbound.resolver import ThreadResolver
 from serve.settings import Callbacks
 
 CONNECT_S_MAX = 5.0
+IDLE_S_MAX = 1.0  # of a connection; less than any receiver waits before it closes one
 REPLY_BYTES_MAX = 4_096
 REPLY_S_MAX = 1.0
 USER_AGENT = "Limen"
@@ -55,7 +56,7 @@ async def open_sender(
         ssl=ssl.create_default_context(),
         resolver=resolver,
         use_dns_cache=False,
-        force_close=True,  # each attempt connects anew, and so passes the guard
+        keepalive_timeout=IDLE_S_MAX,  # a connection that is used again has passed the guard
         limit=settings.inflight_max,
         socket_factory=guarded_sockets(allow_private=settings.allow_private),
     )

@@ -20,7 +20,7 @@ from serve.store import names
 from serve.store.keyring import Keyring
 from serve.store.link import now_ms, reaching_redis
 from serve.store.records import SealedRecords
-from serve.store.scripts import CLAIM, SETTLE, run, run_each
+from serve.store.scripts import CLAIM, SETTLE, Argument, run, run_each
 from serve.store.sealing import seal, unseal
 
 LEASE_MS = 45_000
@@ -88,14 +88,10 @@ class Queue:
 
     async def _claim(self, partitions: Sequence[int], share: int) -> list[list[Claimed]]:
         """Up to `share` due members of each partition."""
-        calls = [
-            (
-                [self.key(partition)],
-                [share, LEASE_MS, self.record(partition, ""), names.customer_key(partition, ""),
-                 *self.fields],
-            )
-            for partition in partitions
-        ]  # fmt: skip
+        calls: list[tuple[list[str], list[Argument]]] = []
+        for partition in partitions:
+            prefixes = self.record(partition, ""), names.customer_key(partition, "")
+            calls.append(([self.key(partition)], [share, LEASE_MS, *prefixes, *self.fields]))
         with reaching_redis():
             answers = await run_each(self.link, CLAIM, calls)
         return [

@@ -1,4 +1,4 @@
-"""Reading sealed records of many customers at once: a tenant's lists, a worker's claims.
+"""Reading sealed records of many customers at once, as a tenant's lists do.
 
 Two round trips whatever the number: the records, then the data keys of whom they name.
 """
@@ -17,12 +17,11 @@ from serve.store.sealing import unseal
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """One record, decrypted, whose it is, and its unsealed field if one was asked for."""
+    """One record, decrypted, whose it is, and the key that it is sealed under."""
 
     subject: Subject
     document: bytes = field(repr=False)
     data_key: bytes = field(repr=False)
-    header: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +36,17 @@ class SealedRecords:
         with reaching_redis():
             async with self.link.pipeline(transaction=False) as pipe:
                 for key, _ in keys:
-                    pipe.hmget(key, ["u", "d", "h"])
+                    pipe.hmget(key, ["u", "d"])
                 rows = await pipe.execute()
         owners = [None if row[0] is None else names.located(row[0].decode()) for row in rows]
         data_keys = await self._data_keys({owner for owner in owners if owner is not None})
         opened: list[Opened | None] = []
-        for (_, label), owner, (_, sealed, header) in zip(keys, owners, rows, strict=True):
+        for (_, label), owner, (_, sealed) in zip(keys, owners, rows, strict=True):
             data_key = None if owner is None else data_keys.get(owner)
             if owner is None or data_key is None or sealed is None:
                 opened.append(None)
             else:
-                opened.append(
-                    Opened(owner, unseal(data_key, sealed, label), data_key, header or b"")
-                )
+                opened.append(Opened(owner, unseal(data_key, sealed, label), data_key))
         return opened
 
     async def read_one(self, key: str, label: str, tenant_id: str, mode: Mode) -> bytes | None:

@@ -1,6 +1,7 @@
 """Delivery of callbacks on a real Redis to real receivers, the hostile ones among them."""
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
@@ -278,8 +279,10 @@ async def test_a_claim_that_grew_old_is_not_sent(
         (event_id,) = await office.write(tenant.url)
         claim = office.outbox.inner.claim
 
-        async def slow_claim(limit: int) -> list[Lease[CallbackEvent]]:
-            found = await claim(limit)
+        async def slow_claim(
+            limit: int, partitions: Collection[int] | None = None
+        ) -> list[Lease[CallbackEvent]]:
+            found = await claim(limit, partitions)
             if found:
                 suspended.set()
             return found

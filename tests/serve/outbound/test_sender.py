@@ -9,6 +9,7 @@ from pathlib import Path
 from socket import SO_LINGER, SOL_SOCKET, socket
 
 import pytest
+from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from serve.domain.callback import CallbackEvent, Delivery
@@ -73,6 +74,21 @@ async def test_while_secrets_overlap_both_sign() -> None:
     assert verified(posted, NEW) == verified(posted, OLD)
     with pytest.raises(WebhookVerificationError, match="No matching signature"):
         verified(posted, f"whsec_{'C' * 32}")
+
+
+async def test_a_connection_that_passed_the_guard_is_used_again() -> None:
+    """Callbacks that follow closely on one another share a connection."""
+    peers = []
+
+    async def noting(request: web.BaseRequest) -> web.StreamResponse:
+        assert request.transport is not None
+        peers.append(request.transport.get_extra_info("peername"))
+        return web.Response()
+
+    async with receiver(noting) as tenant, open_sender(LOCAL) as sender:
+        for _ in range(3):
+            await sender.send(callback(tenant.url), secrets(), NOW_MS)
+    assert (len(peers), len(set(peers))) == (3, 1)
 
 
 @pytest.mark.parametrize(("skew_s", "accepted"), [(-301, False), (-290, True), (301, False)])
