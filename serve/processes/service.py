@@ -29,6 +29,7 @@ from serve.store.local.filelocks import try_lock
 
 DOOR = (sys.executable, "-m", "serve.processes", "door")
 WORK = (sys.executable, "-m", "serve.processes", "work")
+NO_TENANT = "there is no tenant yet: `limen tenant create NAME` makes one"
 
 Say = Callable[[str], None]
 
@@ -56,7 +57,7 @@ async def run_service(
         server = await opened.enter_async_context(_redis(settings))
         metrics_folder = opened.enter_context(_metrics_folder(settings.state.data_dir.absolute()))
         await _check_install(settings)
-        await announce_install(settings, say, demo=demo)
+        left_to_do = await announce_install(settings, say, demo=demo)
         listeners = listen(settings.server.host, settings.server.port, settings.server.workers)
         port = listeners[0].getsockname()[1]
         programs = [
@@ -73,7 +74,7 @@ async def run_service(
         try:
             async with open_admin(settings.admin.listen, supervisor, partial(ping, link)) as admin:
                 url = f"{scheme}://{shown_host(settings.server.host)}:{port}"
-                greeting = asyncio.create_task(_greet(supervisor, say, url, admin))
+                greeting = asyncio.create_task(_greet(supervisor, say, url, admin, left_to_do))
                 try:
                     return await supervisor.run(stop)
                 finally:
@@ -83,25 +84,24 @@ async def run_service(
             await link.aclose()
 
 
-async def announce_install(settings: Settings, say: Say, *, demo: bool) -> None:
-    """Say what a first start has to: how to make a tenant, or the demo tenant's secrets, once.
+async def announce_install(settings: Settings, say: Say, *, demo: bool) -> str:
+    """Show the demo tenant's secrets when they are made; what is left to do, "" for nothing.
 
     Redis runs and the install has been checked; no child runs yet.
     """
     async with open_deps(settings, with_models=False, supervised=True) as deps:
         if not demo:
-            if not await list_tenants(deps):
-                say("there is no tenant yet: `limen tenant create NAME` makes one")
-            return
+            return "" if await list_tenants(deps) else NO_TENANT
         made = await ensure_demo_tenant(deps, settings.state.data_dir)
     say("demo tenant: approves on the match alone (liveness_policy match_only)")
     if made is None:
         say(f"its keys were shown when it was made; see {settings.state.data_dir / FILE_NAME}")
-        return
+        return ""
     say(f"  tenant_id       {made.tenant.id}")
     say(f"  api_key         {made.api_key}")
     say(f"  test_api_key    {made.test_api_key}")
     say(f"  webhook_secret  {made.webhook_secret}")
+    return ""
 
 
 def shared_out(settings: Settings) -> Settings:
@@ -129,11 +129,13 @@ async def _check_install(settings: Settings) -> None:
         await link.aclose()
 
 
-async def _greet(supervisor: Supervisor, say: Say, url: str, admin: str) -> None:
+async def _greet(supervisor: Supervisor, say: Say, url: str, admin: str, left_to_do: str) -> None:
     await supervisor.until_ready()
     say(f"listening on {url}")
     if admin:
         say(f"for operators: {admin}/readyz and {admin}/metrics")
+    if left_to_do:
+        say(left_to_do)
 
 
 @contextmanager
