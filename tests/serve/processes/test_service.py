@@ -38,7 +38,7 @@ class Service:
             kind: child
             for child in psutil.Process(self.parent.pid).children(recursive=True)
             for word, kind in names.items()
-            if any(word in Path(part).name for part in child.cmdline())
+            if any(word in Path(part).name for part in command_of(child))
         }
 
     async def ask(self, url: str) -> tuple[int, str]:
@@ -54,6 +54,14 @@ class Service:
     async def until_ready(self) -> None:
         while not (await self.readiness())["ready"]:  # noqa: ASYNC110
             await asyncio.sleep(POLL_S)
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """Its command line; empty once it is gone."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 async def started(data_dir: Path, **settings: str) -> asyncio.subprocess.Process:
