@@ -6,6 +6,7 @@ from serve.deps import Deps
 from serve.domain.change import Change, Snapshot, settle
 from serve.domain.handoff import Handoff, check_readable
 from serve.domain.progress import Progress, attach
+from serve.domain.session import State
 from serve.errors import Code, ServeError
 from serve.flows.transact import new_operation, transact
 
@@ -42,11 +43,13 @@ async def connect(deps: Deps, token: str, *, connected: bool) -> Handoff:
         handoff = current.model_copy(update={"mobile_connected": connected})
         if current.mobile_connected == connected:
             return None
-        attached = attach(session, snapshot.now_ms) if connected else session
-        if attached.state is session.state or attached.is_over:  # time's own moves: the sweeper's
-            return Change(customer=snapshot.customer, handoffs=(handoff,))
-        step = Progress(attached, snapshot.customer)
-        return replace(settle(session, step, "", snapshot.now_ms, tells=False), handoffs=(handoff,))
+        change = Change(customer=snapshot.customer)
+        if connected and session.state is State.CREATED:  # what time has done is the sweeper's
+            attached = attach(session, snapshot.now_ms)
+            if attached.state is State.CAPTURING:
+                step = Progress(attached, snapshot.customer)
+                change = settle(session, step, "", snapshot.now_ms, tells=False)
+        return replace(change, handoffs=(handoff,))
 
     await transact(deps, handoff.subject, new_operation(deps), decide)
     return handoff

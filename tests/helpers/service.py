@@ -172,7 +172,7 @@ class Service:
     async def make_due(self, pattern: str) -> None:
         """Queues count in Redis's own time: have them say that the time of all has come."""
         for key in await self.keys(pattern):
-            members = await self.link.zrange(key, 0, -1)
+            members: Any = await self.link.zrange(key, 0, -1)
             await self.link.zadd(key, dict.fromkeys(members, 0))
 
     async def told(self) -> list[str]:

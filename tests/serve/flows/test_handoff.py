@@ -9,7 +9,7 @@ from serve.errors import Code
 from serve.flows.customers import erase
 from serve.flows.handoff import connect, read_handoff
 from serve.flows.sessions import cancel_session
-from tests.helpers.service import MINUTE_MS, Service, refusal
+from tests.helpers.service import MINUTE_MS, Fault, Service, refusal
 
 UNKNOWN = f"st_07{'a' * 43}"
 
@@ -42,6 +42,18 @@ async def test_a_phone_may_come_after_the_end(service: Service) -> None:
     await cancel_session(service.deps, service.live, session.id)
     assert (await connect(service.deps, token, connected=True)).mobile_connected
     assert (await service.only_session()).state is State.CANCELED
+
+
+async def test_a_phone_does_not_do_the_sweepers_work(service: Service) -> None:
+    """Connecting while a lease has run out leaves it to be written down, and told, by the sweep."""
+    token = await service.ready()
+    service.clock.faults = [Fault.AFTER]
+    await refusal(service.submitted(token, "face 0"))
+    service.clock.shift_ms = MINUTE_MS
+    assert (await connect(service.deps, token, connected=True)).mobile_connected
+    record = await service.record(*await service.named(token))
+    assert record.state is State.PROCESSING
+    assert (await service.only_session()).state is State.CAPTURING
 
 
 async def test_it_is_read_for_fifteen_minutes(service: Service) -> None:

@@ -52,6 +52,22 @@ async def test_a_lease_that_ran_out_is_released(service: Service) -> None:
     assert (await service.only_session()).tries == 1
 
 
+async def test_a_superseded_session_ends_when_its_lease_does(service: Service) -> None:
+    """One that was left to finish and never did is canceled, for another is open in its place."""
+    service.clock.shift_ms = -MINUTE_MS
+    token = await service.ready()
+    async with service.faces.held() as arrived:
+        lost = asyncio.create_task(service.submitted(token, "face 60"))
+        await arrived.wait()
+        newer = await service.opened(reference="order-2")
+        service.clock.shift_ms = 0
+        assert await sweep_deadlines(service.deps) == 1
+    assert await refusal(lost) == Code.SERVICE_UNAVAILABLE
+    assert (await status(service.deps, token)).status == "canceled"
+    assert (await status(service.deps, newer.token)).status == "pending"
+    assert await service.told() == ["canceled"]
+
+
 async def test_a_review_that_nobody_made_expires(service: Service) -> None:
     """After 30 days it is told, and the capture kept for it is gone."""
     patch = TenantPatch(liveness_policy=LivenessPolicy.REQUIRED, session_retention_days=60)
