@@ -113,6 +113,11 @@ class Session(Document):
         return max(0, self.max_attempts - self.failed_attempts)
 
     @property
+    def is_new(self) -> bool:
+        """Whether nothing has moved it since it was opened."""
+        return self.updated_at_ms == self.created_at_ms
+
+    @property
     def is_over(self) -> bool:
         """Whether no state follows."""
         return not MOVES[self.state]

@@ -56,9 +56,13 @@ class Writer:
     salt: bytes = field(repr=False)
     jobs_bytes_max: int
     batch: Batch = field(default_factory=Batch)
+    owned: list[Argument] = field(default_factory=list)
 
-    def write(self, change: Change) -> Batch:
-        """All commands of `change`, but for the customer's own record."""
+    def write(self, change: Change, op_key: str) -> Batch:
+        """All commands of `change`, whose answer `op_key` will hold, but for the customer's own
+        record.
+        """
+        self._own(op_key, self.snapshot.now_ms + names.OPERATION_KEPT_MS)
         for session in change.sessions:
             self._session(session)
         for handoff in change.handoffs:
@@ -76,6 +80,9 @@ class Writer:
         for session_id, image in change.captures.items():
             self._capture(session_id, image)
         self._count(change.counts.items())
+        owned = names.owned(self.snapshot.subject)
+        self.batch.add("ZREMRANGEBYSCORE", owned, "-inf", self.snapshot.now_ms)
+        self.batch.add("ZADD", owned, *self.owned)
         return self.batch
 
     @property
@@ -87,7 +94,7 @@ class Writer:
 
     def _own(self, key: str, expires_at_ms: int) -> None:
         """Note that `key` goes when the customer is erased."""
-        self.batch.add("ZADD", names.owned(self.snapshot.subject), expires_at_ms, key)
+        self.owned += (expires_at_ms, key)
 
     def _listed(self, kind: str, member: str, created_at_ms: int, kept_ms: int) -> None:
         subject = self.snapshot.subject
@@ -109,6 +116,12 @@ class Writer:
             self.batch.add("ZREM", names.deadlines(partition), session.id)
         else:
             self.batch.add("ZADD", names.deadlines(partition), due_ms, session.id)
+        if session.is_new:
+            self._list_session(session)
+
+    def _list_session(self, session: Session) -> None:
+        """Among all of the customer, and among those of one reference."""
+        subject = self.snapshot.subject
         for digest in ("", self.reference_digest(session.reference)):
             listed = names.customer_sessions(subject, digest)
             oldest_ms = self.snapshot.now_ms - LISTED_MAX_MS

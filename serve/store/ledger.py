@@ -152,10 +152,14 @@ class RedisLedger:
         when too few replicas hold what was written: it may be repeated under the same `op_id`.
         """
         subject = snapshot.subject
-        batch = Writer(snapshot, self.keyring.salt, self.jobs_bytes_max).write(change)
+        operation = names.operation(subject.partition, op_id)
+        writer = Writer(snapshot, self.keyring.salt, self.jobs_bytes_max)
+        batch = writer.write(change, operation)
         version = snapshot.version + 1
-        sealed = seal(snapshot.data_key, change.customer.dump(), f"customer|{subject.key}")
-        fields: list[bytes | str] = ["d", sealed]
+        fields: list[bytes | str] = []
+        if change.customer is not snapshot.customer:
+            sealed = seal(snapshot.data_key, change.customer.dump(), f"customer|{subject.key}")
+            fields += ["d", sealed]
         if snapshot.version == 0:
             # Versions of a customer who comes back after erasure must not meet the old ones.
             version = snapshot.now_ms * 1000
@@ -164,11 +168,8 @@ class RedisLedger:
             batch.add(
                 "ZADD", names.customers(subject.partition), snapshot.now_ms, names.locator(subject)
             )
-        batch.add("HSET", names.customer(subject), *fields)
-        operation = names.operation(subject.partition, op_id)
-        owned = names.owned(subject)
-        batch.add("ZREMRANGEBYSCORE", owned, "-inf", snapshot.now_ms)
-        batch.add("ZADD", owned, snapshot.now_ms + names.OPERATION_KEPT_MS, operation)
+        if fields:
+            batch.add("HSET", names.customer(subject), *fields)
         answer = seal(snapshot.data_key, change.answer, f"answer|{op_id}")
         return await self._commit(snapshot, batch, op_id, str(version), answer)
 

@@ -101,7 +101,7 @@ if (redis.call('HGET', KEYS[2], 'v') or '0') ~= ARGV[2] then return {'conflict'}
 local kinds = {HSET='hash', HINCRBY='hash', ZADD='zset', ZREM='zset', ZREMRANGEBYSCORE='zset',
   SET='string', QUOTA='string', LOG='stream', XADD='stream', XDEL='stream',
   UNLINK='any', PEXPIREAT='any'}
-local commands, at = {}, 5
+local commands, types, at = {}, {}, 5
 while at <= #ARGV do
   local name, key, count = ARGV[at], KEYS[tonumber(ARGV[at + 1])], tonumber(ARGV[at + 2])
   local arguments = {}
@@ -109,7 +109,8 @@ while at <= #ARGV do
   at = at + 3 + count
   local kind = kinds[name]
   if not kind or not key then return redis.error_reply('LIMEN unknown command ' .. name) end
-  local found = redis.call('TYPE', key)['ok']
+  local found = types[key] or redis.call('TYPE', key)['ok']
+  types[key] = found
   if kind ~= 'any' and name ~= 'SET' and found ~= 'none' and found ~= kind then
     return redis.error_reply('WRONGTYPE ' .. name .. ' on a ' .. found)
   end
