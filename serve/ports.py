@@ -56,6 +56,20 @@ class Committed:
     is_repeat: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Records:
+    """A customer, one session and what one operation answered, all of the same moment.
+
+    `answer` is there if the operation was carried out in the last 24 hours. `templates` are the
+    customer's references, decrypted, in order of enrolment.
+    """
+
+    snapshot: Snapshot
+    session: Session | None
+    answer: bytes | None = field(repr=False)
+    templates: tuple[Template, ...] = field(default=(), repr=False)
+
+
 class Ledger(Protocol):
     """The system of record of customers and all that belongs to them."""
 
@@ -79,12 +93,10 @@ class Ledger(Protocol):
         """Whose session this is."""
         ...
 
-    async def templates(self, snapshot: Snapshot) -> list[Template]:
-        """The customer's references, decrypted, in order of enrolment."""
-        ...
-
-    async def answer(self, snapshot: Snapshot, op_id: str) -> bytes | None:
-        """What the operation `op_id` answered, if it was carried out in the last 24 hours."""
+    async def read(
+        self, subject: Subject, session_id: str, op_id: str, *, with_templates: bool = False
+    ) -> Records:
+        """All that judging a submission needs, in one round trip."""
         ...
 
     async def commit(self, snapshot: Snapshot, change: Change, op_id: str) -> Committed:

@@ -20,6 +20,7 @@ from serve.api.body import (
     wait_to_continue,
 )
 from serve.api.call import (
+    HANDOFF,
     PRINCIPAL,
     TOKEN,
     Call,
@@ -149,7 +150,7 @@ class FrontDoor:
         if route.scope is None and (token := session_token(request, parameters)):
             request[TOKEN] = token
             if route.has_image:  # ask before megabytes are read for a token that finds nothing
-                await handoff.read_handoff(self.deps, token)
+                request[HANDOFF] = await handoff.read_handoff(self.deps, token)
         if not route.has_body:
             return await self._call(route, request, parameters, route.body(), principal)
         limits = self.image_limits if route.has_image else self.json_limits
@@ -169,7 +170,9 @@ class FrontDoor:
         if route.scope is None:
             request[TOKEN] = agreed_token(request.get(TOKEN, ""), body)
         token = request.get(TOKEN, "")
-        return await route.answer(Call(self.deps, request, body, parameters, token, principal))
+        known = request.get(HANDOFF)
+        call = Call(self.deps, request, body, parameters, token, principal, known)
+        return await route.answer(call)
 
 
 def _parameters(route: Route[Any, Any], request: web.Request) -> Parameters:

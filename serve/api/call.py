@@ -14,6 +14,7 @@ from serve.api.problem import Fault, InputInvalid
 from serve.api.wire import Empty, Parameters
 from serve.deps import Deps
 from serve.domain.api_key import Principal, Scope
+from serve.domain.handoff import Handoff
 from serve.errors import Code, ServeError
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
@@ -21,6 +22,7 @@ ParametersT = TypeVar("ParametersT", bound=Parameters)
 
 TOKEN = web.RequestKey("token", str)
 REQUEST_ID = web.RequestKey("request_id", str)
+HANDOFF = web.RequestKey("handoff", Handoff)
 PRINCIPAL = web.RequestKey("principal", Principal)
 CODE = web.RequestKey("code", str)
 
@@ -30,7 +32,10 @@ _PLACEHOLDER = re.compile(r"{(\w+)}")
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[BodyT, ParametersT]):
-    """What a handler gets: who asks, with what. `token` is empty where no session token came."""
+    """What a handler gets: who asks, with what. `token` is empty where no session token came.
+
+    `handoff` is what the token finds, where that was read before the body.
+    """
 
     deps: Deps
     request: web.Request
@@ -38,6 +43,7 @@ class Call(Generic[BodyT, ParametersT]):
     parameters: ParametersT
     token: str = ""
     principal: Principal | None = None
+    handoff: Handoff | None = None
 
     @property
     def tenant(self) -> Principal:

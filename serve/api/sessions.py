@@ -70,7 +70,7 @@ async def submit_capture(call: Call[SubmitBody, Empty]) -> web.Response:
     is_later = _prefers_later(call.request)
     with metrics.submission():
         judge = submit.accept if is_later else submit.submit
-        answer = await judge(call.deps, call.token, image)
+        answer = await judge(call.deps, call.token, image, call.handoff)
     if answer.http_status == 422:
         raise _unfit(answer.body)
     response = answered_bytes(answer.body, answer.http_status)

@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -31,8 +32,9 @@ from serve.domain.progress import Progress, begin, is_current, judge, release
 from serve.domain.session import Session, State, Submission, elapsed
 from serve.errors import STATUSES, Code, ServeError
 from serve.flows.handoff import find_handoff
-from serve.flows.transact import new_id, new_operation, transact
+from serve.flows.transact import new_id, new_operation, transact, transact_read
 from serve.observe import logs, metrics
+from serve.ports import Records
 
 LEASE_MS = 30_000
 JOB_WAIT_MS = 600_000
@@ -78,14 +80,16 @@ class _Finding:
     detail: str = ""
 
 
-async def submit(deps: Deps, token: str, image: bytes) -> SubmitAnswer:
-    """Judge a selfie now.
+async def submit(
+    deps: Deps, token: str, image: bytes, known: Handoff | None = None
+) -> SubmitAnswer:
+    """Judge a selfie now. `known` is what the token finds, where that has been read before.
 
     Raises `not_found`; `token_expired` after 10 minutes; `submission_in_progress`,
     `attempts_exhausted` or `session_closed`; and `overloaded` or `service_unavailable`, after
     which the same bytes may be sent again: no attempt was made.
     """
-    handoff, _ = await find_handoff(deps, token)
+    handoff = known or (await find_handoff(deps, token))[0]
     capture = await _capture(handoff, token, image)
     begun = await _begin(deps, handoff, capture, LEASE_MS)
     if isinstance(begun, SubmitAnswer):
@@ -99,13 +103,15 @@ async def submit(deps: Deps, token: str, image: bytes) -> SubmitAnswer:
     return await _finish(deps, capture, finding)
 
 
-async def accept(deps: Deps, token: str, image: bytes) -> SubmitAnswer:
+async def accept(
+    deps: Deps, token: str, image: bytes, known: Handoff | None = None
+) -> SubmitAnswer:
     """Keep a selfie to be judged soon: 202 with the session in `processing`, once it is durable.
 
     The same bytes again get the same, or the verdict if there is one. Raises what `submit`
     raises before it looks.
     """
-    handoff, _ = await find_handoff(deps, token)
+    handoff = known or (await find_handoff(deps, token))[0]
     capture = await _capture(handoff, token, image)
     capture = replace(capture, job_id=new_id(deps, Prefix.JOB, capture.subject))
     begun = await _begin(deps, handoff, capture, JOB_WAIT_MS)
@@ -122,13 +128,12 @@ async def judge_job(deps: Deps, subject: Subject, job: Job) -> None:
     """
     header = job.header
     capture = _Capture(subject, header.session_id, header.op_id, job.image, header.id)
-    snapshot = await deps.ledger.snapshot(subject)
-    session = await deps.ledger.session(snapshot, header.session_id)
-    if session is None or not is_current(elapsed(session, snapshot.now_ms), header.op_id):
+    records = await _read(deps, capture, with_templates=True)
+    session, now_ms = records.session, records.snapshot.now_ms
+    if session is None or not is_current(elapsed(session, now_ms), header.op_id):
         await _drop(deps, capture)
         return
-    references = await deps.ledger.templates(snapshot)
-    await _finish(deps, capture, await _look(deps, capture, references))
+    await _finish(deps, capture, await _look(deps, capture, records.templates))
 
 
 async def run_jobs(deps: Deps, stop: asyncio.Event) -> None:
@@ -179,7 +184,7 @@ async def _run_job(deps: Deps, subject: Subject, job: Job) -> None:
 @dataclass(frozen=True, slots=True)
 class _Begun:
     session: Session
-    references: list[Template] = field(repr=False)
+    references: Sequence[Template] = field(repr=False)
 
 
 async def _capture(handoff: Handoff, token: str, image: bytes) -> _Capture:
@@ -198,30 +203,37 @@ async def _begin(
     """The session as it is being judged, or the answer that these bytes got before."""
     outcome: _Begun | SubmitAnswer | None = None
 
-    async def attempt(snapshot: Snapshot) -> Change | None:
+    async def read() -> Records:
+        return await _read(deps, capture, with_templates=capture.job_id is None)
+
+    def decide(records: Records) -> Change | None:
         nonlocal outcome
-        stored = await deps.ledger.answer(snapshot, capture.op_id)
-        if stored is not None:
-            outcome = SubmitAnswer.load(stored)
+        snapshot, before = records.snapshot, records.session
+        if records.answer is not None:
+            outcome = SubmitAnswer.load(records.answer)
             return None
-        before = await deps.ledger.session(snapshot, capture.session_id)
         if before is None or snapshot.customer is None:
             raise ServeError(Code.NOT_FOUND, "no such session token")
         if capture.job_id is not None and is_current(
             elapsed(before, snapshot.now_ms), capture.op_id
         ):
-            outcome = _Begun(before, [])
+            outcome = _Begun(before, ())
             return None
         if snapshot.now_ms - handoff.created_at_ms >= TOKEN_VALID_MS:
             raise ServeError(Code.TOKEN_EXPIRED, "the session takes no submissions any more")
         change = _begin_change(capture, before, snapshot, snapshot.customer, lease_ms)
-        references = [] if capture.job_id else await deps.ledger.templates(snapshot)
-        outcome = _Begun(change.sessions[0], references)
+        outcome = _Begun(change.sessions[0], records.templates)
         return change
 
-    await transact(deps, capture.subject, new_operation(deps), attempt)
+    await transact_read(deps, new_operation(deps), read, decide)
     assert outcome is not None
     return outcome
+
+
+async def _read(deps: Deps, capture: _Capture, *, with_templates: bool = False) -> Records:
+    return await deps.ledger.read(
+        capture.subject, capture.session_id, capture.op_id, with_templates=with_templates
+    )
 
 
 def _begin_change(
@@ -244,7 +256,7 @@ def _begin_change(
     return replace(change, jobs=(Job(header, capture.image),))
 
 
-async def _look(deps: Deps, capture: _Capture, references: list[Template]) -> _Finding:
+async def _look(deps: Deps, capture: _Capture, references: Sequence[Template]) -> _Finding:
     """Ask the models and the rules. Raises `overloaded` or `service_unavailable`."""
     tenant = await deps.directory.tenant(capture.subject.tenant_id)
     if tenant is None:
@@ -261,7 +273,7 @@ async def _look(deps: Deps, capture: _Capture, references: list[Template]) -> _F
 
 
 def _best(
-    deps: Deps, references: list[Template], probe: Template | Missing
+    deps: Deps, references: Sequence[Template], probe: Template | Missing
 ) -> Comparison | Missing:
     """The comparison with the reference most alike, among those of the probe's model."""
     if isinstance(probe, Missing):
@@ -282,14 +294,17 @@ async def _finish(deps: Deps, capture: _Capture, finding: _Finding) -> SubmitAns
     event_ids = [new_id(deps, Prefix.EVENT, capture.subject) for _ in range(2)]
     earlier: bytes | None = None
 
-    async def attempt(snapshot: Snapshot) -> Change | None:
+    async def read() -> Records:
+        return await _read(deps, capture)
+
+    def decide(records: Records) -> Change | None:
         nonlocal earlier
-        before = await deps.ledger.session(snapshot, capture.session_id)
+        snapshot, before = records.snapshot, records.session
         if before is None or snapshot.customer is None:
             raise ServeError(Code.NOT_FOUND, "no such session token")
         now_ms = snapshot.now_ms
         if not is_current(elapsed(before, now_ms), capture.op_id):
-            earlier = await deps.ledger.answer(snapshot, capture.op_id)
+            earlier = records.answer
             if earlier is None:
                 raise ServeError(Code.SERVICE_UNAVAILABLE, "it took too long", retry_after_s=1)
             return None
@@ -297,7 +312,7 @@ async def _finish(deps: Deps, capture: _Capture, finding: _Finding) -> SubmitAns
         change = _verdict_change(capture, finding, before, progress, event_ids[0])
         return closing(change, event_ids[1], now_ms)
 
-    done = await transact(deps, capture.subject, capture.op_id, attempt)
+    done = await transact_read(deps, capture.op_id, read, decide)
     if done.change is not None and not done.is_repeat:
         _count(finding)
     return SubmitAnswer.load(done.answer if earlier is None else earlier)

@@ -10,6 +10,7 @@ from serve.domain.change import Change, Snapshot
 from serve.domain.ids import ID_RANDOM_BYTES, Prefix, Subject, make_id
 from serve.errors import Code, ServeError
 from serve.observe import metrics
+from serve.ports import Records
 
 TRIES_MAX = 8
 PAUSE_S_MAX = 0.02  # before the second try; it grows with each
@@ -40,19 +41,39 @@ async def transact(deps: Deps, subject: Subject, op_id: str, decide: Decide) -> 
     """
 
     async def attempt(snapshot: Snapshot) -> Transaction:
-        change = await decide(snapshot)
-        if change is None:
-            return Transaction(None, b"", is_repeat=False)
-        committed = await deps.ledger.commit(snapshot, change, op_id)
-        if not committed.is_repeat:
-            _count(change)
-        if change.callbacks:
-            await deps.outbox.wake(subject.partition)
-        if change.jobs:
-            await deps.jobs.wake(subject.partition)
-        return Transaction(change, committed.answer, committed.is_repeat)
+        return await _carry_out(deps, snapshot, op_id, await decide(snapshot))
 
     return await retried(deps, subject, attempt)
+
+
+async def transact_read(
+    deps: Deps,
+    op_id: str,
+    read: Callable[[], Awaitable[Records]],
+    decide: Callable[[Records], Change | None],
+) -> Transaction:
+    """The same, where `read` brings in one round trip all that is to be judged."""
+
+    async def attempt() -> Transaction:
+        records = await read()
+        return await _carry_out(deps, records.snapshot, op_id, decide(records))
+
+    return await _repeated(deps, attempt)
+
+
+async def _carry_out(
+    deps: Deps, snapshot: Snapshot, op_id: str, change: Change | None
+) -> Transaction:
+    if change is None:
+        return Transaction(None, b"", is_repeat=False)
+    committed = await deps.ledger.commit(snapshot, change, op_id)
+    if not committed.is_repeat:
+        _count(change)
+    if change.callbacks:
+        await deps.outbox.wake(snapshot.subject.partition)
+    if change.jobs:
+        await deps.jobs.wake(snapshot.subject.partition)
+    return Transaction(change, committed.answer, committed.is_repeat)
 
 
 def _count(change: Change) -> None:
@@ -70,14 +91,22 @@ async def retried(
 
     Raises `version_conflict` after 8 tries.
     """
+
+    async def once() -> Result:
+        return await attempt(await deps.ledger.snapshot(subject))
+
+    return await _repeated(deps, once)
+
+
+async def _repeated(deps: Deps, attempt: Callable[[], Awaitable[Result]]) -> Result:
     for tries in range(1, TRIES_MAX):
         try:
-            return await attempt(await deps.ledger.snapshot(subject))
+            return await attempt()
         except ServeError as error:
             if error.code is not Code.VERSION_CONFLICT:
                 raise
         await asyncio.sleep(PAUSE_S_MAX * tries * deps.random(1)[0] / 255)
-    return await attempt(await deps.ledger.snapshot(subject))
+    return await attempt()
 
 
 def new_id(deps: Deps, prefix: Prefix, subject: Subject) -> str:

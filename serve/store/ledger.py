@@ -5,7 +5,7 @@ written; if this very operation was carried out before, its answer is returned a
 written either. So a lost reply can be repeated by anybody, any number of times.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,12 +28,12 @@ from serve.domain.ids import (
 )
 from serve.domain.session import Session
 from serve.errors import Code, ServeError
-from serve.ports import Committed
+from serve.ports import Committed, Records
 from serve.store import names
 from serve.store.changes import COMMANDS_MAX, Batch, Writer
 from serve.store.keyring import Keyring
 from serve.store.link import reaching_redis
-from serve.store.scripts import COMMIT, run
+from serve.store.scripts import COMMIT, READ, run
 from serve.store.sealing import OVERHEAD_BYTES, new_key, seal, unseal
 
 
@@ -58,7 +58,9 @@ class RedisLedger:
                 pipe.time()
                 pipe.hgetall(names.customer(subject))
                 (seconds, micros), fields = await pipe.execute()
-        now_ms = seconds * 1000 + micros // 1000
+        return self._snapshot(subject, seconds * 1000 + micros // 1000, fields)
+
+    def _snapshot(self, subject: Subject, now_ms: int, fields: Mapping[bytes, bytes]) -> Snapshot:
         if b"v" not in fields:
             return Snapshot(subject, 0, now_ms, None, new_key(), self.keyring.current_epoch)
         data_key = self.keyring.unwrap(fields[b"k"], subject.key)
@@ -71,6 +73,32 @@ class RedisLedger:
         customer = Customer.model_validate_json(document)
         epoch = self.keyring.epoch_of(fields[b"k"])
         return Snapshot(subject, int(fields[b"v"]), now_ms, customer, data_key, epoch, log_ids)
+
+    async def read(
+        self, subject: Subject, session_id: str, op_id: str, *, with_templates: bool = False
+    ) -> Records:
+        """All that judging a submission needs, in one round trip.
+
+        Raises `version_conflict` when a template is wanted and not in the log of faces. A
+        customer who does not exist has no answer: a commit finds what whoever creates them said.
+        """
+        partition = subject.partition
+        keys = [
+            names.customer(subject), names.session(partition, session_id),
+            names.operation(partition, op_id), names.faces(partition),
+        ]  # fmt: skip
+        with reaching_redis():
+            found, _ = await run(self.link, READ, keys, ["1" if with_templates else ""])
+        (seconds, micros), fields, row, sealed, entries = found
+        now_ms = int(seconds) * 1000 + int(micros) // 1000
+        snapshot = self._snapshot(subject, now_ms, _paired(fields))
+        is_known = snapshot.version != 0 and sealed is not None
+        return Records(
+            snapshot,
+            _open_session(snapshot, session_id, row),
+            _open_answer(snapshot, sealed, op_id) if is_known else None,
+            _open_templates(snapshot, _paired(entries)) if with_templates else (),
+        )
 
     def epoch_destroyed_by_ms(self, epoch: int) -> int:
         """When the key of `epoch` will have been destroyed, with every backup's data keys."""
@@ -95,12 +123,7 @@ class RedisLedger:
             found: Any = await self.link.hmget(
                 names.session(subject.partition, session_id), ["u", "d"]
             )
-        owner, sealed = found
-        if sealed is None or owner is None or owner.decode() != names.locator(subject):
-            return None
-        return Session.model_validate_json(
-            unseal(snapshot.data_key, sealed, f"session|{session_id}")
-        )
+        return _open_session(snapshot, session_id, found)
 
     async def owner(self, session_id: str) -> Subject | None:
         """Whose session this is."""
@@ -108,42 +131,6 @@ class RedisLedger:
         with reaching_redis():
             found: Any = await self.link.hget(key, "u")
         return None if found is None else names.located(found.decode())
-
-    async def templates(self, snapshot: Snapshot) -> list[Template]:
-        """The customer's references, decrypted, in order of enrolment.
-
-        Raises `version_conflict` when they were erased meanwhile.
-        """
-        references = () if snapshot.customer is None else snapshot.customer.references
-        entries = [snapshot.log_ids[item.face_id] for item in references]
-        stream = names.faces(snapshot.subject.partition)
-        with reaching_redis():
-            async with self.link.pipeline(transaction=False) as pipe:
-                for entry in entries:
-                    pipe.xrange(stream, entry, entry)
-                found = await pipe.execute()
-        templates = []
-        for item, rows in zip(references, found, strict=True):
-            if not rows:
-                raise ServeError(Code.VERSION_CONFLICT, "the customer's records moved on")
-            ((_, fields),) = rows
-            label = f"template|{item.face_id}"
-            vector = np.frombuffer(unseal(snapshot.data_key, fields[b"d"], label), dtype="<f4")
-            templates.append(Template(item.model_id, vector.astype(np.float32)))
-        return templates
-
-    async def answer(self, snapshot: Snapshot, op_id: str) -> bytes | None:
-        """What the operation `op_id` answered, if it was carried out in the last 24 hours.
-
-        None for a customer that the snapshot does not know: whoever created them since holds
-        another key, and a commit finds the answer then.
-        """
-        if snapshot.version == 0:
-            return None
-        key = names.operation(snapshot.subject.partition, op_id)
-        with reaching_redis():
-            sealed: Any = await self.link.get(key)
-        return None if sealed is None else _open_answer(snapshot, sealed, op_id)
 
     async def commit(self, snapshot: Snapshot, change: Change, op_id: str) -> Committed:
         """Write `change` in one step, durably, or raise `version_conflict` and write nothing.
@@ -257,3 +244,35 @@ class RedisLedger:
 
 def _open_answer(snapshot: Snapshot, sealed: bytes, op_id: str) -> bytes:
     return unseal(snapshot.data_key, sealed, f"answer|{op_id}")
+
+
+def _open_session(
+    snapshot: Snapshot, session_id: str, row: Sequence[bytes | None]
+) -> Session | None:
+    """None for a session of another customer as well."""
+    owner, sealed = row
+    if sealed is None or owner is None or owner.decode() != names.locator(snapshot.subject):
+        return None
+    document = unseal(snapshot.data_key, sealed, f"session|{session_id}")
+    return Session.model_validate_json(document)
+
+
+def _open_templates(
+    snapshot: Snapshot, entries: Mapping[bytes, list[bytes]]
+) -> tuple[Template, ...]:
+    references = () if snapshot.customer is None else snapshot.customer.references
+    templates = []
+    for item in references:
+        entry = entries.get(b"f:" + item.face_id.encode())
+        if entry is None:
+            raise ServeError(Code.VERSION_CONFLICT, "a reference is not in the log of faces")
+        sealed = _paired(entry)[b"d"]
+        label = f"template|{item.face_id}"
+        vector = np.frombuffer(unseal(snapshot.data_key, sealed, label), dtype="<f4")
+        templates.append(Template(item.model_id, vector.astype(np.float32)))
+    return tuple(templates)
+
+
+def _paired(flat: Sequence[Any]) -> dict[bytes, Any]:
+    """Redis's name, value, … as a mapping."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))

@@ -81,6 +81,29 @@ async def _call(
     return answer, int(reached)
 
 
+# KEYS: 1 a customer, 2 a session, 3 an operation's record, 4 the log of faces. ARGV: 1 whether the
+# templates are wanted, "1" or "".
+# Returns {time, the customer's fields, the session's owner and document, the answer, {face's field
+# and entry, …}}.
+READ = Script(
+    "read",
+    """
+local customer = redis.call('HGETALL', KEYS[1])
+local entries = {}
+for i = 1, ARGV[1] == '1' and #customer or 0, 2 do
+  if string.sub(customer[i], 1, 2) == 'f:' then
+    local rows = redis.call('XRANGE', KEYS[4], customer[i + 1], customer[i + 1])
+    if rows[1] then
+      entries[#entries + 1] = customer[i]
+      entries[#entries + 1] = rows[1][2]
+    end
+  end
+end
+return {redis.call('TIME'), customer, redis.call('HMGET', KEYS[2], 'u', 'd'),
+  redis.call('GET', KEYS[3]), entries}
+""",
+)
+
 # KEYS: 1 the operation's record, 2 the customer, 3… the keys that commands name by position.
 # ARGV: 1 ms the operation is remembered, 2 version expected (0: no such customer), 3 version to
 #       set ("" for none: the customer is going), 4 answer,

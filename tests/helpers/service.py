@@ -27,7 +27,7 @@ from serve.flows.events import page
 from serve.flows.sessions import OpenAnswer, OpenRequest, list_sessions, open_session
 from serve.flows.submit import SubmitAnswer, submit
 from serve.flows.tenants import create_tenant
-from serve.ports import Committed
+from serve.ports import Committed, Records
 from serve.store.directory import RedisDirectory
 from serve.store.epochs import RedisEpochs
 from serve.store.erasures import RedisErasures
@@ -72,6 +72,15 @@ class ShiftedLedger(RedisLedger):
     async def snapshot(self, subject: Subject) -> Snapshot:
         found = await RedisLedger.snapshot(self, subject)
         return replace(found, now_ms=found.now_ms + self.clock.shift_ms)
+
+    async def read(
+        self, subject: Subject, session_id: str, op_id: str, *, with_templates: bool = False
+    ) -> Records:
+        found = await RedisLedger.read(
+            self, subject, session_id, op_id, with_templates=with_templates
+        )
+        now_ms = found.snapshot.now_ms + self.clock.shift_ms
+        return replace(found, snapshot=replace(found.snapshot, now_ms=now_ms))
 
     async def commit(self, snapshot: Snapshot, change: Change, op_id: str) -> Committed:
         fault = self.clock.faults.pop(0) if self.clock.faults else Fault.NONE

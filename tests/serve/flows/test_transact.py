@@ -65,7 +65,7 @@ async def test_records_that_keep_moving_end_the_loop(service: Service) -> None:
     assert refused == Code.VERSION_CONFLICT
     assert tries == TRIES_MAX
     snapshot = await service.deps.ledger.snapshot(subject_of(service))
-    assert await service.deps.ledger.answer(snapshot, "op") is None
+    assert (await service.deps.ledger.read(snapshot.subject, "none", "op")).answer is None
 
 
 async def test_nothing_to_write_is_nothing_written(service: Service) -> None:

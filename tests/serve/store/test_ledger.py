@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -119,11 +120,14 @@ async def test_a_change_is_read_back(ledger: RedisLedger, subject: Subject) -> N
     found = await ledger.handoff(a_token(subject.partition))
     assert found is not None
     assert found[0].subject == subject
-    (template,) = await ledger.templates(snapshot)
+    records = await ledger.read(subject, session_id, "op-enrol", with_templates=True)
+    assert replace(records.snapshot, now_ms=snapshot.now_ms) == snapshot
+    assert (records.session, records.answer) == (session, b"answer to alice")
+    (template,) = records.templates
     assert template.model_id == MODEL
     np.testing.assert_array_equal(template.vector, a_template().vector)
-    assert await ledger.answer(snapshot, "op-enrol") == b"answer to alice"
-    assert await ledger.answer(snapshot, "op-other") is None
+    other = await ledger.read(subject, an_id(Prefix.SESSION, subject.partition, 9), "op-other")
+    assert (other.session, other.answer, other.templates) == (None, None, ())
 
 
 async def test_a_stale_snapshot_writes_nothing(ledger: RedisLedger, subject: Subject) -> None:
@@ -228,18 +232,20 @@ async def test_an_erasure_repeated_answers_the_same(ledger: RedisLedger, subject
     assert (second.answer, second.is_repeat) == (first.answer, True)
 
 
-async def test_old_snapshots_of_the_erased_and_the_unborn(
-    ledger: RedisLedger, subject: Subject
-) -> None:
-    """References that went meanwhile are a conflict, and before the first commit no answer is."""
-    unborn = await ledger.snapshot(subject)
+async def test_of_the_erased_nothing_is_read(ledger: RedisLedger, subject: Subject) -> None:
+    """Customer, session, templates and answers go at once; a lost log entry is a conflict."""
     snapshot = await enrolled(ledger, subject)
-    assert await ledger.answer(snapshot, "op-enrol") == b"answer to alice"
-    assert await ledger.answer(unborn, "op-enrol") is None
-    await ledger.erase(snapshot, a_receipt(subject.partition), "op-erase")
+    session_id = an_id(Prefix.SESSION, subject.partition)
+    (entry,) = snapshot.log_ids.values()
+    await ledger.link.xdel(names.faces(subject.partition), entry)
     with pytest.raises(ServeError) as refused:
-        await ledger.templates(snapshot)
+        await ledger.read(subject, session_id, "op-enrol", with_templates=True)
     assert refused.value.code is Code.VERSION_CONFLICT
+    await ledger.erase(snapshot, a_receipt(subject.partition), "op-erase")
+    for op_id in ("op-enrol", "op-erase"):
+        records = await ledger.read(subject, session_id, op_id, with_templates=True)
+        assert (records.snapshot.version, records.snapshot.customer) == (0, None)
+        assert (records.session, records.answer, records.templates) == (None, None, ())
 
 
 async def test_a_customer_who_comes_back_meets_no_old_version(
