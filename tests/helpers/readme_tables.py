@@ -38,9 +38,7 @@ def settings() -> str:
 
 def errors() -> str:
     """Every code of every package with its sentence, and its status where HTTP answers it."""
-    rows = (
-        (f"`{code}`", text, str(STATUSES.get(code, ""))) for code, text in SENTENCES.items()
-    )
+    rows = ((f"`{code}`", text, str(STATUSES.get(code, ""))) for code, text in SENTENCES.items())
     return _table(("code", "meaning", "HTTP"), rows)
 
 

@@ -59,9 +59,10 @@ class Service:
 def command_of(process: psutil.Process) -> list[str]:
     """Its command line; empty once it is gone."""
     try:
-        return process.cmdline()
+        found: list[str] = process.cmdline()
     except psutil.NoSuchProcess:
         return []
+    return found
 
 
 async def started(data_dir: Path, **settings: str) -> asyncio.subprocess.Process:
