@@ -193,7 +193,8 @@ def review(
         raise ServeError(Code.SESSION_CLOSED, f"the session is {session.state}")
     if outcome is Outcome.APPROVED:
         done = moved(session, State.APPROVED, now_ms)
-        return Progress(done, without_open_session(customer, session.id))
+        cleared = without_carried(customer, session.reference)
+        return Progress(done, without_open_session(cleared, session.id))
     assert outcome is Outcome.DECLINED
     return _decline(session, customer, (Reason.REVIEW_DECLINED,), alert_id, now_ms)
 

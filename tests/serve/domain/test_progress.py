@@ -303,6 +303,15 @@ def test_a_review_leaves_the_retries_alone() -> None:
     assert (progress.session.tries, progress.session.retries_remaining) == (1, 3)
 
 
+def test_a_reviewers_approval_clears_what_was_carried() -> None:
+    """It counts as the approval that it is."""
+    progress = submitted(opened(a_customer(), Reactions()), MISMATCH, NOW_MS)
+    progress = submitted(progress, UNCLEAR, NOW_MS + 1)
+    progress = review(progress.session, progress.customer, Outcome.APPROVED, "alr", LATER_MS)
+    assert progress.session.state is State.APPROVED
+    assert opened(progress.customer, Reactions(), LATER_MS + 1).session.failed_attempts == 0
+
+
 def test_a_reviewers_decline_is_told_as_such() -> None:
     """It ends the session with its own reason and the tenant's reactions."""
     progress = review(in_state(State.NEEDS_REVIEW), HOLDER, Outcome.DECLINED, "alr", LATER_MS)
