@@ -102,7 +102,8 @@ class Ledger(Protocol):
     async def commit(self, snapshot: Snapshot, change: Change, op_id: str) -> Committed:
         """Write `change` in one step, durably, or raise `version_conflict` and write nothing.
 
-        An `op_id` that was carried out before writes nothing and returns its stored answer.
+        Workers are told of the callbacks and jobs in it. An `op_id` that was carried out before
+        writes nothing and returns its stored answer.
         """
         ...
 
@@ -185,10 +186,6 @@ class Outbox(Protocol):
         """
         ...
 
-    async def wake(self, partition: int) -> None:
-        """Tell the delivery workers that a callback was written there. Never raises."""
-        ...
-
     async def claim(
         self, limit: int, partitions: Collection[int] | None = None
     ) -> list[Lease[CallbackEvent]]:
@@ -219,10 +216,6 @@ class Jobs(Protocol):
 
     def wakeups(self) -> AsyncGenerator[int | None, None]:
         """Yields whenever there may be new work; a poll is the safety net."""
-        ...
-
-    async def wake(self, partition: int) -> None:
-        """Tell the workers that a job was written. Never raises."""
         ...
 
 

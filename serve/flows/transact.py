@@ -69,10 +69,6 @@ async def _carry_out(
     committed = await deps.ledger.commit(snapshot, change, op_id)
     if not committed.is_repeat:
         _count(change)
-    if change.callbacks:
-        await deps.outbox.wake(snapshot.subject.partition)
-    if change.jobs:
-        await deps.jobs.wake(snapshot.subject.partition)
     return Transaction(change, committed.answer, committed.is_repeat)
 
 

@@ -169,6 +169,7 @@ class Writer:
         if event.next_attempt_at_ms is not None:
             outbox = names.outbox(self._partition)
             self.batch.add("ZADD", outbox, event.next_attempt_at_ms, event.id)
+            self.batch.add("PUBLISH", outbox, names.WAKE_OUTBOX, self._partition)
 
     def _face(self, face: EnrolledFace) -> None:
         vector = np.ascontiguousarray(face.template.vector, dtype="<f4").tobytes()
@@ -190,7 +191,9 @@ class Writer:
         fields = ("u", names.locator(self.snapshot.subject), "h", job.header.dump(), "d", sealed)
         self.batch.add("HSET", key, *fields)
         self._own(key, FOREVER_MS)
-        self.batch.add("ZADD", names.jobs(self._partition), self.snapshot.now_ms, job.header.id)
+        waiting = names.jobs(self._partition)
+        self.batch.add("ZADD", waiting, self.snapshot.now_ms, job.header.id)
+        self.batch.add("PUBLISH", waiting, names.WAKE_JOBS, self._partition)
 
     def _end_job(self, job_id: str, size_bytes: int) -> None:
         key = names.job(self._partition, job_id)

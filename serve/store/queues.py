@@ -250,10 +250,6 @@ class RedisJobs:
         """Yields whenever there may be new work."""
         return self.queue.wakeups()
 
-    async def wake(self, partition: int) -> None:
-        """Tell the workers that a job was written there."""
-        await self.queue.wake(partition)
-
     async def claim(self, limit: int) -> list[tuple[Subject, Job]]:
         """Due jobs, leased for 45 s."""
         jobs = []

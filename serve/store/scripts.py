@@ -109,7 +109,7 @@ return {redis.call('TIME'), customer, redis.call('HMGET', KEYS[2], 'u', 'd'),
 #       set ("" for none: the customer is going), 4 answer,
 #       5… commands: name, position of key, number of arguments, arguments.
 # LOG appends to the stream and notes the entry's id under the face in the customer's hash; QUOTA
-# adds to a counter that must stay within its limit.
+# adds to a counter that must stay within its limit; PUBLISH tells a channel that a queue grew.
 # Returns {"done", answer} | {"repeat", answer} | {"conflict"} | {"full"}.
 COMMIT = Script(
     "commit",
@@ -123,7 +123,7 @@ if (redis.call('HGET', KEYS[2], 'v') or '0') ~= ARGV[2] then return {'conflict'}
 
 local kinds = {HSET='hash', HINCRBY='hash', ZADD='zset', ZREM='zset', ZREMRANGEBYSCORE='zset',
   SET='string', QUOTA='string', LOG='stream', XADD='stream', XDEL='stream',
-  UNLINK='any', PEXPIREAT='any'}
+  UNLINK='any', PEXPIREAT='any', PUBLISH='any'}
 local commands, types, at = {}, {}, 5
 while at <= #ARGV do
   local name, key, count = ARGV[at], KEYS[tonumber(ARGV[at + 1])], tonumber(ARGV[at + 2])
@@ -151,6 +151,8 @@ for _, command in ipairs(commands) do
     redis.call('HSET', KEYS[2], 'f:' .. arguments[1], entry)
   elseif name == 'QUOTA' then
     if redis.call('INCRBY', key, arguments[1]) <= 0 then redis.call('DEL', key) end
+  elseif name == 'PUBLISH' then
+    redis.pcall(name, unpack(arguments))  -- whoever polls finds it without
   else
     redis.call(name, key, unpack(arguments))
   end

@@ -30,7 +30,7 @@ CLAIM_MAX = 64
 CLAIMS_MAX = 16  # in one look
 PUT_OFF_MAX = 4_096  # times remembered; the poll is the safety net
 START_S_MAX = 10.0  # after its claim; with the longest attempt still within the 45-s lease
-PAUSE_S = 0.025  # between two looks at the outbox, however often it is woken
+PAUSE_S = 0.05  # between two looks at the outbox, however often it is woken
 INFLIGHT_MAX = 256
 THROTTLED = frozenset({429, 503})
 

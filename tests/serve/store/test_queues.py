@@ -166,6 +166,22 @@ async def test_a_session_s_time_comes(ledger: RedisLedger, link: Redis) -> None:
     assert await deadlines.claim(5) == expected
 
 
+async def test_a_commit_wakes_the_workers(ledger: RedisLedger, link: Redis) -> None:
+    """What is written for workers is told to both kinds in the same step, with where it lies."""
+    async with link.pubsub() as heard:
+        await heard.subscribe(names.WAKE_OUTBOX, names.WAKE_JOBS)
+        (event_id,) = await fill(ledger, 1)
+        told: list[Any] = []
+        async with asyncio.timeout(10):
+            while len(told) < 2:
+                if message := await heard.get_message(ignore_subscribe_messages=True, timeout=1):
+                    told.append((message["channel"].decode(), int(message["data"])))
+    partition = int(event_id[4:6])
+    assert sorted(told) == sorted(
+        (channel, partition) for channel in (names.WAKE_OUTBOX, names.WAKE_JOBS)
+    )
+
+
 async def test_a_worker_is_woken(outbox: RedisOutbox) -> None:
     """A wake-up reaches a waiting worker at once and says where; the poll comes without one."""
     heard = outbox.wakeups()
