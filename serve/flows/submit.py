@@ -38,6 +38,7 @@ from serve.ports import Records
 
 LEASE_MS = 30_000
 JOB_WAIT_MS = 600_000
+DIGESTED_AT_ONCE_BYTES_MAX = 2**18  # in a fifth of a millisecond; megabytes in a thread
 JOBS_INFLIGHT_MAX = 16
 JOBS_STOP_S = 10.0  # a job that takes longer to end comes back when its lease runs out
 
@@ -188,7 +189,10 @@ class _Begun:
 
 
 async def _capture(handoff: Handoff, token: str, image: bytes) -> _Capture:
-    op_id = await asyncio.to_thread(_operation, token, image)  # megabytes to digest
+    if len(image) <= DIGESTED_AT_ONCE_BYTES_MAX:
+        op_id = _operation(token, image)
+    else:
+        op_id = await asyncio.to_thread(_operation, token, image)
     return _Capture(handoff.subject, handoff.session_id, op_id, image)
 
 
