@@ -27,8 +27,9 @@ from serve.store.embedded import join_embedded
 from serve.store.epochs import RedisEpochs
 from serve.store.erasures import RedisErasures
 from serve.store.install import open_install
+from serve.store.keyring import Keyring
 from serve.store.ledger import RedisLedger
-from serve.store.link import open_link
+from serve.store.link import Link, open_link
 from serve.store.listings import RedisListings
 from serve.store.queues import RedisDeadlines, RedisJobs, RedisOutbox
 
@@ -98,38 +99,51 @@ async def open_deps(
         link = open_link(state)
         held.push_async_callback(link.aclose)
         keyring = await open_install(link, state)
-        faces, scale, model_id = await _open_engine(settings, held, with_models=with_models)
-        yield Deps(
-            ledger=RedisLedger(
-                link,
-                keyring,
-                settings.jobs.bytes_max,
-                state.backup_retention_days,
-                (state.replicas_min, state.replicas_wait_ms),
-            ),
-            listings=RedisListings(link, keyring),
-            directory=RedisDirectory(link, keyring),
-            outbox=RedisOutbox(link, keyring),
-            jobs=RedisJobs(link, keyring),
-            deadlines=RedisDeadlines(link),
-            erasures=RedisErasures(link),
-            epochs=RedisEpochs(link, keyring, state.backup_retention_days),
-            faces=faces,
-            scale=scale,
-            model_id=model_id,
-            random=secrets.token_bytes,
-            pepper=keyring.pepper,
-            public_base_url=settings.server.public_base_url.rstrip("/"),
-            allow_http=settings.callbacks.allow_http,
-        )
+        models = await _open_models(settings, held, with_models=with_models)
+        yield build_deps(link, keyring, settings, models)
 
 
-async def _open_engine(
-    settings: Settings, held: AsyncExitStack, *, with_models: bool
-) -> tuple[Faces, Comparator, str]:
+@dataclass(frozen=True, slots=True)
+class Models:
+    """What looks at faces, what compares them, and the id that its templates carry."""
+
+    faces: Faces
+    scale: Comparator
+    model_id: str
+
+
+def build_deps(link: Link, keyring: Keyring, settings: Settings, models: Models) -> Deps:
+    """Every port over this Redis, these keys and these models."""
+    state = settings.state
+    return Deps(
+        ledger=RedisLedger(
+            link,
+            keyring,
+            settings.jobs.bytes_max,
+            state.backup_retention_days,
+            (state.replicas_min, state.replicas_wait_ms),
+        ),
+        listings=RedisListings(link, keyring),
+        directory=RedisDirectory(link, keyring),
+        outbox=RedisOutbox(link, keyring),
+        jobs=RedisJobs(link, keyring),
+        deadlines=RedisDeadlines(link),
+        erasures=RedisErasures(link),
+        epochs=RedisEpochs(link, keyring, state.backup_retention_days),
+        faces=models.faces,
+        scale=models.scale,
+        model_id=models.model_id,
+        random=secrets.token_bytes,
+        pepper=keyring.pepper,
+        public_base_url=settings.server.public_base_url.rstrip("/"),
+        allow_http=settings.callbacks.allow_http,
+    )
+
+
+async def _open_models(settings: Settings, held: AsyncExitStack, *, with_models: bool) -> Models:
     if not with_models:
-        return AbsentFaces(), AbsentFaces(), ""
+        return Models(AbsentFaces(), AbsentFaces(), "")
     opened = await asyncio.to_thread(open_pipeline, settings)
     limits = EngineLimits(opened.threads, settings.engine.queue_max, settings.engine.timeout_s)
     faces = await held.enter_async_context(LocalFaces(opened.faces, limits))
-    return faces, opened.scale, opened.model_id
+    return Models(faces, opened.scale, opened.model_id)

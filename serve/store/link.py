@@ -16,6 +16,7 @@ from serve.errors import Code, ServeError
 from serve.settings import State
 from serve.store.embedded import socket_path
 
+Link = Redis  # the stores' connections, as the composition root hands them on
 CONNECTIONS_MAX = 64
 RETRIES_MAX = 2  # every change carries an op_id, so a repeat does nothing twice
 RETRY_FIRST_S = 0.02

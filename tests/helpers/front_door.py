@@ -2,7 +2,6 @@
 
 import base64
 import json
-import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,17 +19,12 @@ from pipeline.errors import Failure
 from pipeline.evidence import FaceEvidence, Feedback, Template
 from serve.api.application import build_application, build_runner
 from serve.api.routes import ROUTES
+from serve.app import Models, build_deps
 from serve.deps import Deps
 from serve.domain.tenant import TenantPatch
 from serve.flows.tenants import CreatedTenant, create_tenant
-from serve.settings import Server, Settings
-from serve.store.directory import RedisDirectory
-from serve.store.epochs import RedisEpochs
-from serve.store.erasures import RedisErasures
+from serve.settings import Settings, replaced
 from serve.store.keyring import Keyring
-from serve.store.ledger import RedisLedger
-from serve.store.listings import RedisListings
-from serve.store.queues import RedisDeadlines, RedisJobs, RedisOutbox
 from tests.helpers.builders import face_evidence
 from tests.helpers.records import MODEL, a_template
 
@@ -63,22 +57,8 @@ class ScriptedFaces:
 def deps_on(link: Redis, keyring: Keyring) -> Deps:
     """Every real adapter of the store, and scripted models."""
     faces = ScriptedFaces()
-    return Deps(
-        ledger=RedisLedger(link, keyring, 2**26, backup_retention_days=7),
-        listings=RedisListings(link, keyring),
-        directory=RedisDirectory(link, keyring),
-        outbox=RedisOutbox(link, keyring),
-        jobs=RedisJobs(link, keyring),
-        deadlines=RedisDeadlines(link),
-        erasures=RedisErasures(link),
-        epochs=RedisEpochs(link, keyring, 7),
-        faces=faces,
-        scale=faces,
-        model_id=MODEL,
-        random=secrets.token_bytes,
-        pepper=keyring.pepper,
-        public_base_url="https://limen.example",
-    )
+    settings = replaced(Settings(), {"server.public_base_url": "https://limen.example"})
+    return build_deps(link, keyring, settings, Models(faces, faces, MODEL))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import secrets
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from pipeline.decision.policy import LivenessPolicy
+from serve.app import Models, build_deps
 from serve.deps import Deps
 from serve.domain.api_key import Principal, Scope
 from serve.domain.callback import CallbackEvent
@@ -28,13 +28,9 @@ from serve.flows.sessions import OpenAnswer, OpenRequest, list_sessions, open_se
 from serve.flows.submit import SubmitAnswer, submit
 from serve.flows.tenants import create_tenant
 from serve.ports import Committed, Records
-from serve.store.directory import RedisDirectory
-from serve.store.epochs import RedisEpochs
-from serve.store.erasures import RedisErasures
+from serve.settings import Settings
 from serve.store.keyring import Keyring
 from serve.store.ledger import RedisLedger
-from serve.store.listings import RedisListings
-from serve.store.queues import RedisDeadlines, RedisJobs, RedisOutbox
 from tests.helpers.scripted_faces import ScriptedFaces
 from tests.helpers.toy_faces import MODEL, SCALE
 
@@ -202,21 +198,8 @@ class Service:
 async def open_service(link: Redis, keyring: Keyring) -> Service:
     """A service with one tenant, `match_only`, whose every event calls for a face."""
     clock, faces = Clock(), ScriptedFaces()
-    deps = Deps(
-        ledger=ShiftedLedger(link, keyring, 2**26, 7, clock=clock),
-        listings=RedisListings(link, keyring),
-        directory=RedisDirectory(link, keyring),
-        outbox=RedisOutbox(link, keyring),
-        jobs=RedisJobs(link, keyring),
-        deadlines=RedisDeadlines(link),
-        erasures=RedisErasures(link),
-        epochs=RedisEpochs(link, keyring, 7),
-        faces=faces,
-        scale=SCALE,
-        model_id=MODEL,
-        random=secrets.token_bytes,
-        pepper=keyring.pepper,
-    )
+    built = build_deps(link, keyring, Settings(), Models(faces, SCALE, MODEL))
+    deps = replace(built, ledger=ShiftedLedger(link, keyring, 2**26, 7, clock=clock))
     patch = TenantPatch(
         liveness_policy=LivenessPolicy.MATCH_ONLY, allowed_origins=("https://shop.example",)
     )
