@@ -23,7 +23,7 @@ from serve.app import Models, build_deps
 from serve.deps import Deps
 from serve.domain.tenant import TenantPatch
 from serve.flows.tenants import CreatedTenant, create_tenant
-from serve.settings import Settings, replaced
+from serve.settings import Server, Settings, replaced
 from serve.store.keyring import Keyring
 from tests.helpers.builders import face_evidence
 from tests.helpers.records import MODEL, a_template
