@@ -199,7 +199,9 @@ class Writer:
         key = names.job(self._partition, job_id)
         self.batch.add("UNLINK", key)
         self.batch.add("ZREM", names.jobs(self._partition), job_id)
-        self.batch.add("QUOTA", names.jobs_bytes(self._partition), -size_bytes, self.jobs_bytes_max)
+        # Two workers may end one job; the bytes come back once.
+        held = names.jobs_bytes(self._partition)
+        self.batch.add("QUOTA", held, -size_bytes, self.jobs_bytes_max, key)
         self.batch.add("ZREM", names.owned(self.snapshot.subject), key)
 
     def _capture(self, session_id: str, image: bytes | None) -> None:

@@ -85,7 +85,7 @@ class RedisLedger:
         partition = subject.partition
         keys = [
             names.customer(subject), names.session(partition, session_id),
-            names.operation(partition, op_id), names.faces(partition),
+            names.operation(subject, op_id), names.faces(partition),
         ]  # fmt: skip
         with reaching_redis():
             found, _ = await run(self.link, READ, keys, ["1" if with_templates else ""])
@@ -139,7 +139,7 @@ class RedisLedger:
         when too few replicas hold what was written: it may be repeated under the same `op_id`.
         """
         subject = snapshot.subject
-        operation = names.operation(subject.partition, op_id)
+        operation = names.operation(subject, op_id)
         writer = Writer(snapshot, self.keyring.salt, self.jobs_bytes_max)
         batch = writer.write(change, operation)
         version = snapshot.version + 1
@@ -216,7 +216,7 @@ class RedisLedger:
         if batch.commands > COMMANDS_MAX:
             raise ServeError(Code.OVERLOADED, f"more than {COMMANDS_MAX} commands in one change")
         subject = snapshot.subject
-        keys = [names.operation(subject.partition, op_id), names.customer(subject), *batch.keys]
+        keys = [names.operation(subject, op_id), names.customer(subject), *batch.keys]
         head: Sequence[str | bytes | int] = (
             names.OPERATION_KEPT_MS, snapshot.version, version, answer,
         )  # fmt: skip

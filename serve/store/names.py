@@ -120,9 +120,9 @@ def deadlines(partition: int) -> str:
     return _in(partition, "deadlines")
 
 
-def operation(partition: int, op_id: str) -> str:
-    """STRING: the sealed answer of an operation that was carried out."""
-    return _in(partition, f"op:{op_id}")
+def operation(subject: Subject, op_id: str) -> str:
+    """STRING: the sealed answer of an operation that was carried out on this customer."""
+    return _in(subject.partition, f"op:{subject.key}:{op_id}")
 
 
 def erasure(partition: int, erasure_id: str) -> str:

@@ -109,7 +109,8 @@ return {redis.call('TIME'), customer, redis.call('HMGET', KEYS[2], 'u', 'd'),
 #       set ("" for none: the customer is going), 4 answer,
 #       5… commands: name, position of key, number of arguments, arguments.
 # LOG appends to the stream and notes the entry's id under the face in the customer's hash; QUOTA
-# adds to a counter that must stay within its limit; PUBLISH tells a channel that a queue grew.
+# adds to a counter that must stay within its limit, if the key that it names exists; PUBLISH tells
+# a channel that a queue grew.
 # Returns {"done", answer} | {"repeat", answer} | {"conflict"} | {"full"}.
 COMMIT = Script(
     "commit",
@@ -137,7 +138,9 @@ while at <= #ARGV do
   if kind ~= 'any' and name ~= 'SET' and found ~= 'none' and found ~= kind then
     return redis.error_reply('WRONGTYPE ' .. name .. ' on a ' .. found)
   end
-  if name == 'QUOTA' then
+  if name == 'QUOTA' and arguments[3] and redis.call('EXISTS', arguments[3]) == 0 then
+    name = 'NOTHING'
+  elseif name == 'QUOTA' then
     local total = tonumber(redis.call('GET', key) or '0') + tonumber(arguments[1])
     if total > tonumber(arguments[2]) then return {'full'} end
   end
@@ -151,6 +154,8 @@ for _, command in ipairs(commands) do
     redis.call('HSET', KEYS[2], 'f:' .. arguments[1], entry)
   elseif name == 'QUOTA' then
     if redis.call('INCRBY', key, arguments[1]) <= 0 then redis.call('DEL', key) end
+  elseif name == 'NOTHING' then
+    -- what it would have given back was given back before
   elseif name == 'PUBLISH' then
     redis.pcall(name, unpack(arguments))  -- whoever polls finds it without
   else

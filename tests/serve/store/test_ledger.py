@@ -195,6 +195,34 @@ async def test_a_full_queue_refuses_the_job(ledger: RedisLedger, subject: Subjec
     assert await ledger.link.get(names.jobs_bytes(subject.partition)) == b"985"
 
 
+async def test_a_job_that_ends_twice_gives_its_bytes_back_once(
+    ledger: RedisLedger, subject: Subject
+) -> None:
+    """Two workers that end one job leave the bytes of another counted."""
+    await enrolled(ledger, subject)  # a job of 16 bytes
+    other = a_job(subject.partition, "session", 500)
+    changes = [
+        Change(customer=a_customer(), jobs=(other,)),
+        *[Change(customer=a_customer(), ended_jobs={a_job(subject.partition, "").header.id: 16})]
+        * 2,
+    ]
+    for number, change in enumerate(changes):
+        await ledger.commit(await ledger.snapshot(subject), change, f"op-{number}")
+    assert await ledger.link.get(names.jobs_bytes(subject.partition)) == b"500"
+
+
+async def test_operations_of_two_customers_are_apart(ledger: RedisLedger) -> None:
+    """The same operation id of another customer of the same partition is another operation."""
+    first = ledger.subject(TENANT, Mode.TEST, "customer-0")
+    numbers = range(1, 2_000)
+    others = (ledger.subject(TENANT, Mode.TEST, f"customer-{number}") for number in numbers)
+    second = next(other for other in others if other.partition == first.partition)
+    for subject, answer in ((first, b"first"), (second, b"second")):
+        change = Change(customer=a_customer(), answer=answer)
+        done = await ledger.commit(await ledger.snapshot(subject), change, "same")
+        assert (done.answer, done.is_repeat) == (answer, False)
+
+
 async def test_nothing_personal_is_in_the_clear(ledger: RedisLedger, subject: Subject) -> None:
     """No value and no key name holds the customer's id, reference, image, template or token."""
     await enrolled(ledger, subject)
