@@ -32,7 +32,7 @@ test:                             ## everything: quick checks, models, the whole
 	@$(STAGE) install 180 $(MAKE) install
 	@$(STAGE) lint 40 $(MAKE) lint
 	@$(STAGE) models 120 $(MAKE) models
-	@$(STAGE) tests 300 $(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(STAGE) tests 900 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: lint house                 ## quick checks (< 60 s, no models): lint and the house rules
 
