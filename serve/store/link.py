@@ -8,6 +8,7 @@ from typing import Any
 from redis.asyncio import BlockingConnectionPool, Redis, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.connection import HiredisRespSerializer
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -29,6 +30,17 @@ _UNABLE = re.compile(
 )
 
 
+class PackedInC(UnixDomainSocketConnection):
+    """redis-py's asyncio connections parse with hiredis, but pack commands in Python."""
+
+    _packer = HiredisRespSerializer()
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        """The command on the wire."""
+        packed: list[bytes] = self._packer.pack(*args)
+        return packed
+
+
 def open_link(state: State) -> Redis:
     """A pool of connections to the Redis that `state` names; close it with `aclose`.
 
@@ -47,7 +59,7 @@ def open_link(state: State) -> Redis:
         pool = BlockingConnectionPool.from_url(state.redis_url, **options)
     else:
         pool = BlockingConnectionPool(
-            connection_class=UnixDomainSocketConnection,
+            connection_class=PackedInC,
             path=str(socket_path(state.data_dir)),
             **options,
         )
