@@ -8,6 +8,7 @@ the code.
 """
 
 import os
+from queue import Empty, SimpleQueue
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -17,8 +18,36 @@ from serve.errors import Code, ServeError
 KEY_BYTES = 32
 VERSION = b"\x01"
 NONCE_BYTES = 12
+NONCES_DRAWN = 256
 TAG_BYTES = 16
 OVERHEAD_BYTES = len(VERSION) + NONCE_BYTES + TAG_BYTES
+
+
+class _Nonces:
+    """Unpredictable nonces, drawn from the system by the hundred: each draw is a system call.
+
+    None is handed out twice, not even in a child that was forked.
+    """
+
+    def __init__(self) -> None:
+        self._pool = SimpleQueue[bytes]()
+        os.register_at_fork(after_in_child=self._forget)
+
+    def take(self) -> bytes:
+        """12 bytes that nobody else gets."""
+        while True:
+            try:
+                return self._pool.get_nowait()
+            except Empty:
+                drawn = os.urandom(NONCE_BYTES * NONCES_DRAWN)
+                for start in range(0, len(drawn), NONCE_BYTES):
+                    self._pool.put(drawn[start : start + NONCE_BYTES])
+
+    def _forget(self) -> None:
+        self._pool = SimpleQueue()
+
+
+_nonces = _Nonces()
 
 
 def new_key() -> bytes:
@@ -28,7 +57,7 @@ def new_key() -> bytes:
 
 def seal(key: bytes, plain: bytes, label: str) -> bytes:
     """`plain` readable only with `key` (32 bytes) and under the same `label`."""
-    nonce = os.urandom(NONCE_BYTES)
+    nonce = _nonces.take()
     return VERSION + nonce + AESGCM(key).encrypt(nonce, plain, label.encode())
 
 

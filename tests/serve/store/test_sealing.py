@@ -1,11 +1,14 @@
 """Sealed records: readable with one key, in one place, and only unchanged."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from serve.errors import Code, ServeError
 from serve.store.sealing import OVERHEAD_BYTES, VERSION, new_key, seal, unseal
+from tests.helpers import tree
 
 KEY = bytes(range(32))
 # Sealed once with KEY under "customer|a" and never to be unreadable again.
@@ -53,3 +56,32 @@ def test_no_two_seals_are_alike() -> None:
 def test_the_format_is_fixed() -> None:
     """A record sealed by the first version still opens."""
     assert unseal(KEY, KNOWN, "customer|a") == b"kept"
+
+
+def test_no_nonce_is_used_twice() -> None:
+    """Thousands of sealings by many threads have as many nonces."""
+    key = new_key()
+    with ThreadPoolExecutor(8) as threads:
+        sealed = list(threads.map(lambda _: seal(key, b"", "label"), range(4_000)))
+    assert len({each[1:13] for each in sealed}) == len(sealed)
+
+
+FORK = """
+import os
+from serve.store.sealing import new_key, seal
+
+key = new_key()
+seal(key, b"", "label")
+reading, writing = os.pipe()
+if os.fork() == 0:
+    os.write(writing, seal(key, b"", "label")[1:13])
+    os._exit(0)
+theirs = os.read(reading, 12)
+os.wait()
+print(len(theirs), theirs in {seal(key, b"", "label")[1:13] for _ in range(600)})
+"""
+
+
+def test_a_forked_child_has_nonces_of_its_own() -> None:
+    """What a parent had drawn before the fork, its child never uses."""
+    assert tree.run("-c", FORK).stdout == "12 False\n"
