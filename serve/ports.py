@@ -295,6 +295,14 @@ class Directory(Protocol):
         """Signing secrets in force, the newest first."""
         ...
 
+    async def gone(self, tenant_id: str, urls: Collection[str]) -> frozenset[str]:
+        """Those of `urls` that answered 410 Gone and were not tried by hand since."""
+        ...
+
+    async def put_gone(self, tenant_id: str, url: str, *, is_gone: bool) -> None:
+        """Remember, or forget, that a URL takes no callbacks any more."""
+        ...
+
     async def put_secrets(self, tenant_id: str, secrets: Sequence[SigningSecret]) -> None:
         """Replace the signing secrets."""
         ...

@@ -60,6 +60,11 @@ def after_attempt(
     )
 
 
+def disabled(event: CallbackEvent) -> CallbackEvent:
+    """`event`, not to be tried: its URL takes no callbacks any more."""
+    return event.model_copy(update={"state": DeliveryState.DISABLED, "next_attempt_at_ms": None})
+
+
 def is_success(status: int) -> bool:
     """Whether an HTTP status says that the callback was taken."""
     return 200 <= status < 300

@@ -21,5 +21,10 @@ async def event(deps: Deps, principal: Principal, event_id: str) -> CallbackEven
 
 
 async def resend(deps: Deps, principal: Principal, event_id: str) -> CallbackEvent:
-    """Send a callback again now, under the same id, whatever became of it. Raises `not_found`."""
-    return await deps.outbox.resend(await event(deps, principal, event_id))
+    """Send a callback again now, under the same id, whatever became of it.
+
+    Its URL is tried anew even if it had answered 410. Raises `not_found`.
+    """
+    found = await event(deps, principal, event_id)
+    await deps.directory.put_gone(principal.tenant_id, found.url, is_gone=False)
+    return await deps.outbox.resend(found)

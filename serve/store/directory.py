@@ -1,13 +1,14 @@
 """Tenants, their API keys and their signing secrets."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from redis.asyncio import Redis
 
 from serve.domain.api_key import ApiKey
+from serve.domain.ids import keyed_digest
 from serve.domain.tenant import SigningSecret, Tenant
 from serve.store import names
 from serve.store.keyring import Keyring
@@ -87,6 +88,26 @@ class RedisDirectory:
             return []
         rows = json.loads(unseal(self.keyring.master, sealed, f"secrets|{tenant_id}"))
         return [SigningSecret.model_validate(row) for row in rows]
+
+    async def gone(self, tenant_id: str, urls: Collection[str]) -> frozenset[str]:
+        """Those of `urls` that answered 410 Gone and were not tried by hand since."""
+        ordered = sorted(urls)
+        if not ordered:
+            return frozenset()
+        members = [self._named(tenant_id, url) for url in ordered]
+        with reaching_redis():
+            found: Any = await self.link.smismember(names.gone(tenant_id), members)
+        return frozenset(url for url, is_gone in zip(ordered, found, strict=True) if is_gone)
+
+    async def put_gone(self, tenant_id: str, url: str, *, is_gone: bool) -> None:
+        """Remember, or forget, that a URL takes no callbacks any more."""
+        change = self.link.sadd if is_gone else self.link.srem
+        with reaching_redis():
+            await change(names.gone(tenant_id), self._named(tenant_id, url))
+
+    def _named(self, tenant_id: str, url: str) -> str:
+        """A URL may hold a secret, so only its digest is kept; its query does not count."""
+        return keyed_digest(self.keyring.salt, "gone", tenant_id, url.partition("?")[0])
 
     async def put_secrets(self, tenant_id: str, secrets: Sequence[SigningSecret]) -> None:
         """Replace the signing secrets."""

@@ -165,6 +165,11 @@ def api_keys(tenant_id: str) -> str:
     return f"{{limen}}:keys:{tenant_id}"
 
 
+def gone(tenant_id: str) -> str:
+    """SET of keyed digests of the callback URLs that answered 410 Gone."""
+    return f"{{limen}}:gone:{tenant_id}"
+
+
 def secrets(tenant_id: str) -> str:
     """STRING: a tenant's signing secrets, sealed under the master key."""
     return f"{{limen}}:secrets:{tenant_id}"

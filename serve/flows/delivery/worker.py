@@ -4,8 +4,8 @@ Nothing is marked before the answer is known. A worker that is killed leaves lea
 when they run out the same callbacks go out again with the same `webhook-id`: at least once,
 never not at all. Any number of workers may run.
 
-A receiver that answers 410 disables that one callback for good. Later callbacks to the same URL
-are still tried: the URL is the session's, and the next session may bring another.
+A URL that answered 410 takes no more callbacks of its tenant: they end as disabled, untried, until
+one of them is sent again by hand.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from serve.deps import Deps
 from serve.domain.callback import CallbackEvent, Delivery, DeliveryState
 from serve.domain.ids import Prefix, partition_of
-from serve.domain.retry import after_attempt
+from serve.domain.retry import after_attempt, disabled
 from serve.domain.tenant import SigningSecret
 from serve.errors import ServeError
 from serve.flows.delivery.endpoints import Endpoints, Key, endpoint_of
@@ -144,7 +144,7 @@ class _Worker:
         moment = _Moment(claimed_s, _monotonic_s(), now_ms)
         secrets = await self._secrets({claim.item.tenant_id for claim in claims}, now_ms)
         put_off: list[tuple[Claim, float]] = []
-        for claim in _in_turns(claims):
+        for claim in _in_turns(await self._without_gone(claims)):
             key = endpoint_of(claim.item.tenant_id, claim.item.url)
             wait_s = self.endpoints.admit(key, _monotonic_s())
             if wait_s:
@@ -153,6 +153,21 @@ class _Worker:
                 tasks.create_task(self._attempt(claim, key, secrets[claim.item.tenant_id], moment))
         await self._put_off(put_off)
         return len(claims)
+
+    async def _without_gone(self, claims: Sequence[Claim]) -> list[Claim]:
+        """The claims that may be tried: those to a URL that answered 410 end untried."""
+        gone: set[tuple[str, str]] = set()
+        for tenant_id in {claim.item.tenant_id for claim in claims}:
+            urls = {claim.item.url for claim in claims if claim.item.tenant_id == tenant_id}
+            found = await self.deps.directory.gone(tenant_id, urls)
+            gone |= {(tenant_id, url) for url in found}
+        kept = []
+        for claim in claims:
+            if (claim.item.tenant_id, claim.item.url) in gone:
+                await self.deps.outbox.settle(claim, disabled(claim.item))
+            else:
+                kept.append(claim)
+        return kept
 
     async def _put_off(self, claims: Sequence[tuple[Claim, float]]) -> None:
         """Give claims back until their time, and remember to look then."""
@@ -188,6 +203,9 @@ class _Worker:
                 after = after_attempt(claim.item, delivery, now_ms, self.random())
                 if await self.deps.outbox.settle(claim, after):
                     _tell(after, delivery, now_ms)
+                if after.state is DeliveryState.DISABLED:
+                    tenant_id, url = claim.item.tenant_id, claim.item.url
+                    await self.deps.directory.put_gone(tenant_id, url, is_gone=True)
         except ServeError as error:
             logs.write("callback not settled", level=logging.WARNING, code=error.code)
         except Exception as error:  # noqa: BLE001 (one callback's defect stops no other)

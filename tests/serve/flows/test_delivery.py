@@ -8,10 +8,12 @@ import pytest
 from redis.asyncio import Redis
 from standardwebhooks import Webhook
 
+from serve.domain.api_key import Principal
 from serve.domain.callback import CallbackEvent, DeliveryState
 from serve.domain.retry import ATTEMPTS_MAX, DELAYS_MS
 from serve.domain.tenant import SigningSecret
 from serve.flows.delivery.worker import CLAIM_MAX, START_S_MAX
+from serve.flows.events import resend
 from serve.outbound.sender import SendError
 from serve.ports import Lease
 from serve.settings import Callbacks
@@ -129,12 +131,33 @@ async def test_sent_again_by_hand_it_goes_out_again(office: Office) -> None:
             disabled = await office.outbox.next_settled()
             assert disabled.state is DeliveryState.DISABLED
             tenant.answer = answering(200)
-            await office.outbox.resend(disabled)
+            owner = Principal(disabled.tenant_id, disabled.mode, frozenset(), "")
+            await resend(office.deps, owner, event_id)
             while (settled := await office.outbox.next_settled()).state is DeliveryState.PENDING:
                 continue  # the resend's own note
     assert settled.state is DeliveryState.DELIVERED
     assert [attempt.status for attempt in settled.attempts] == [410, 200]
     assert ids_of(tenant) == [event_id] * 2
+
+
+async def test_a_url_that_is_gone_is_left_alone(office: Office) -> None:
+    """After a 410 later callbacks to the same URL end as disabled and are never posted."""
+    async with receiver(answering(410)) as tenant:
+        (first,) = await office.write(tenant.url)
+        async with office.worker():
+            assert (await office.outbox.next_settled()).id == first
+            await until_gone(office, tenant.url)
+            _, second = await office.write(f"{tenant.url}?session=2", 2)  # the first is known
+            ended = await office.outbox.next_settled()
+    assert (ended.id, ended.state, ended.attempts) == (second, DeliveryState.DISABLED, ())
+    assert ids_of(tenant) == [first]
+
+
+async def until_gone(office: Office, url: str) -> None:
+    """Wait until the worker has noted that `url` answered 410."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not await office.deps.directory.gone("ten_a", {url}):  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
 
 async def test_a_killed_worker_loses_nothing(office: Office) -> None:

@@ -1,5 +1,7 @@
 """Tenants, keys and secrets on a real Redis."""
 
+from typing import Any
+
 import pytest
 from redis.asyncio import Redis
 
@@ -73,3 +75,18 @@ async def test_secrets_are_sealed_for_their_tenant(directory: RedisDirectory) ->
     with pytest.raises(ServeError) as refused:
         await directory.secrets("ten_1")
     assert refused.value.code is Code.KEYS_MISMATCH
+
+
+async def test_a_url_that_is_gone_is_remembered_without_being_kept(
+    directory: RedisDirectory,
+) -> None:
+    """A tenant's URL is found by itself, whatever its query, until it is forgotten."""
+    url = "https://tenant.example/hook"
+    await directory.put_gone("ten_0", f"{url}?secret=1", is_gone=True)
+    assert await directory.gone("ten_0", {url, "https://tenant.example/other"}) == {url}
+    assert await directory.gone("ten_1", {url}) == frozenset()
+    assert await directory.gone("ten_0", set()) == frozenset()
+    members: Any = await directory.link.smembers(names.gone("ten_0"))
+    assert not any(b"tenant.example" in member for member in members)
+    await directory.put_gone("ten_0", url, is_gone=False)
+    assert await directory.gone("ten_0", {url}) == frozenset()
