@@ -1,6 +1,5 @@
 """The service. A request comes down these floors, and its answer goes back up.
 
-
     api         parse and bound the input, authenticate, call one flow, render
     flows       one use case: read ports, ask pure rules, write ports
     inference   the models, asked through one bounded queue
