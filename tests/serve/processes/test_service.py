@@ -146,6 +146,13 @@ async def test_a_killed_supervisor_leaves_nothing(tmp_path: Path) -> None:
         assert (await again.readiness())["ready"]
 
 
+async def test_a_start_without_a_tenant_says_how_to_make_one(tmp_path: Path) -> None:
+    """An operator who starts it for the first time is not left with a service nobody can use."""
+    async with serving(tmp_path / "var") as service:
+        assert service.parent.stdout is not None
+        assert "limen tenant create" in (await service.parent.stdout.readline()).decode()
+
+
 async def test_every_killed_part_comes_back(tmp_path: Path) -> None:
     """Door, worker and Redis, each killed once: another process takes its place."""
     async with serving(tmp_path / "var") as service:
