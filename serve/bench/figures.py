@@ -54,22 +54,26 @@ class Point:
 
     @property
     def share(self) -> float | None:
-        """Of the server's processor seconds, the part spent in decoding and models; 0 to 1."""
+        """Of the server's processor seconds, the part spent in decoding and models; 0 to 1.
+
+        None where no image was approved: work on what was refused is no measure.
+        """
         total_s = sum(self.spent.by_process.values())
-        return self.spent.engine_s / total_s if total_s > 0 else None
+        return self.spent.engine_s / total_s if self.approved and total_s > 0 else None
 
     @property
     def share_of_door(self) -> float | None:
         """The same of the front door's own processor seconds: without Redis and the worker."""
         door_s = self.spent.by_process.get(DOOR, 0.0)
-        return self.spent.engine_s / door_s if door_s > 0 else None
+        return self.spent.engine_s / door_s if self.approved and door_s > 0 else None
 
     @property
     def cpu_ms(self) -> dict[str, float]:
-        """Processor milliseconds for each approved image, by process."""
+        """Processor milliseconds for each approved image, by process; none without one."""
+        if not self.approved:
+            return {}
         return {
-            name: 1000 * seconds / max(1, self.approved)
-            for name, seconds in self.spent.by_process.items()
+            name: 1000 * seconds / self.approved for name, seconds in self.spent.by_process.items()
         }
 
     def latency_ms(self) -> dict[str, float]:
@@ -90,7 +94,9 @@ class Point:
             "errors": self.errors,
             "latency_ms": _rounded(self.latency_ms()) if is_open else None,
             "cpu_ms_per_image": _rounded(self.cpu_ms),
-            "engine_cpu_ms_per_image": round(1000 * self.spent.engine_s / max(1, self.approved), 3),
+            "engine_cpu_ms_per_image": _rounded_or_none(
+                1000 * self.spent.engine_s / self.approved if self.approved else None
+            ),
             "share_in_decode_and_models": _rounded_or_none(self.share),
             "share_of_front_door": _rounded_or_none(self.share_of_door),
             "generator_late_ms": round(self.outcome.late_ms, 2) if is_open else None,

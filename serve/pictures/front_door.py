@@ -41,8 +41,9 @@ def _draw_latency(axes: Axes, points: Sequence[Point]) -> None:
 
 def _draw_processes(axes: Axes, points: Sequence[Point]) -> None:
     """A bar for each frame: the models' part of the front door first, then everything else."""
+    points = [point for point in points if point.approved]
     frames = [f"{point.frame}\n{point.images_per_s:.0f} images/s" for point in points]
-    engine_ms = [1000 * point.spent.engine_s / max(1, point.approved) for point in points]
+    engine_ms = [1000 * point.spent.engine_s / point.approved for point in points]
     parts = {"decode and models": engine_ms}
     for process in dict.fromkeys(name for point in points for name in point.cpu_ms):
         whole = [point.cpu_ms.get(process, 0.0) for point in points]

@@ -67,3 +67,12 @@ def test_a_point_without_approvals_is_still_a_point() -> None:
     nothing = Outcome({"no_answer": 5}, histogram(), 1.0, 0.0, 0)
     found = point(outcome=nothing).encode()
     assert (found["images"], found["images_per_s"], found["errors"]) == (0, 0.0, {"no_answer": 5})
+
+
+def test_work_on_what_was_refused_is_no_figure() -> None:
+    """Where no image was approved, cost and share are unknown, not enormous."""
+    outcome = Outcome({"capture_unfit": 100}, histogram(), wall_s=3.0, late_ms=0.0, callbacks=0)
+    refused = point(outcome=outcome)
+    assert (refused.share, refused.share_of_door, refused.cpu_ms) == (None, None, {})
+    assert refused.encode()["engine_cpu_ms_per_image"] is None
+    assert refused.errors == {"capture_unfit": 100}
