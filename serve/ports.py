@@ -223,7 +223,7 @@ class Erasures(Protocol):
     """Receipts of erasure whose later steps are still open."""
 
     async def unfinished(self, limit: int) -> list[ErasureReceipt]:
-        """Receipts with open steps, the oldest first."""
+        """Receipts with open steps, those whose next is due first in front."""
         ...
 
     async def put(self, receipt: ErasureReceipt) -> None:

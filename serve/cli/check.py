@@ -23,8 +23,8 @@ from serve.errors import SENTENCES, ServeError
 from serve.processes.door import tls_context
 from serve.processes.listening import split_address
 from serve.settings import Settings
+from serve.store import names
 from serve.store.embedded import join_embedded
-from serve.store.install import INSTALL_KEY
 from serve.store.link import configuration, open_link, reaching_redis, server_version
 from serve.store.local.places import places
 
@@ -109,7 +109,7 @@ async def findings_stored(settings: Settings) -> AsyncIterator[Finding]:
             yield _server(state.redis_url, await server_version(link))
             yield _durability(settings, await configuration(link, *DURABILITY))
             with reaching_redis():
-                is_claimed = bool(await link.exists(INSTALL_KEY))
+                is_claimed = bool(await link.exists(names.INSTALL))
             subject = "install"
             if is_claimed:
                 async for finding in _install(settings):

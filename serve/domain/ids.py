@@ -16,7 +16,6 @@ from enum import StrEnum
 from serve.errors import Code, ServeError
 
 PARTITIONS = 64
-SALT_BYTES = 32
 ID_RANDOM_BYTES = 16
 TOKEN_RANDOM_BYTES = 32
 

@@ -23,24 +23,38 @@ DAY_MS = 24 * 3_600_000
 FOREVER_MS = 2**53 - 1  # the largest score a ZSET holds exactly
 LISTED_MAX_MS = 365 * DAY_MS
 COMMANDS_MAX = 20_000
+MEMBERS_MAX = 1_000  # of one command; Lua can hand on some 8,000
 
 
 @dataclass(slots=True)
 class Batch:
     """Commands over keys of one slot, in the order in which they will run."""
 
-    keys: list[str] = field(default_factory=list)
+    positions: dict[str, int] = field(default_factory=dict)
     arguments: list[Argument] = field(default_factory=list)
     commands: int = 0
 
     def add(self, name: str, key: str, *arguments: Argument) -> None:
         """Append one command."""
-        if key not in self.keys:
-            self.keys.append(key)
         # Two keys stand before these: the operation's record and the customer.
-        position = self.keys.index(key) + 3
+        position = self.positions.setdefault(key, len(self.positions) + 3)
         self.arguments += (name, position, len(arguments), *arguments)
         self.commands += 1
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys that commands name by position, in that order."""
+        return tuple(self.positions)
+
+    def unlink(self, keys: Sequence[str]) -> None:
+        """Delete keys, however many: a command takes a thousand."""
+        for start in range(0, len(keys), MEMBERS_MAX):
+            self.add("UNLINK", *keys[start : start + MEMBERS_MAX])
+
+    def remove(self, listed: str, members: Sequence[str]) -> None:
+        """Take members out of a sorted set, a thousand by a command."""
+        for start in range(0, len(members), MEMBERS_MAX):
+            self.add("ZREM", listed, *members[start : start + MEMBERS_MAX])
 
     def put(self, key: str, fields: Sequence[Argument], expires_at_ms: int) -> None:
         """Replace a hash's fields, given as name, value, …, and say when it goes."""

@@ -22,23 +22,23 @@ class RedisErasures:
     link: Redis
 
     async def unfinished(self, limit: int) -> list[ErasureReceipt]:
-        """Receipts with open steps, the oldest first."""
+        """Receipts with open steps, those whose next is due first in front.
+
+        So those that wait days for the backups never stand before those that wait for the file.
+        """
         with reaching_redis():
             async with self.link.pipeline(transaction=False) as pipe:
                 for partition in names.EVERY_PARTITION:
-                    pipe.zrange(names.erasures(partition), 0, limit - 1)
+                    pipe.zrange(names.erasures(partition), 0, limit - 1, withscores=True)
                 rows = await pipe.execute()
-            keys = [
-                names.erasure(partition, member.decode())
-                for partition, row in zip(names.EVERY_PARTITION, rows, strict=True)
-                for member in row
-            ]
+            waiting = sorted((due_ms, member.decode()) for row in rows for member, due_ms in row)
+            ids = [erasure_id for _, erasure_id in waiting[:limit]]
+            keys = [names.erasure(partition_of(Prefix.ERASURE, each), each) for each in ids]
             async with self.link.pipeline(transaction=False) as pipe:
                 for key in keys:
                     pipe.get(key)
                 found = await pipe.execute()
-        receipts = [ErasureReceipt.model_validate_json(item) for item in found if item is not None]
-        return sorted(receipts, key=lambda receipt: receipt.requested_at_ms)[:limit]
+        return [ErasureReceipt.model_validate_json(item) for item in found if item is not None]
 
     async def put(self, receipt: ErasureReceipt) -> None:
         """Write a step down; a receipt with none open is not `unfinished` any more."""
@@ -46,8 +46,10 @@ class RedisErasures:
         with reaching_redis():
             async with self.link.pipeline(transaction=True) as pipe:
                 pipe.set(names.erasure(partition, receipt.id), receipt.dump(), keepttl=True)
-                if receipt.is_complete:
+                if receipt.due_ms is None:
                     pipe.zrem(names.erasures(partition), receipt.id)
+                else:
+                    pipe.zadd(names.erasures(partition), {receipt.id: receipt.due_ms})
                 await pipe.execute()
 
     async def rewrite_log(self) -> int | None:

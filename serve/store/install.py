@@ -13,17 +13,17 @@ from serve.domain.document import Document
 from serve.domain.ids import PARTITIONS
 from serve.errors import Code, ServeError
 from serve.settings import State
+from serve.store import names
 from serve.store.keyring import Keyring, open_keyring
 from serve.store.link import configuration, now_ms, reaching_redis, server_version
 
-INSTALL_KEY = "{limen}:install"
 SCHEMA_VERSION = 1
 REDIS_VERSION_MIN = (6, 2)
 POLICY = "noeviction"
 
 
 class Install(Document):
-    """The record under `INSTALL_KEY`."""
+    """The record under `names.INSTALL`."""
 
     schema_version: int
     partitions: int
@@ -38,7 +38,7 @@ async def open_install(link: Redis, state: State) -> Keyring:
     """
     await check_server(link)
     with reaching_redis():
-        is_first = not await link.exists(INSTALL_KEY)
+        is_first = not await link.exists(names.INSTALL)
     keyring = await asyncio.to_thread(
         open_keyring, keys_folder(state), await now_ms(link), create=is_first
     )
@@ -74,12 +74,12 @@ async def check_install(link: Redis, keyring: Keyring) -> None:
         keys_fingerprint=keyring.fingerprint(),
     )
     with reaching_redis():
-        await link.set(INSTALL_KEY, ours.dump(), nx=True)
-        found = await link.get(INSTALL_KEY)
+        await link.set(names.INSTALL, ours.dump(), nx=True)
+        found = await link.get(names.INSTALL)
     try:
         theirs = Install.model_validate_json(found or b"")
     except ValueError as error:
-        raise ServeError(Code.SCHEMA_UNSUPPORTED, f"{INSTALL_KEY} cannot be read") from error
+        raise ServeError(Code.SCHEMA_UNSUPPORTED, f"{names.INSTALL} cannot be read") from error
     if theirs.schema_version != ours.schema_version:
         raise ServeError(
             Code.SCHEMA_UNSUPPORTED,

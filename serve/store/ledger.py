@@ -168,10 +168,13 @@ class RedisLedger:
         subject = snapshot.subject
         with reaching_redis():
             owned: Any = await self.link.zrange(names.owned(subject), 0, -1)
+        keys = [member.decode() for member in owned]
         batch = Batch()
-        for key in (member.decode() for member in owned):
-            batch.add("UNLINK", key)
-            await self._leave_queues(batch, subject, key)
+        batch.unlink(keys)
+        for listed, members in self._listed(subject, keys).items():
+            batch.remove(listed, members)
+        for key in keys:
+            await self._give_back(batch, subject, key)
         for entry in snapshot.log_ids.values():
             batch.add("XDEL", names.faces(subject.partition), entry)
         locator = names.locator(subject)
@@ -183,29 +186,35 @@ class RedisLedger:
         batch.add("SET", key, receipt.dump())
         batch.add("PEXPIREAT", key, receipt.requested_at_ms + names.ERASURE_KEPT_MS)
         if receipt.due_ms is not None:
-            batch.add("ZADD", names.erasures(subject.partition), snapshot.now_ms, receipt.id)
+            batch.add("ZADD", names.erasures(subject.partition), receipt.due_ms, receipt.id)
         return await self._commit(snapshot, batch, op_id, "", receipt.dump())
 
-    async def _leave_queues(self, batch: Batch, subject: Subject, key: str) -> None:
-        """Take a record that goes out of what it is listed or waiting in."""
-        kind, _, name = key.partition(":")[2].partition(":")
+    async def _give_back(self, batch: Batch, subject: Subject, key: str) -> None:
+        """The bytes of a waiting image that goes."""
+        if not key.startswith(names.job(subject.partition, "")):
+            return
+        with reaching_redis():
+            sealed_bytes = await self.link.hstrlen(key, "d")
+        size_bytes = max(0, sealed_bytes - OVERHEAD_BYTES)
+        held = names.jobs_bytes(subject.partition)
+        batch.add("QUOTA", held, -size_bytes, self.jobs_bytes_max)
+
+    def _listed(self, subject: Subject, keys: Sequence[str]) -> dict[str, list[str]]:
+        """What the records under `keys` are listed or waiting in, and under which names."""
         partition = subject.partition
-        if kind == "job":
-            with reaching_redis():
-                sealed_bytes = await self.link.hstrlen(key, "d")
-            size_bytes = max(0, sealed_bytes - OVERHEAD_BYTES)
-            batch.add("QUOTA", names.jobs_bytes(partition), -size_bytes, self.jobs_bytes_max)
+        alerts = ("", ".open", ".in_review", ".resolved", ".dismissed")
         lists = {
             "session": [names.deadlines(partition)],
             "event": [names.outbox(partition), self._listing(subject, "events")],
             "job": [names.jobs(partition)],
-            "alert": [
-                self._listing(subject, f"alerts{status}")
-                for status in ("", ".open", ".in_review", ".resolved", ".dismissed")
-            ],
+            "alert": [self._listing(subject, f"alerts{status}") for status in alerts],
         }
-        for listed in lists.get(kind, []):
-            batch.add("ZREM", listed, name)
+        found: dict[str, list[str]] = {}
+        for key in keys:
+            kind, _, name = key.partition(":")[2].partition(":")
+            for listed in lists.get(kind, []):
+                found.setdefault(listed, []).append(name)
+        return found
 
     def _listing(self, subject: Subject, kind: str) -> str:
         return names.listing(subject.partition, kind, subject.tenant_id, subject.mode)

@@ -125,3 +125,27 @@ async def test_a_receipt_leaves_when_its_last_step_is_done(
     kept = await link.get(names.erasure(partition, receipt.id))
     assert kept == whole.dump()
     assert await link.pttl(names.erasure(partition, receipt.id)) > 0
+
+
+async def test_who_waits_for_the_backups_stands_behind(link: Redis, ledger: RedisLedger) -> None:
+    """Receipts come by their next due step: old ones that wait for days starve no new one."""
+    waiting = []
+    for number, snapshot in enumerate(await fill(ledger, 2)):
+        partition = snapshot.subject.partition
+        steps = tuple(
+            StepRecord(step=step, due_at_ms=snapshot.now_ms + due_ms)
+            for step, due_ms in zip(ErasureStep, (0, 0, 3_600_000, 8 * 86_400_000), strict=True)
+        )
+        receipt = ErasureReceipt(
+            id=an_id(Prefix.ERASURE, partition, number), tenant_id=TENANT, mode=Mode.TEST,
+            requested_at_ms=snapshot.now_ms, epoch=1, faces=0, sessions=0, steps=steps,
+        )  # fmt: skip
+        await ledger.erase(snapshot, receipt, f"op-{number}")
+        waiting.append(receipt)
+    older, newer = waiting
+    for step in (ErasureStep.SEARCH, ErasureStep.STORE, ErasureStep.LOG):
+        older = with_step(older, step, older.requested_at_ms)
+    erasures = RedisErasures(link)
+    await erasures.put(older)
+    assert await erasures.unfinished(1) == [newer]
+    assert await erasures.unfinished(2) == [newer, older]

@@ -9,8 +9,8 @@ from redis.asyncio import Redis
 
 from serve.errors import Code, ServeError
 from serve.settings import State
+from serve.store import names
 from serve.store.install import (
-    INSTALL_KEY,
     Install,
     check_install,
     check_server,
@@ -39,12 +39,12 @@ async def test_the_first_start_claims_and_the_second_fits(link: Redis, tmp_path:
 async def test_other_keys_are_refused(link: Redis, keyring: Keyring, tmp_path: Path) -> None:
     """The record of the install stays as it was, and no secret is in the refusal."""
     await check_install(link, keyring)
-    before = await link.get(INSTALL_KEY)
+    before = await link.get(names.INSTALL)
     other = open_keyring(tmp_path / "other", 0, create=True)
     with pytest.raises(ServeError) as caught:
         await check_install(link, other)
     assert caught.value.code is Code.KEYS_MISMATCH
-    assert await link.get(INSTALL_KEY) == before
+    assert await link.get(names.INSTALL) == before
 
 
 async def test_lost_keys_are_not_replaced(link: Redis, keyring: Keyring, tmp_path: Path) -> None:
@@ -68,17 +68,17 @@ async def test_lost_keys_are_not_replaced(link: Redis, keyring: Keyring, tmp_pat
 )
 async def test_another_layout_is_refused(link: Redis, keyring: Keyring, record: bytes) -> None:
     """Records of another version or partition count are not touched."""
-    await link.set(INSTALL_KEY, record)
+    await link.set(names.INSTALL, record)
     with pytest.raises(ServeError) as caught:
         await check_install(link, keyring)
     assert caught.value.code is Code.SCHEMA_UNSUPPORTED
-    assert await link.get(INSTALL_KEY) == record
+    assert await link.get(names.INSTALL) == record
 
 
 async def test_the_record_holds_no_secret(link: Redis, keyring: Keyring) -> None:
     """What Redis keeps is a version, a count and a digest."""
     await check_install(link, keyring)
-    record = await link.get(INSTALL_KEY)
+    record = await link.get(names.INSTALL)
     assert record is not None
     assert Install.model_validate_json(record).keys_fingerprint == keyring.fingerprint()
     for secret in (keyring.salt, keyring.pepper, keyring.master):

@@ -333,3 +333,17 @@ async def test_concurrent_changes_of_a_customer_are_all_there(
     customer = (await ledger.snapshot(subject)).customer
     assert customer is not None
     assert sorted(customer.failures_ms) == list(range(20))
+
+
+async def test_a_customer_of_any_size_is_erased(ledger: RedisLedger, subject: Subject) -> None:
+    """Tens of thousands of records go in one step like three, and leave no list behind."""
+    snapshot = await enrolled(ledger, subject)
+    partition = subject.partition
+    ids = [an_id(Prefix.EVENT, partition, number) for number in range(1, 25_000)]
+    owned = {names.event(partition, event_id): 2.0**52 for event_id in ids}
+    await ledger.link.zadd(names.owned(subject), owned)
+    await ledger.link.zadd(names.outbox(partition), dict.fromkeys(ids, 1.0))
+    await ledger.link.mset(dict.fromkeys(owned, "sealed"))
+    await ledger.erase(snapshot, a_receipt(partition), "op-erase")
+    assert await ledger.link.exists(names.outbox(partition)) == 0
+    assert await ledger.link.exists(*owned) == 0
