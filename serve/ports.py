@@ -31,11 +31,20 @@ class Engine(Protocol):
 class Faces(Protocol):
     """The same for a service: one image of one request, batched behind this port."""
 
-    async def examine(self, image: bytes, *, with_chip: bool = False) -> FaceEvidence | Failure:
+    def admit(self, tenant_id: str) -> None:
+        """Raises what `examine` would raise at once for an image of this tenant; reserves nothing.
+
+        For the door to ask before it reads a body.
+        """
+        ...
+
+    async def examine(
+        self, image: bytes, *, tenant_id: str, with_chip: bool = False
+    ) -> FaceEvidence | Failure:
         """Evidence or failure.
 
-        Raises `overloaded` at once when the queue is full, and `service_unavailable` when no
-        answer came in time.
+        Raises `overloaded` when the queue is full and this tenant has its share of it, and
+        `service_unavailable` when no answer came in time or the engine cannot be reached.
         """
         ...
 

@@ -11,6 +11,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -145,11 +146,37 @@ class Admin(Section):
     """Address and port; an empty value turns it off. Keep it off the public network."""
 
 
+class EngineKind(StrEnum):
+    """Where the models run."""
+
+    RAY = "ray"
+    LOCAL = "local"
+    NAIVE_SERVE = "naive-serve"
+
+
 class EngineSection(Section):
-    """The models inside a front-door process."""
+    """Where the models run, and how much may wait for them."""
+
+    kind: EngineKind = EngineKind.RAY
+    """`ray`: replicas of Ray Serve; `local`: threads in each door; `naive-serve`: to be compared."""
+
+    ray_address: str = ""
+    """`host:port` of a Ray cluster to join; empty starts one on this machine, for it alone."""
+
+    ray_token_file: Directory | None = None
+    """File of the cluster's token; unset means one made for this install. Needed to join."""
+
+    ray_allow_no_token: bool = False
+    """Whether to join a cluster that asks for no token: whoever reaches it runs code there."""
+
+    ray_file: Directory | None = None
+    """Serve file with replicas, resources and autoscaling; unset means `configs/ray/serve.yaml`."""
+
+    fallback: bool = False
+    """Whether each front door has models of its own for when the Ray engine cannot be reached."""
 
     queue_max: int = Field(default=256, ge=1, le=65_536)
-    """Images waiting for a worker thread; beyond it the answer is 503."""
+    """Images waiting for the models; beyond it the answer is 503."""
 
     timeout_s: float = Field(default=20.0, gt=0, le=29)
     """Seconds until an image is given up; less than the 30-s lease of a submission."""

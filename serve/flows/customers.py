@@ -52,7 +52,7 @@ async def enrol(
     known = _known((await deps.ledger.snapshot(subject)).customer, photo_digest)
     if known is not None:
         return _answer(customer_id, known, is_repeat=True)
-    evidence = await _fit(deps, image, with_chip=tenant.keep_reference_images)
+    evidence = await _fit(deps, image, tenant.id, with_chip=tenant.keep_reference_images)
     face = await _face(new_id(deps, Prefix.FACE, subject), evidence)
     reference = Reference(
         face_id=face.face_id,
@@ -133,9 +133,9 @@ def _answer(customer_id: str, reference: Reference, *, is_repeat: bool) -> Enrol
     )
 
 
-async def _fit(deps: Deps, image: bytes, *, with_chip: bool) -> FaceEvidence:
+async def _fit(deps: Deps, image: bytes, tenant_id: str, *, with_chip: bool) -> FaceEvidence:
     """Evidence of an image fit to be compared with. Raises as `enrol` does."""
-    evidence = await deps.faces.examine(image, with_chip=with_chip)
+    evidence = await deps.faces.examine(image, tenant_id=tenant_id, with_chip=with_chip)
     if isinstance(evidence, Failure):
         if STATUSES.get(evidence.code) != 422:
             raise ServeError(Code.SERVICE_UNAVAILABLE, "the models failed", retry_after_s=1)

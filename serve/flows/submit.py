@@ -265,7 +265,7 @@ async def _look(deps: Deps, capture: _Capture, references: Sequence[Template]) -
     tenant = await deps.directory.tenant(capture.subject.tenant_id)
     if tenant is None:
         raise ServeError(Code.NOT_FOUND, "no such session token")
-    evidence = await deps.faces.examine(capture.image)
+    evidence = await deps.faces.examine(capture.image, tenant_id=capture.subject.tenant_id)
     if isinstance(evidence, Failure):
         if STATUSES.get(evidence.code) != 422:
             raise ServeError(Code.SERVICE_UNAVAILABLE, "the models failed", retry_after_s=1)

@@ -8,9 +8,13 @@ from serve.errors import Code, ServeError
 class AbsentFaces:
     """Stands where `Faces` and `Comparator` stand, and refuses: no score is ever made up."""
 
-    async def examine(self, image: bytes, *, with_chip: bool = False) -> NoReturn:
+    def admit(self, tenant_id: str) -> NoReturn:
         """Raises `service_unavailable`."""
-        _refuse(image, with_chip)
+        _refuse(tenant_id)
+
+    async def examine(self, image: bytes, *, tenant_id: str, with_chip: bool = False) -> NoReturn:
+        """Raises `service_unavailable`."""
+        _refuse(image, tenant_id, with_chip)
 
     def compare(self, reference: object, probe: object, /) -> NoReturn:
         """Raises `service_unavailable`."""

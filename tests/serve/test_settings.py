@@ -17,10 +17,12 @@ VALUES = {
     "replicas_min": "3", "workers": "2", "backup_retention_days": "30", "timeout_s": "2.5",
     "body_seconds_max": "12.5", "allow_private": "true", "allow_http": "true",
     "bytes_max": str(2**27), "image_bytes_max": "5000", "tls_cert": "/pem", "tls_key": "/pem",
+    "kind": "local", "ray_allow_no_token": "true", "fallback": "true",
 }  # fmt: skip
 WITHOUT_UNIT = {
     "detector", "host", "port", "listen", "redis_url", "public_base_url", "trusted_proxies",
-    "threads", "workers", "tls_cert", "tls_key", "allow_private", "allow_http",
+    "threads", "workers", "tls_cert", "tls_key", "allow_private", "allow_http", "kind",
+    "ray_address", "ray_token_file", "ray_allow_no_token", "ray_file", "fallback",
 }  # fmt: skip
 UNITS = ("dir", "days", "ms", "s", "max", "min")
 

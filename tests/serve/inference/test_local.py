@@ -21,6 +21,7 @@ from serve.inference.local import BATCH_MAX, Limits, LocalFaces, retry_after_s, 
 from serve.observe import metrics
 from tests.helpers.builders import face_evidence
 
+TENANT = "ten_a"
 PATIENCE_S = 30.0  # of a test that would otherwise hang for ever
 
 
@@ -89,7 +90,9 @@ async def engine(
 
 async def ask(faces: LocalFaces, *images: str) -> list[Examined]:
     """Callers, one for each image, all of them waiting by now."""
-    tasks = [asyncio.create_task(faces.examine(image.encode())) for image in images]
+    tasks = [
+        asyncio.create_task(faces.examine(image.encode(), tenant_id=TENANT)) for image in images
+    ]
     await asyncio.sleep(0)  # each runs up to its wait
     return tasks
 
@@ -164,7 +167,7 @@ async def test_a_full_queue_refuses_at_once() -> None:
         tasks = await ask(faces, "0")
         await runner.entered()
         tasks += await ask(faces, "1", "2")
-        refused = await refusal(faces.examine(b"3"))
+        refused = await refusal(faces.examine(b"3", tenant_id=TENANT))
         assert refused.code is Code.OVERLOADED
         assert refused.retry_after_s is not None
         assert refused.retry_after_s >= 1
@@ -222,7 +225,7 @@ async def test_closing_finishes_what_was_taken_and_refuses_the_rest() -> None:
         await runner.entered()
         tasks += await ask(faces, "1", "2")
     assert await widths(tasks) == [0, 1, 2]
-    assert (await refusal(faces.examine(b"3"))).code is Code.SERVICE_UNAVAILABLE
+    assert (await refusal(faces.examine(b"3", tenant_id=TENANT))).code is Code.SERVICE_UNAVAILABLE
 
 
 async def test_images_of_different_plans_run_apart() -> None:
@@ -233,7 +236,7 @@ async def test_images_of_different_plans_run_apart() -> None:
         await runner.entered()
         for number in range(1, 5):
             wants_chip = number % 2 == 0
-            examined = faces.examine(str(number).encode(), with_chip=wants_chip)
+            examined = faces.examine(str(number).encode(), tenant_id=TENANT, with_chip=wants_chip)
             tasks.append(asyncio.create_task(examined))
         await asyncio.sleep(0)
         runner.let_go()
@@ -249,8 +252,8 @@ async def test_real_faces_through_real_models(pack: LoadedPack, tiles: list[list
     images = [encode_png(tiles[0][column]) for column in range(8)] + [b"no image"]
     before = {name: sample(name) for name in SAMPLES}
     async with LocalFaces(pack.faces, Limits(2, 64, PATIENCE_S)) as faces:
-        found = await asyncio.gather(*(faces.examine(image) for image in images))
-        chipped = await faces.examine(images[0], with_chip=True)
+        found = await asyncio.gather(*(faces.examine(image, tenant_id=TENANT) for image in images))
+        chipped = await faces.examine(images[0], tenant_id=TENANT, with_chip=True)
     for outcome, alone in zip(found[:-1], pack.faces.run(images[:-1]), strict=True):
         assert isinstance(outcome, FaceEvidence)
         assert isinstance(alone, FaceEvidence)

@@ -1,0 +1,60 @@
+"""What travels between a front door, the engine and its replicas: images one way, answers back.
+
+Deadlines travel as seconds that are left: the clocks of two machines do not agree.
+"""
+
+import pickle
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pipeline.errors import Failure
+from pipeline.evidence import FaceEvidence
+
+
+class Lapse(StrEnum):
+    """Why an image was not looked at, through no fault of its own; it may be sent again."""
+
+    OVERLOADED = "overloaded"  # the queue is full, or somebody with less in it needed the room
+    EXPIRED = "expired"  # its deadline passed first
+    CANCELED = "canceled"  # nobody waits for it any more
+    LOST = "lost"  # whoever looked at it died, or broke on it
+
+
+Outcome = FaceEvidence | Failure
+Answer = Outcome | Lapse
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One encoded image on its way to the models, with `remaining_s` seconds to its deadline."""
+
+    image: bytes = field(repr=False)
+    tenant_id: str
+    with_chip: bool
+    remaining_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a replica did since its last report, and how it stands.
+
+    `batches` are the images of each device batch, `cpu_s` the processor seconds of its threads,
+    `waiting` the images not yet taken, `image_s` the wall seconds an image takes one slot.
+    """
+
+    batches: tuple[int, ...] = ()
+    cpu_s: float = 0.0
+    waiting: int = 0
+    image_s: float = 0.0
+    slots: int = 1
+
+
+def pack(answer: Answer) -> bytes:
+    """An answer as bytes, for `unpack`."""
+    return pickle.dumps(answer, protocol=pickle.HIGHEST_PROTOCOL)
+
+
+def unpack(data: bytes) -> Answer:
+    """What `pack` was given. `data` comes from the install's own processes, never from a client."""
+    answer: Answer = pickle.loads(data)  # noqa: S301 (see above)
+    return answer
