@@ -158,7 +158,7 @@ class EngineSection(Section):
     """Where the models run, and how much may wait for them."""
 
     kind: EngineKind = EngineKind.RAY
-    """`ray`: replicas of Ray Serve; `local`: threads in each door; `naive-serve`: to be compared."""
+    """`ray`: replicas of Ray Serve; `local`: threads in each door; `naive-serve`: a yardstick."""
 
     ray_address: str = ""
     """`host:port` of a Ray cluster to join; empty starts one on this machine, for it alone."""
