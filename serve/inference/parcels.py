@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from pipeline.errors import Failure
 from pipeline.evidence import FaceEvidence
+from serve.errors import Code, ServeError
 
 
 class Lapse(StrEnum):
@@ -58,3 +59,20 @@ def unpack(data: bytes) -> Answer:
     """What `pack` was given. `data` comes from the install's own processes, never from a client."""
     answer: Answer = pickle.loads(data)  # noqa: S301 (see above)
     return answer
+
+
+def outcome_of(answer: Answer, retry_after_s: int) -> Outcome:
+    """What the models found. Raises `overloaded` or `service_unavailable` for a lapse."""
+    if not isinstance(answer, Lapse):
+        return answer
+    if answer is Lapse.OVERLOADED:
+        detail = "more images are waiting than the models can take"
+        raise ServeError(Code.OVERLOADED, detail, retry_after_s=retry_after_s)
+    detail = LAPSES.get(answer, "the image was not looked at")
+    raise ServeError(Code.SERVICE_UNAVAILABLE, detail, retry_after_s=1)
+
+
+LAPSES = {
+    Lapse.EXPIRED: "no answer came in time",
+    Lapse.LOST: "whoever looked at the image was lost",
+}
