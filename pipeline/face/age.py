@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evidence import Age, Detection, Pixels
-from pipeline.face.batch import run_batched
+from pipeline.face.batch import Buckets, run_batched
 from pipeline.face.mesh import upright_crop
 from pipeline.ports import Model
 
@@ -16,16 +16,14 @@ COVERAGE = 0.8
 
 
 def estimate_ages(
-    model: Model, images: Sequence[Pixels], faces: Sequence[Detection], batch_max: int
+    model: Model, images: Sequence[Pixels], faces: Sequence[Detection], buckets: Buckets
 ) -> list[Age]:
     """The age of `faces[i]` in `images[i]`, `(H, W, 3)` uint8 RGB. Raises `device_error`."""
     crops = [
         upright_crop(pixels, face, CROP_FACTOR, SIDE_PX)[0]
         for pixels, face in zip(images, faces, strict=True)
     ]
-    return [
-        age_of(row) for row in run_batched(model, "image", crops, batch_max)["age_probabilities"]
-    ]
+    return [age_of(row) for row in run_batched(model, "image", crops, buckets)["age_probabilities"]]
 
 
 def age_of(probabilities: NDArray[np.float32]) -> Age:

@@ -1,4 +1,4 @@
-"""Runs of a model over any number of items, in batches of the size that suits the device."""
+"""Runs of a model over any number of items, in batches of the sizes that suit the device."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,29 +11,76 @@ from pipeline.ports import Arrays, Model
 
 
 @dataclass(frozen=True, slots=True)
-class BatchSizes:
-    """Items that one run of each model takes at most.
+class Buckets:
+    """How many items one run of a model takes: at most the last of `sizes`, which ascend.
 
-    The defaults are what was fastest on a CPU, one thread a session: there a batch only saves
-    the fixed cost of a run, and a graph of large feature maps loses more to the cache than that.
+    With `is_padded` a run takes exactly one of `sizes`; a batch in between is filled up with
+    copies of its last item. Without it every size up to the last is as good, and `sizes` are
+    those worth a run before the first request.
     """
 
-    detection: int = 1
-    mesh: int = 8
-    embedding: int = 16
-    age: int = 1
-    passive_liveness: int = 8
+    sizes: tuple[int, ...]
+    is_padded: bool = False
+
+    @property
+    def items_max(self) -> int:
+        """Items of one run at most."""
+        return self.sizes[-1]
+
+    def size_of(self, items: int) -> int:
+        """The size of the run that `items` of them take, 1 to `items_max`."""
+        if not self.is_padded:
+            return items
+        return next(size for size in self.sizes if size >= items)
 
 
-def run_batched(model: Model, name: str, items: Sequence[NDArray[Any]], batch_max: int) -> Arrays:
+def up_to(items_max: int) -> Buckets:
+    """Runs of any size up to `items_max`."""
+    return Buckets(tuple(sorted({1, items_max})))
+
+
+def padded_to(items_max: int) -> Buckets:
+    """Runs of 1, 2, 4, ... `items_max` items, itself a power of two."""
+    return Buckets(tuple(2**i for i in range(items_max.bit_length())), is_padded=True)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSizes:
+    """The sizes in which each task's model is run."""
+
+    detection: Buckets
+    mesh: Buckets
+    embedding: Buckets
+    age: Buckets
+    passive_liveness: Buckets
+
+
+# What was fastest on a CPU, one thread a session: there a batch only saves the fixed cost of a
+# run, a graph of large feature maps loses more to the cache than that, and padding is work.
+CPU = BatchSizes(up_to(1), up_to(8), up_to(16), up_to(1), up_to(8))
+# A GPU has cores to spare for padding, but plans each new shape of input anew: few shapes, all
+# of them met while warming up.
+GPU = BatchSizes(*[padded_to(64)] * 5)
+
+
+def run_batched(model: Model, name: str, items: Sequence[NDArray[Any]], buckets: Buckets) -> Arrays:
     """The outputs of `model` for `items`, stacked as its input `name`, in order.
 
     `items` are alike in shape and dtype and there is at least one. Raises what the model raises.
     """
     runs = [
-        model.run({name: np.stack(items[start : start + batch_max])})
-        for start in range(0, len(items), batch_max)
+        _run(model, name, items[start : start + buckets.items_max], buckets)
+        for start in range(0, len(items), buckets.items_max)
     ]
     if len(runs) == 1:
         return runs[0]
     return {output: np.concatenate([run[output] for run in runs]) for output in runs[0]}
+
+
+def _run(model: Model, name: str, items: Sequence[NDArray[Any]], buckets: Buckets) -> Arrays:
+    count = len(items)
+    padding = [items[-1]] * (buckets.size_of(count) - count)
+    outputs = model.run({name: np.stack([*items, *padding])})
+    if not padding:
+        return outputs
+    return {output: rows[:count] for output, rows in outputs.items()}

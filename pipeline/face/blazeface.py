@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evidence import Pixels
-from pipeline.face.batch import run_batched
+from pipeline.face.batch import Buckets, run_batched
 from pipeline.face.detect import Candidates, most_confident
 from pipeline.ports import Model
 
@@ -18,13 +18,13 @@ STRIDES_PX = ((16, 2), (32, 6))  # feature map stride, anchors per cell
 
 
 def find_candidates(
-    model: Model, squares: Sequence[Pixels], confidence_min: float, batch_max: int
+    model: Model, squares: Sequence[Pixels], confidence_min: float, buckets: Buckets
 ) -> list[Candidates]:
     """Candidates of each `(S, S, 3)` uint8 RGB square, S a multiple of 32, in its pixels.
 
     Six key points: right eye, left eye, nose tip, mouth centre, right ear, left ear.
     """
-    outputs = run_batched(model, "image", squares, batch_max)
+    outputs = run_batched(model, "image", squares, buckets)
     centres = anchor_centres(squares[0].shape[0])
     return [
         _candidates(boxes, logits[:, 0], centres, confidence_min)

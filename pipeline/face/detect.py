@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evidence import Box, Detection, Pixels
+from pipeline.face.batch import Buckets
 from pipeline.image.geometry import Transform, fit_square, invert, transform_points
 from pipeline.ports import Model
 
@@ -22,8 +23,8 @@ CANDIDATES_MAX = 256  # boxes that survive the threshold, most confident first
 # `(K, 2 + P, 2)` float64: centre, size, P key points, in input pixels; and `(K,)` float64
 # confidences, descending, K at most CANDIDATES_MAX.
 Candidates = tuple[NDArray[np.float64], NDArray[np.float64]]
-# Model, squares of one size, least confidence, items a run takes at most.
-FindCandidates = Callable[[Model, Sequence[Pixels], float, int], list[Candidates]]
+# Model, squares of one size, least confidence, sizes of runs.
+FindCandidates = Callable[[Model, Sequence[Pixels], float, Buckets], list[Candidates]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +53,17 @@ class FaceDetector:
 
 
 def detect_faces(
-    detector: FaceDetector, images: Sequence[Pixels], batch_max: int
+    detector: FaceDetector, images: Sequence[Pixels], buckets: Buckets
 ) -> list[tuple[Detection, ...]]:
     """All faces of each `(H, W, 3)` uint8 RGB image, largest first, in that image's pixels.
 
     Raises `device_error`.
     """
     options = detector.options
-    found = _look(detector, detector.first, images, options.first_side_px, batch_max)
+    found = _look(detector, detector.first, images, options.first_side_px, buckets)
     again = [i for i, faces in enumerate(found) if _needs_second_look(faces, images[i], options)]
     closer = [images[i] for i in again]
-    second = _look(detector, detector.second, closer, options.second_side_px, batch_max)
+    second = _look(detector, detector.second, closer, options.second_side_px, buckets)
     for i, faces in zip(again, second, strict=True):
         found[i] = faces or found[i]
     return found
@@ -79,14 +80,14 @@ def _look(
     model: Model,
     images: Sequence[Pixels],
     side_px: int,
-    batch_max: int,
+    buckets: Buckets,
 ) -> list[tuple[Detection, ...]]:
     if not images:
         return []
     options = detector.options
     squares = [fit_square(pixels, side_px, options.margin) for pixels in images]
     candidates = detector.find_candidates(
-        model, [square for square, _ in squares], options.confidence_min, batch_max
+        model, [square for square, _ in squares], options.confidence_min, buckets
     )
     return [
         _to_image(_largest_first(found, options.overlap_max), transform)

@@ -7,15 +7,15 @@ from numpy.typing import NDArray
 
 from pipeline.errors import Code, PipelineError
 from pipeline.evidence import Pixels, Template
-from pipeline.face.batch import run_batched
+from pipeline.face.batch import Buckets, run_batched
 from pipeline.ports import Model
 
 NORM_MIN = 1e-3  # a raw template this short carries no direction
 
 
-def make_templates(model: Model, chips: Sequence[Pixels], batch_max: int) -> list[Template]:
+def make_templates(model: Model, chips: Sequence[Pixels], buckets: Buckets) -> list[Template]:
     """One template per `(S, S, 3)` uint8 RGB chip, in order. Raises `device_error`."""
-    raw = run_batched(model, "chips", chips, batch_max)["embedding"]
+    raw = run_batched(model, "chips", chips, buckets)["embedding"]
     return [Template(model.model_id, vector) for vector in unit_rows(raw)]
 
 

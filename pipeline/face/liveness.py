@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evidence import Box, Mesh, PassiveLiveness, Pixels
-from pipeline.face.batch import run_batched
+from pipeline.face.batch import Buckets, run_batched
 from pipeline.image.geometry import warp
 from pipeline.ports import Model
 
@@ -33,7 +33,7 @@ def detect_attacks(
     models: Sequence[CroppedModel],
     images: Sequence[Pixels],
     meshes: Sequence[Mesh],
-    batch_max: int,
+    buckets: Buckets,
 ) -> list[PassiveLiveness]:
     """The belief that each `(H, W, 3)` uint8 RGB image shows a person, not a presentation of one.
 
@@ -41,12 +41,12 @@ def detect_attacks(
     are not. Raises `device_error`.
     """
     pairs = list(zip(images, meshes, strict=True))
-    beliefs = np.mean([_beliefs(cropped, pairs, batch_max) for cropped in models], axis=0)
+    beliefs = np.mean([_beliefs(cropped, pairs, buckets) for cropped in models], axis=0)
     return [PassiveLiveness(float(row[BONA_FIDE_CLASS]), BONA_FIDE_MIN) for row in beliefs]
 
 
 def _beliefs(
-    cropped: CroppedModel, pairs: Sequence[tuple[Pixels, Mesh]], batch_max: int
+    cropped: CroppedModel, pairs: Sequence[tuple[Pixels, Mesh]], buckets: Buckets
 ) -> NDArray[np.float64]:
     """`(N, 3)` class probabilities of one network."""
     crops = [
@@ -55,7 +55,7 @@ def _beliefs(
         for pixels, mesh in pairs
     ]
     batch = [crop.astype(np.float32) for crop in crops]
-    logits = run_batched(cropped.model, "input", batch, batch_max)["output"].astype(np.float64)
+    logits = run_batched(cropped.model, "input", batch, buckets)["output"].astype(np.float64)
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 

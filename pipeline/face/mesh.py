@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from pipeline.evidence import Detection, Mesh, Pixels
-from pipeline.face.batch import run_batched
+from pipeline.face.batch import Buckets, run_batched
 from pipeline.image.geometry import Transform, invert, rotated_square_crop, transform_points
 from pipeline.ports import Model
 
@@ -16,7 +16,7 @@ _RIGHT_EYE, _LEFT_EYE = 0, 1  # detector key points
 
 
 def fit_meshes(
-    model: Model, images: Sequence[Pixels], faces: Sequence[Detection], batch_max: int
+    model: Model, images: Sequence[Pixels], faces: Sequence[Detection], buckets: Buckets
 ) -> list[Mesh]:
     """The mesh of `faces[i]` in `images[i]`, `(H, W, 3)` uint8 RGB, in that image's pixels.
 
@@ -25,7 +25,7 @@ def fit_meshes(
     Raises `device_error`.
     """
     crops = [upright_crop(*pair, CROP_FACTOR, SIDE_PX) for pair in zip(images, faces, strict=True)]
-    outputs = run_batched(model, "image", [crop for crop, _ in crops], batch_max)
+    outputs = run_batched(model, "image", [crop for crop, _ in crops], buckets)
     return [
         # Crop pixels to image pixels; depth is scaled alike and keeps the crop's axis.
         Mesh(transform_points(points, invert(transform)), float(presence))

@@ -5,12 +5,16 @@ value beside its neighbours' results and changes nothing for them.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
 
 from pipeline.errors import Failure, PipelineError
 from pipeline.evidence import (
     Age,
+    Box,
     Detection,
     FaceEvidence,
     Image,
@@ -23,12 +27,12 @@ from pipeline.evidence import (
     Template,
 )
 from pipeline.face.age import estimate_ages
-from pipeline.face.align import FACE_SIDE_PX, cut_chip
-from pipeline.face.batch import BatchSizes
+from pipeline.face.align import CHIP_SIDE_PX, FACE_SIDE_PX, cut_chip
+from pipeline.face.batch import CPU, BatchSizes
 from pipeline.face.detect import FaceDetector, detect_faces
 from pipeline.face.embed import make_templates
 from pipeline.face.liveness import CroppedModel, detect_attacks
-from pipeline.face.mesh import fit_meshes
+from pipeline.face.mesh import POINTS, fit_meshes
 from pipeline.face.pose import pose_of
 from pipeline.image.decode import decode, decode_all
 from pipeline.image.feedback import choose_feedback
@@ -68,6 +72,14 @@ class FaceModels:
     passive_liveness: tuple[CroppedModel, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One decoded image, and the bytes it came from: a small face is decoded again, larger."""
+
+    data: bytes = field(repr=False)
+    image: Image = field(repr=False)
+
+
 @dataclass(slots=True)
 class _Item:
     """One image on its way; what no stage reaches keeps the reason it is missing."""
@@ -96,7 +108,7 @@ class FacePipeline:
     ) -> None:
         self._models = models
         self._limits = limits or Limits()
-        self._batches = batches or BatchSizes()
+        self._batches = batches or CPU
 
     def run(self, images: Sequence[bytes], plan: Plan = FULL) -> list[FaceEvidence | Failure]:
         """Evidence or failure for each encoded image, in order. Never raises for an item.
@@ -106,15 +118,30 @@ class FacePipeline:
         return [
             outcome
             for start in range(0, len(images), WINDOW_MAX)
-            for outcome in self._run_window(images[start : start + WINDOW_MAX], plan)
+            for outcome in self.complete(self.prepare(images[start : start + WINDOW_MAX]), plan)
         ]
 
-    def _run_window(self, images: Sequence[bytes], plan: Plan) -> list[FaceEvidence | Failure]:
+    def prepare(self, images: Sequence[bytes]) -> list[Prepared | Failure]:
+        """The first half of `run`, without any model: the header gate and the one decode.
+
+        It holds every picture in memory, so callers mind how many they ask for. One thread may
+        prepare the next batch while another completes the last.
+        """
+        decoded = decode_all(images, DECODE_SIDE_PX, self._limits)
+        return [
+            image if isinstance(image, Failure) else Prepared(data, image)
+            for data, image in zip(images, decoded, strict=True)
+        ]
+
+    def complete(
+        self, prepared: Sequence[Prepared | Failure], plan: Plan = FULL
+    ) -> list[FaceEvidence | Failure]:
+        """The second half of `run`: models and measures, in the length and order of `prepared`.
+
+        What could not be prepared stays the failure that it is.
+        """
         entries = [
-            decoded if isinstance(decoded, Failure) else self._item(data, decoded, plan)
-            for data, decoded in zip(
-                images, decode_all(images, DECODE_SIDE_PX, self._limits), strict=True
-            )
+            each if isinstance(each, Failure) else self._item(each, plan) for each in prepared
         ]
         items = [entry for entry in entries if isinstance(entry, _Item)]
         for stage in (self._detect, self._look_closer, self._fit, self._cut):
@@ -131,11 +158,52 @@ class FacePipeline:
             for entry in entries
         ]
 
-    def _item(self, data: bytes, image: Image, plan: Plan) -> _Item:
+    def warm(self, progress: Callable[[str, int, int], None] | None = None) -> int:
+        """Run every model at every size of batch worth it, and say how many runs that took.
+
+        The first run of a shape is slower, on a GPU by far: call this before the first request.
+        `progress(what, done, total)` hears of each run before it starts, and of the end.
+        Raises `device_error`.
+        """
+        runs = list(self._warming_runs())
+        tell = progress or (lambda *_told: None)
+        for done, (task, run) in enumerate(runs):
+            tell(f"warm {task}", done, len(runs))
+            run()
+        tell("warm", len(runs), len(runs))
+        return len(runs)
+
+    def _warming_runs(self) -> Iterator[tuple[str, Callable[[], object]]]:
+        """Each task's own function on blank pictures, so that it meets the shapes of real ones."""
+        models, batches = self._models, self._batches
+        detector, options = models.detection, models.detection.options
+        for model, side_px in (
+            (detector.first, options.first_side_px),
+            (detector.second, options.second_side_px),
+        ):
+            for size in batches.detection.sizes:
+                seen = [_blank(side_px)] * size, options.confidence_min, batches.detection
+                yield "detection", partial(detector.find_candidates, model, *seen)
+        for size in batches.mesh.sizes:
+            faces = [_blank(DECODE_SIDE_PX)] * size, [_WHERE] * size
+            yield "mesh", partial(fit_meshes, models.mesh, *faces, batches.mesh)
+        for size in batches.embedding.sizes:
+            chips = [_blank(CHIP_SIDE_PX)] * size
+            yield "embedding", partial(make_templates, models.embedding, chips, batches.embedding)
+        if models.age is not None:
+            for size in batches.age.sizes:
+                faces = [_blank(DECODE_SIDE_PX)] * size, [_WHERE] * size
+                yield "age", partial(estimate_ages, models.age, *faces, batches.age)
+        for size in batches.passive_liveness.sizes if models.passive_liveness else ():
+            heads = [_blank(DECODE_SIDE_PX)] * size, [_WHERE_IN_DETAIL] * size
+            run = partial(detect_attacks, models.passive_liveness, *heads, batches.passive_liveness)
+            yield "passive_liveness", run
+
+    def _item(self, prepared: Prepared, plan: Plan) -> _Item:
         models = self._models
         return _Item(
-            data,
-            image,
+            prepared.data,
+            prepared.image,
             template=_missing(plan.template, available=True),
             age=_missing(plan.age, available=models.age is not None),
             passive_liveness=_missing(
@@ -211,6 +279,17 @@ class FacePipeline:
             assert isinstance(item.pose, Pose)
             item.quality = assess(item.image, item.detections, _mesh(item), item.pose, _chip(item))
         return list(batch)
+
+
+def _blank(side_px: int) -> Pixels:
+    return np.full((side_px, side_px, 3), 128, np.uint8)
+
+
+# A face in the middle of a blank picture, for warming up: eyes level, a third of its width.
+_THIRDS = np.linspace(DECODE_SIDE_PX / 3, DECODE_SIDE_PX * 2 / 3, POINTS, dtype=np.float32)
+_EYES = np.array([[150.0, 160.0], [210.0, 160.0]], np.float32)
+_WHERE = Detection(Box(120.0, 120.0, 240.0, 240.0), 1.0, _EYES)
+_WHERE_IN_DETAIL = Mesh(np.stack([_THIRDS] * 3, axis=1), 1.0)
 
 
 def _missing(requested: bool, *, available: bool) -> Missing:  # noqa: FBT001 (a plan's flag)

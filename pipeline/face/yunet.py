@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evidence import Pixels
-from pipeline.face.batch import run_batched
+from pipeline.face.batch import Buckets, run_batched
 from pipeline.face.detect import Candidates, DetectorOptions, most_confident
 from pipeline.ports import Arrays, Model
 
@@ -20,7 +20,7 @@ _LOG_SIZE_MAX = 6.0  # e^6 strides: past any input, short of an overflow
 
 
 def find_candidates(
-    model: Model, squares: Sequence[Pixels], confidence_min: float, batch_max: int
+    model: Model, squares: Sequence[Pixels], confidence_min: float, buckets: Buckets
 ) -> list[Candidates]:
     """Candidates of each `(S, S, 3)` uint8 RGB square, S a multiple of 32, in its pixels.
 
@@ -28,7 +28,7 @@ def find_candidates(
     """
     # RGB to BGR, HWC to CHW, 0 to 255: what the published weights take.
     inputs = [square[..., ::-1].transpose(2, 0, 1).astype(np.float32) for square in squares]
-    outputs = run_batched(model, "input", inputs, batch_max)
+    outputs = run_batched(model, "input", inputs, buckets)
     side_px = squares[0].shape[0]
     return [_candidates(outputs, item, side_px, confidence_min) for item in range(len(squares))]
 

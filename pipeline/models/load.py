@@ -50,9 +50,7 @@ def load_faces(
     """
     default = _open_pack(cache, DEFAULT_PACK, options or SessionOptions())
     packs = [default]
-    embedding = default.entry(Task.EMBEDDING)
-    if embedding.score is None:
-        raise PipelineError(Code.PACK_CORRUPT, f"{embedding.id} states no score")
+    scale = default.read_scale()
     finder = default.load_detector(blazeface.find_candidates, DetectorOptions())
     if detector is Detector.YUNET:
         packs.append(_open_pack(cache, YUNET_PACK, default.options))
@@ -68,9 +66,18 @@ def load_faces(
     return LoadedPack(
         FacePipeline(models, limits),
         models,
-        ScoreScale(embedding.id, embedding.score.search_floor, embedding.score.verify_threshold),
+        scale,
         tuple(pack.manifest for pack in (*packs, liveness) if pack is not None),
     )
+
+
+def read_scale(cache: ModelCache) -> ScoreScale:
+    """The scale that templates of the default pack are compared on, and their model's id.
+
+    It opens no model, for a process that compares but does not embed. Raises `pack_missing` or
+    `pack_corrupt`, as `load_faces` does for the same manifest.
+    """
+    return _open_pack(cache, DEFAULT_PACK, SessionOptions()).read_scale()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,13 @@ class _Pack:
                 Code.PACK_CORRUPT, f"{self.manifest.pack.name} has {len(found)} models for {task}"
             )
         return found[0]
+
+    def read_scale(self) -> ScoreScale:
+        """What the manifest says of the embedding's scores."""
+        entry = self.entry(Task.EMBEDDING)
+        if entry.score is None:
+            raise PipelineError(Code.PACK_CORRUPT, f"{entry.id} states no score")
+        return ScoreScale(entry.id, entry.score.search_floor, entry.score.verify_threshold)
 
     def load(self, task: Task) -> OnnxModel:
         """The one model for `task`, hashed and opened."""

@@ -13,7 +13,7 @@ from pipeline.errors import Failure, PipelineError
 from pipeline.evidence import Detection, Image, Mesh, Pixels
 from pipeline.face.age import estimate_ages
 from pipeline.face.align import cut_chip
-from pipeline.face.batch import BatchSizes
+from pipeline.face.batch import CPU, up_to
 from pipeline.face.detect import detect_faces
 from pipeline.face.embed import make_templates
 from pipeline.face.liveness import detect_attacks
@@ -28,7 +28,7 @@ from serve.errors import Code, ServeError
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 STAGE_BATCHES = (1, 8, 64)
-SIZES = BatchSizes()  # what the pipeline itself uses
+SIZES = CPU  # what the pipeline itself uses
 # The path a login takes: everything but what only some tenants ask for.
 SELFIE = Plan(age=False, passive_liveness=False)
 
@@ -72,10 +72,10 @@ def prepare(models: FaceModels, data: bytes) -> Prepared:
     (image,) = decode_all([data], DECODE_SIDE_PX)
     if isinstance(image, Failure):
         raise PipelineError(image.code, image.detail)
-    (detections,) = detect_faces(models.detection, [image.pixels], 1)
+    (detections,) = detect_faces(models.detection, [image.pixels], SIZES.detection)
     if not detections:
         raise ServeError(Code.NO_FACE, f"in the frame of {image.width_px} x {image.height_px} px")
-    (mesh,) = fit_meshes(models.mesh, [image.pixels], [detections[0]], 1)
+    (mesh,) = fit_meshes(models.mesh, [image.pixels], [detections[0]], SIZES.mesh)
     return Prepared(data, image, detections, mesh, cut_chip(image.pixels, mesh))
 
 
@@ -112,7 +112,7 @@ def bench_embedding(
     """The embedder at every batch size, and dlib on the same chip in the same rounds."""
     works: dict[tuple[str, int], tuple[Work, int]] = {
         ("limen", batch): (
-            partial(make_templates, models.embedding, [prepared.chip] * batch, batch),
+            partial(make_templates, models.embedding, [prepared.chip] * batch, up_to(batch)),
             batch,
         )
         for batch in BATCHES

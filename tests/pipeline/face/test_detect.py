@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.evidence import Detection
+from pipeline.face.batch import up_to
 from pipeline.face.blazeface import anchor_centres, find_candidates
 from pipeline.face.detect import (
     FACES_MAX,
@@ -60,7 +61,7 @@ def test_boxes_come_back_in_image_pixels() -> None:
     """A face in the middle of the input is in the middle of the image, at the image's scale."""
     options = DetectorOptions(margin=0.1)
     pixels = np.zeros((400, 800, 3), np.uint8)
-    (face,) = detect_faces(detector(OneFace(64), options), [pixels], 1)[0]
+    (face,) = detect_faces(detector(OneFace(64), options), [pixels], up_to(1))[0]
     scale = options.first_side_px * 0.8 / 800
     assert (face.box.left_px + face.box.right_px) / 2 == pytest.approx(400, abs=1)
     assert (face.box.top_px + face.box.bottom_px) / 2 == pytest.approx(200, abs=1)
@@ -72,8 +73,8 @@ def test_small_face_gets_a_second_look() -> None:
     options = DetectorOptions()
     pixels = [np.zeros((480, 480, 3), np.uint8)]
     large, small = OneFace(64), OneFace(8)
-    detect_faces(detector(large, options), pixels, 1)
-    detect_faces(detector(small, options), pixels, 1)
+    detect_faces(detector(large, options), pixels, up_to(1))
+    detect_faces(detector(small, options), pixels, up_to(1))
     assert large.sides == [options.first_side_px]
     assert small.sides == [options.first_side_px, options.second_side_px]
 

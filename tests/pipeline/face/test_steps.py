@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import Code, Failure, PipelineError
 from pipeline.evidence import Age, FaceEvidence, Feedback, Mesh, Missing, Pixels, Template
+from pipeline.face.batch import up_to
 from pipeline.face.embed import make_templates
 from pipeline.face.steps import FacePipeline, Plan
 from pipeline.image.decode import encode_jpeg, encode_png
@@ -181,7 +182,7 @@ def test_the_chip_comes_only_when_asked_for(pack: LoadedPack, photos: list[bytes
     assert chip is not None
     assert chip.shape == (150, 150, 3)
     assert chip.dtype == np.uint8
-    (vector,) = make_templates(pack.models.embedding, [chip], 1)
+    (vector,) = make_templates(pack.models.embedding, [chip], up_to(1))
     assert float(np.dot(vector.vector, template(found))) >= 0.9999
     assert evidence(pack.faces.run([photos[0]])[0]).chip is None
 

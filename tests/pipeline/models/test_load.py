@@ -9,7 +9,7 @@ from pipeline.errors import Code, PipelineError
 from pipeline.models.build import build_pack
 from pipeline.models.cache import ModelCache
 from pipeline.models.catalog import read_recipe
-from pipeline.models.load import Detector, load_faces
+from pipeline.models.load import Detector, load_faces, read_scale
 from tests.fixtures import silent
 
 pytestmark = pytest.mark.models
@@ -72,3 +72,30 @@ def test_damaged_liveness_pack_is_an_error(cache: ModelCache, shared: Path) -> N
     build_pack(read_recipe("minifasnet"), cache, shared / "weights", silent)
     (cache.pack_dir("minifasnet") / "passive_liveness_4_0.onnx").write_bytes(b"damaged")
     assert refusal(cache) is Code.PACK_CORRUPT
+
+
+def test_the_scale_is_read_without_opening_a_model(cache: ModelCache) -> None:
+    """A process that only compares gets the scale of the templates, whatever the models are."""
+    expected = load_faces(cache).scale
+    for file in cache.pack_dir("default").glob("*.onnx"):
+        file.write_bytes(b"not looked at")
+    assert read_scale(cache) == expected
+
+
+def test_the_scale_of_a_bad_pack_is_refused(cache: ModelCache, tmp_path: Path) -> None:
+    """No pack, half a pack and a pack of another recipe yield no scale."""
+    codes = []
+    manifest = cache.read_manifest("default")
+    for found in (
+        manifest.model_copy(update={"models": manifest.models[:-1]}),
+        manifest.model_copy(update={"recipe_digest": "0" * 64}),
+        None,
+    ):
+        if found is None:
+            cache = ModelCache(tmp_path / "empty")
+        else:
+            cache.write_manifest(found)
+        with pytest.raises(PipelineError) as refused:
+            read_scale(cache)
+        codes.append(refused.value.code)
+    assert codes == [Code.PACK_CORRUPT, Code.PACK_CORRUPT, Code.PACK_MISSING]

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.evidence import FaceEvidence, Pixels, Template
 from pipeline.face import yunet
+from pipeline.face.batch import up_to
 from pipeline.image.decode import encode_png
 from pipeline.models.build import build_pack
 from pipeline.models.cache import ModelCache
@@ -73,5 +74,5 @@ def test_key_points_are_where_the_mesh_has_them(
 def test_noise_holds_no_face(with_yunet: LoadedPack) -> None:
     """Pure noise at any input size ends without a face and without a warning."""
     noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
-    found = yunet.find_candidates(with_yunet.models.detection.first, [noise], 0.5, 1)
+    found = yunet.find_candidates(with_yunet.models.detection.first, [noise], 0.5, up_to(1))
     assert found[0][0].shape == (0, 6, 2)
