@@ -6,7 +6,7 @@ its values to files in that folder and `render` sums them over processes.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
@@ -122,6 +122,16 @@ _engine_cpu = _counter(
     "limen_engine_cpu_seconds_total",
     "CPU-seconds of the threads that decode images and run the models.",
 )
+_calls = _counter("limen_engine_calls_total", "Envelopes of images sent to replicas.")
+_envelope_images = _histogram(
+    "limen_engine_envelope_images", "Images in one envelope to a replica.", BATCH_SIZES
+)
+_lapses = _counter(
+    "limen_engine_lapses_total", "Images given up unseen by the engine, by cause.", "lapse"
+)
+_retries = _counter(
+    "limen_engine_retries_total", "Images sent to a replica again, after a first call failed."
+)
 _deliveries = _counter(
     "limen_callback_attempts_total",
     "Attempts to deliver a callback, by what became of the callback.",
@@ -216,10 +226,23 @@ def observe_engine(seconds: float) -> None:
     _engine_seconds.observe(seconds)
 
 
-def observe_batch(images: int, cpu_seconds: float) -> None:
-    """How many images went to the models at once, and what they cost their thread."""
-    _batch_images.observe(images)
+def observe_batches(images: Iterable[int], cpu_seconds: float) -> None:
+    """How many images went to the models at once, and what all of them cost their threads."""
+    for number in images:
+        _batch_images.observe(number)
     _engine_cpu.inc(cpu_seconds)
+
+
+def observe_envelope(images: int, again: int) -> None:
+    """One envelope sent to a replica, and how many of its images had been sent before."""
+    _calls.inc()
+    _envelope_images.observe(images)
+    _retries.inc(again)
+
+
+def count_lapse(lapse: str) -> None:
+    """One image given up by the engine."""
+    _lapses.labels(lapse).inc()
 
 
 def count_delivery(result: DeliveryState, seconds: float, lag_seconds: float) -> None:

@@ -33,7 +33,7 @@ def test_no_label_can_name_a_person() -> None:
     labels = {label for metric in metrics.CATALOG for label in metric.labels}
     assert labels == {
         "route", "method", "status", "code", "event", "reason", "outcome", "alert_type", "step",
-        "result", "operation",
+        "result", "operation", "lapse",
     }  # fmt: skip
 
 
@@ -51,6 +51,9 @@ def test_every_verb_counts_what_it_says() -> None:
     metrics.count_alert(AlertType.LOCKOUT)
     metrics.count_erasure_step(ErasureStep.LOG)
     metrics.count_delivery(DeliveryState.DELIVERED, 0.2, 1.0)
+    metrics.observe_batches([3, 5], 1.0)
+    metrics.observe_envelope(16, 1)
+    metrics.count_lapse("expired")
     with metrics.timed_store("commit"):
         pass
     for name, labels in COUNTED.items():
@@ -67,6 +70,11 @@ COUNTED: dict[str, dict[str, str]] = {
     "limen_callback_attempts_total": {"result": "delivered"},
     "limen_callback_lag_seconds_count": {},
     "limen_store_seconds_count": {"operation": "commit"},
+    "limen_engine_cpu_seconds_total": {},
+    "limen_engine_calls_total": {},
+    "limen_engine_envelope_images_count": {},
+    "limen_engine_retries_total": {},
+    "limen_engine_lapses_total": {"lapse": "expired"},
 }
 
 
