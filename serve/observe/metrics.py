@@ -127,7 +127,7 @@ _envelope_images = _histogram(
     "limen_engine_envelope_images", "Images in one envelope to a replica.", BATCH_SIZES
 )
 _lapses = _counter(
-    "limen_engine_lapses_total", "Images given up unseen by the engine, by cause.", "lapse"
+    "limen_engine_lapses_total", "Images that the engine left without an answer, by cause.", "lapse"
 )
 _retries = _counter(
     "limen_engine_retries_total", "Images sent to a replica again, after a first call failed."
