@@ -1,0 +1,1 @@
+"""Between the front doors and the engine's process: one Unix socket, one message per image."""

@@ -1,0 +1,208 @@
+"""The engine's end of the link: every door's images go to the dispatcher, its answers back."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from serve.inference.link import messages
+from serve.inference.link.connection import Connection
+from serve.inference.link.messages import Flag, Frame, Head, Kind, LinkBrokenError
+from serve.inference.parcels import Lapse, Parcel, pack
+from serve.observe import logs
+
+ITEMS_MAX = 8_192
+"""Images of one door that the engine holds at once; one too many is answered `overloaded`."""
+BYTES_MAX = 2**28
+"""Bytes of them; an image that comes alone is always taken."""
+UNSENT_BYTES_MAX = 2**26
+"""Bytes of answers that a door may leave unread before it is given up."""
+STATE_EVERY_S = 0.025
+STATE_STEPS = 16
+"""Doors are told of the queue when it changed by such a part of its bound, or is full or empty."""
+RATE_CHANGE = 0.1
+DRAIN_S = 5.0
+BACKLOG = 256
+
+_OVERLOADED, _LOST = pack(Lapse.OVERLOADED), pack(Lapse.LOST)
+
+
+class Dispatcher(Protocol):
+    """Who has images looked at: one for all doors, with one queue."""
+
+    @property
+    def waiting(self) -> int:
+        """Images in the queue."""
+        ...
+
+    @property
+    def rate_per_s(self) -> float:
+        """Images finished in a second, as measured lately; 0 before there was any."""
+        ...
+
+    async def examine(self, parcel: Parcel, /) -> bytes:
+        """The packed answer."""
+        ...
+
+
+@asynccontextmanager
+async def serve_link(
+    path: Path, dispatcher: Dispatcher, *, model_id: str, queue_max: int, drain_s: float = DRAIN_S
+) -> AsyncIterator[None]:
+    """Answer doors at the socket `path` until the block ends, and for `drain_s` seconds more what
+    was asked for by then. A socket that an earlier engine left there is replaced.
+    """
+    hall = _Hall(dispatcher, model_id, queue_max)
+    with _listening(path) as listener:
+        server = await asyncio.get_running_loop().create_unix_server(
+            lambda: _Door(hall), sock=listener, backlog=BACKLOG
+        )
+        try:
+            yield
+        finally:
+            server.close()
+            await hall.close(drain_s)
+
+
+class _Hall:
+    """All doors, and what they have been told of the queue."""
+
+    def __init__(self, dispatcher: Dispatcher, model_id: str, queue_max: int) -> None:
+        self.dispatcher = dispatcher
+        self.hello = messages.hello(model_id, queue_max)
+        self.doors: set[_Door] = set()
+        self.is_closing = False
+        self._queue_max = queue_max
+        self._told = (0, 0.0)
+        self._next_look: asyncio.TimerHandle | None = None
+
+    def enter(self, door: "_Door") -> None:
+        """A door has connected."""
+        self.doors.add(door)
+        door.send(self.hello)
+        door.send(messages.state(*self._told))
+
+    def stir(self) -> None:
+        """The queue may be changing: look at it, and on as long as there is work."""
+        if self._next_look is None:
+            loop = asyncio.get_running_loop()
+            self._next_look = loop.call_later(STATE_EVERY_S, self._look)
+
+    async def close(self, drain_s: float) -> None:
+        """Finish what doors wait for; what takes too long is given up."""
+        self.is_closing = True
+        if tasks := [task for door in self.doors for task in door.tasks.values()]:
+            await asyncio.wait(tasks, timeout=drain_s)
+        for door in list(self.doors):
+            door.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._next_look is not None:
+            self._next_look.cancel()
+
+    def _look(self) -> None:
+        self._next_look = None
+        now = (self.dispatcher.waiting, self.dispatcher.rate_per_s)
+        if self._differs(*now):
+            self._told = now
+            for door in self.doors:
+                door.send(messages.state(*now))
+        if any(door.tasks for door in self.doors):
+            self.stir()
+
+    def _differs(self, waiting: int, rate_per_s: float) -> bool:
+        """Whether doors would decide otherwise if they knew."""
+        told, told_rate = self._told
+        return (
+            (waiting >= self._queue_max) != (told >= self._queue_max)
+            or (waiting == 0) != (told == 0)
+            or abs(waiting - told) * STATE_STEPS >= self._queue_max
+            or abs(rate_per_s - told_rate) > told_rate * RATE_CHANGE
+        )
+
+
+class _Door(Connection):
+    """One front door: its images under way, each a task."""
+
+    def __init__(self, hall: _Hall) -> None:
+        super().__init__(messages.SAID_BY_DOORS)
+        self.tasks: dict[int, asyncio.Task[None]] = {}
+        self._hall = hall
+        self._bytes = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.BaseProtocol`."""
+        super().connection_made(transport)
+        self._hall.enter(self)
+
+    def lost(self) -> None:
+        """Nobody waits for its images any more."""
+        self._hall.doors.discard(self)
+        for task in self.tasks.values():
+            task.cancel()
+
+    def wants(self, head: Head) -> bool:
+        """An image is refused, unreceived, where there are too many, or the engine closes."""
+        if head.kind != Kind.EXAMINE:
+            return True
+        if self._hall.is_closing:
+            self.send(messages.answer(head.number, _LOST))
+            return False
+        is_over = self._bytes > 0 and self._bytes + head.body_size > BYTES_MAX
+        if is_over or len(self.tasks) >= ITEMS_MAX:
+            self.send(messages.answer(head.number, _OVERLOADED))
+            return False
+        return True
+
+    def came(self, frame: Frame) -> None:
+        """An image to be examined, or one that is not wanted any more."""
+        head = frame.head
+        known = self.tasks.get(head.number)
+        if head.kind == Kind.CANCEL:
+            if known is not None:
+                known.cancel()
+            return
+        if known is not None:
+            raise LinkBrokenError("a number is used twice")
+        parcel = Parcel(frame.body, frame.text, bool(head.flags & Flag.CHIP), head.value)
+        task = asyncio.get_running_loop().create_task(self._answer(head.number, parcel))
+        self.tasks[head.number] = task
+        self._bytes += head.body_size
+        task.add_done_callback(partial(self._forget, head))
+        self._hall.stir()
+
+    async def _answer(self, number: int, parcel: Parcel) -> None:
+        try:
+            packed = await self._hall.dispatcher.examine(parcel)
+        except Exception as error:  # noqa: BLE001 (a defect met by one image is that image's)
+            logs.write_error("image lost", error)
+            packed = _LOST
+        self.send(messages.answer(number, packed))
+        if self.unsent_bytes > UNSENT_BYTES_MAX:
+            self.abort()
+
+    def _forget(self, head: Head, task: asyncio.Task[None]) -> None:
+        del task
+        del self.tasks[head.number]
+        self._bytes -= head.body_size
+
+
+@contextmanager
+def _listening(path: Path) -> Iterator[socket.socket]:
+    """A socket at `path` that nobody but this user ever reaches; removed with the block."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as made:
+        made.settimeout(0)
+        made.bind(str(path))
+        path.chmod(0o600)
+        born = path.stat().st_ino
+        try:
+            yield made
+        finally:
+            if path.exists() and path.stat().st_ino == born:  # else another engine is there now
+                path.unlink()
