@@ -15,13 +15,17 @@ from pipeline.face.compare import ScoreScale
 from pipeline.face.steps import FacePipeline, Plan
 from pipeline.image.header import Limits
 from pipeline.models.cache import ModelCache
-from pipeline.models.load import LoadedPack, load_faces
+from pipeline.models.load import LoadedPack, load_faces, read_scale
 from serve.deps import Deps
 from serve.inference.absent import AbsentFaces
-from serve.inference.local import Limits as EngineLimits
+from serve.inference.fallback import FallbackFaces
+from serve.inference.link.client import Limits as LinkLimits
+from serve.inference.link.client import LinkedFaces
+from serve.inference.local import Limits as LocalLimits
 from serve.inference.local import LocalFaces
+from serve.inference.place import SOCKET, recorded
 from serve.ports import Comparator, Faces
-from serve.settings import Settings
+from serve.settings import EngineKind, Settings
 from serve.store.directory import RedisDirectory
 from serve.store.embedded import join_embedded
 from serve.store.epochs import RedisEpochs
@@ -99,7 +103,8 @@ async def open_deps(
         link = open_link(state)
         held.push_async_callback(link.aclose)
         keyring = await open_install(link, state)
-        models = await _open_models(settings, held, with_models=with_models)
+        opening = _link_models if supervised and _is_linked(settings) else _open_models
+        models = await opening(settings, held) if with_models else NO_MODELS
         yield build_deps(link, keyring, settings, models)
 
 
@@ -110,6 +115,9 @@ class Models:
     faces: Faces
     scale: Comparator
     model_id: str
+
+
+NO_MODELS = Models(AbsentFaces(), AbsentFaces(), "")
 
 
 def build_deps(link: Link, keyring: Keyring, settings: Settings, models: Models) -> Deps:
@@ -140,10 +148,28 @@ def build_deps(link: Link, keyring: Keyring, settings: Settings, models: Models)
     )
 
 
-async def _open_models(settings: Settings, held: AsyncExitStack, *, with_models: bool) -> Models:
-    if not with_models:
-        return Models(AbsentFaces(), AbsentFaces(), "")
+async def _open_models(settings: Settings, held: AsyncExitStack) -> Models:
+    """The models in this process."""
     opened = await asyncio.to_thread(open_pipeline, settings)
-    limits = EngineLimits(opened.threads, settings.engine.queue_max, settings.engine.timeout_s)
+    await asyncio.to_thread(opened.faces.warm)
+    limits = LocalLimits(opened.threads, settings.engine.queue_max, settings.engine.timeout_s)
     faces = await held.enter_async_context(LocalFaces(opened.faces, limits))
     return Models(faces, opened.scale, opened.model_id)
+
+
+async def _link_models(settings: Settings, held: AsyncExitStack) -> Models:
+    """The models in the engine, and in this process only what compares templates."""
+    folder = recorded(settings.state.data_dir)
+    assert folder is not None, "the supervisor makes the meeting place"
+    scale = await asyncio.to_thread(read_scale, open_cache(settings))
+    limits = LinkLimits(settings.engine.timeout_s)
+    linked = LinkedFaces(folder / SOCKET, limits, model_id=scale.model_id)
+    await held.enter_async_context(linked)
+    if not settings.engine.fallback:
+        return Models(linked, scale, scale.model_id)
+    own = await _open_models(settings, held)
+    return Models(FallbackFaces(linked, own.faces), scale, scale.model_id)
+
+
+def _is_linked(settings: Settings) -> bool:
+    return settings.engine.kind is not EngineKind.LOCAL

@@ -58,6 +58,8 @@ class Code(StrEnum):
     KEYS_MISMATCH = "keys_mismatch"
     SCHEMA_UNSUPPORTED = "schema_unsupported"
     ADDRESS_IN_USE = "address_in_use"
+    ENGINE_UNAVAILABLE = "engine_unavailable"
+    CLUSTER_UNPROTECTED = "cluster_unprotected"
 
 
 class ServeError(CodedError):
@@ -94,6 +96,7 @@ SENTENCES: Mapping[PipelineCode | Code, str] = {
     PipelineCode.WRONG_SHAPE: "An array does not have the shape or type that its reader takes.",
     PipelineCode.MODEL_MISMATCH: "Templates of different models cannot be compared.",
     PipelineCode.DEVICE_ERROR: "The processor that runs the models failed.",
+    PipelineCode.DEVICE_UNAVAILABLE: "The GPU that was asked for cannot be used.",
     PipelineCode.FORMAT_INVALID: "The model file breaks the rules of its format.",
     PipelineCode.FORMAT_TOO_LARGE: "The model file exceeds a limit of its reader.",
     PipelineCode.FORMAT_UNSUPPORTED: "The model file uses a feature that its reader does not know.",
@@ -102,7 +105,7 @@ SENTENCES: Mapping[PipelineCode | Code, str] = {
     PipelineCode.PACK_UNKNOWN: "No model pack has this name.",
     PipelineCode.PACK_MISSING: "The model pack is not built; run `limen models build`.",
     PipelineCode.PACK_CORRUPT: "A file of the model pack differs from its manifest.",
-    PipelineCode.RUNTIME_MISSING: "No ONNX Runtime is installed.",
+    PipelineCode.RUNTIME_MISSING: "The runtime for the models is not installed.",
     Code.CONFIG_UNREADABLE: "The settings file cannot be read as TOML.",
     Code.SETTING_UNKNOWN: "No setting has this name.",
     Code.SETTING_INVALID: "A setting has a value that it does not take.",
@@ -142,6 +145,8 @@ SENTENCES: Mapping[PipelineCode | Code, str] = {
     Code.KEYS_MISMATCH: "The keys of this data directory are not those the records were made with.",
     Code.SCHEMA_UNSUPPORTED: "The records have a layout that this version cannot read.",
     Code.ADDRESS_IN_USE: "The address to listen on is taken.",
+    Code.ENGINE_UNAVAILABLE: "The engine that runs the models cannot be started or joined.",
+    Code.CLUSTER_UNPROTECTED: "The Ray cluster asks nobody for a token; whoever reaches it runs code.",
 }
 
 # What a refusal is over HTTP. A code that is not here never leaves through the front door: it

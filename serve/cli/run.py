@@ -1,24 +1,15 @@
 """`limen run`: the whole service on this machine."""
 
 import asyncio
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from serve.cli.options import settings_of
-from serve.errors import Code, ServeError
 from serve.observe import logs
 from serve.processes.service import run_service
-from serve.settings import replaced
-
-
-class Engine(StrEnum):
-    """Where the models run."""
-
-    LOCAL = "local"
-    RAY = "ray"
+from serve.settings import EngineKind, replaced
 
 
 def run(  # noqa: PLR0913 (one parameter for each option)
@@ -29,7 +20,7 @@ def run(  # noqa: PLR0913 (one parameter for each option)
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder of records, keys and metrics.")
     ] = None,
-    engine: Annotated[Engine, typer.Option(help="Where the models run.")] = Engine.LOCAL,
+    engine: Annotated[EngineKind | None, typer.Option(help="Where the models run.")] = None,
     workers: Annotated[int | None, typer.Option(help="Front-door processes.")] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM file of the certificate.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file of its private key.")] = None,
@@ -39,14 +30,13 @@ def run(  # noqa: PLR0913 (one parameter for each option)
     ] = False,
 ) -> None:
     """Start the service: exit 0 after SIGTERM or Ctrl-C, 1 when a part keeps dying."""
-    if engine is Engine.RAY:
-        raise ServeError(Code.SETTING_INVALID, "--engine ray: not yet; use local")
     settings = replaced(
         settings_of(context),
         {
             "server.host": host,
             "server.port": port,
             "state.data_dir": data_dir,
+            "engine.kind": engine,
             "server.workers": workers,
             "server.tls_cert": tls_cert,
             "server.tls_key": tls_key,

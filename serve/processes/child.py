@@ -37,11 +37,15 @@ class PartState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What a child runs; its descriptors are added to `command` as options."""
+    """What a child runs; its descriptors are added to `command` as options.
+
+    `environment` is its own, None for that of all children.
+    """
 
     name: str
     command: tuple[str, ...]
     listener: socket.socket | None = None
+    environment: Mapping[str, str] | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)
@@ -82,7 +86,8 @@ class Child:
         self.state = PartState.DOWN
         self.first_ready = asyncio.Event()
         self._crashes = Crashes(program.name, crashes_max)
-        self._environment = environment
+        own = program.environment
+        self._environment = environment if own is None else own
         self._lifeline = lifeline_descriptor
         self._process: asyncio.subprocess.Process | None = None
 

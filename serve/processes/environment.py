@@ -9,8 +9,23 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
+from serve.errors import Code, ServeError
+from serve.inference.cluster.environment import (
+    as_in_tutorials,
+    make_token,
+    of_joined_cluster,
+    of_own_cluster,
+)
+from serve.inference.place import token_file
 from serve.observe.metrics import FOLDER_VARIABLE
-from serve.settings import CONFIG_VARIABLE, ENVIRONMENT_PREFIX, Settings, fields, variable
+from serve.settings import (
+    CONFIG_VARIABLE,
+    ENVIRONMENT_PREFIX,
+    EngineKind,
+    Settings,
+    fields,
+    variable,
+)
 
 
 def environment_for(settings: Settings, metrics_folder: Path) -> dict[str, str]:
@@ -21,6 +36,24 @@ def environment_for(settings: Settings, metrics_folder: Path) -> dict[str, str]:
         if not name.upper().startswith(ENVIRONMENT_PREFIX) and name != CONFIG_VARIABLE
     }
     return {**inherited, **variables(settings), FOLDER_VARIABLE: str(metrics_folder)}
+
+
+def engine_environment(settings: Settings, environment: Mapping[str, str]) -> Mapping[str, str]:
+    """The engine's: how Ray is to behave is read from variables when it is imported.
+
+    A token is made where there is none. Raises `setting_invalid` for a cluster to join without
+    one, and `file_unwritable`.
+    """
+    engine = settings.engine
+    if engine.ray_address:
+        if engine.ray_token_file is None and not engine.ray_allow_no_token:
+            detail = "engine.ray_address needs engine.ray_token_file, the file of its token"
+            raise ServeError(Code.SETTING_INVALID, detail)
+        return of_joined_cluster(environment, engine.ray_token_file)
+    file = engine.ray_token_file or token_file(settings.state.data_dir)
+    make_token(file)
+    own = of_own_cluster(environment, file)
+    return as_in_tutorials(own) if engine.kind is EngineKind.NAIVE_SERVE else own
 
 
 def variables(settings: Settings) -> Mapping[str, str]:

@@ -40,13 +40,20 @@ def run_child(
     async def main() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+        answer_signals(stop)
         watching = (lifeline_descriptor, loop, stop, orphan_s_max)
         threading.Thread(target=_watch, args=watching, daemon=True).start()
         await body(announce, stop)
 
     uvloop.run(main())
+
+
+def answer_signals(stop: asyncio.Event) -> None:
+    """Let SIGTERM and SIGINT set `stop`, whoever else had a handler."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(number)
+        loop.add_signal_handler(number, stop.set)
 
 
 def forbid_core_dumps() -> None:

@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,34 +15,38 @@ from serve.demo.credentials import FILE_NAME
 from serve.demo.tenant import ensure_demo_tenant
 from serve.errors import Code, ServeError
 from serve.flows.tenants import list_tenants
+from serve.inference.place import meeting_place
 from serve.observe.metrics import FOLDER_VARIABLE
 from serve.processes.admin import open_admin
 from serve.processes.child import Program
 from serve.processes.door import tls_context
-from serve.processes.environment import environment_for
+from serve.processes.environment import engine_environment, environment_for
 from serve.processes.lifeline import forbid_core_dumps
 from serve.processes.listening import listen, shown_host
 from serve.processes.supervisor import Supervisor, stopped_by_signals
-from serve.settings import Settings, replaced
+from serve.settings import EngineKind, Settings, replaced
 from serve.store.embedded import OwnedServer, own_embedded
 from serve.store.install import open_install
 from serve.store.link import open_link, ping
 from serve.store.local.filelocks import try_lock
 
-DOOR = (sys.executable, "-m", "serve.processes", "door")
-WORK = (sys.executable, "-m", "serve.processes", "work")
+_PART = (sys.executable, "-m", "serve.processes")
 NO_TENANT = "there is no tenant yet: `limen tenant create NAME` makes one"
 
 Say = Callable[[str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """What the children run."""
+
+    door: tuple[str, ...] = (*_PART, "door")
+    work: tuple[str, ...] = (*_PART, "work")
+    engine: tuple[str, ...] = (*_PART, "engine")
+
+
 async def run_service(
-    settings: Settings,
-    say: Say,
-    door: Sequence[str] = DOOR,
-    work: Sequence[str] = WORK,
-    *,
-    demo: bool = False,
+    settings: Settings, say: Say, commands: Commands | None = None, *, demo: bool = False
 ) -> int:
     """Run until SIGTERM or SIGINT; the exit status. `say` tells the operator one line.
 
@@ -60,14 +66,14 @@ async def run_service(
         left_to_do = await announce_install(settings, say, demo=demo)
         listeners = listen(settings.server.host, settings.server.port, settings.server.workers)
         port = listeners[0].getsockname()[1]
-        programs = [
-            *(Program(f"door {n}", tuple(door), each) for n, each in enumerate(listeners, 1)),
-            Program("worker", tuple(work)),
-        ]
+        environment = environment_for(settings, metrics_folder)
+        if settings.engine.kind is not EngineKind.LOCAL:
+            opened.enter_context(meeting_place(settings.state.data_dir))
+        programs = _programs(settings, commands or Commands(), listeners, environment)
         link = open_link(settings.state)
         supervisor = Supervisor(
             programs,
-            environment_for(settings, metrics_folder),
+            environment,
             server,
             crashes_max=settings.server.crashes_per_minute_max,
         )
@@ -82,6 +88,20 @@ async def run_service(
         finally:
             supervisor.close()
             await link.aclose()
+
+
+def _programs(
+    settings: Settings,
+    commands: Commands,
+    listeners: Sequence[socket.socket],
+    environment: Mapping[str, str],
+) -> list[Program]:
+    doors = [Program(f"door {n}", commands.door, each) for n, each in enumerate(listeners, 1)]
+    programs = [*doors, Program("worker", commands.work)]
+    if settings.engine.kind is not EngineKind.LOCAL:
+        own = engine_environment(settings, environment)
+        programs.append(Program("engine", commands.engine, environment=own))
+    return programs
 
 
 async def announce_install(settings: Settings, say: Say, *, demo: bool) -> str:
@@ -105,8 +125,8 @@ async def announce_install(settings: Settings, say: Say, *, demo: bool) -> str:
 
 
 def shared_out(settings: Settings) -> Settings:
-    """`settings` with this machine's cores divided among the front doors."""
-    if settings.pipeline.threads:
+    """`settings` with this machine's cores divided among the front doors that hold models."""
+    if settings.pipeline.threads or settings.engine.kind is not EngineKind.LOCAL:
         return settings
     cores = os.cpu_count() or 1
     return replaced(settings, {"pipeline.threads": max(1, cores // settings.server.workers)})

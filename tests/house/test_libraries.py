@@ -22,6 +22,7 @@ from tests.helpers.tree import ROOT, Module, called
 HOMES: dict[str, tuple[str, ...]] = {
     "aiohttp": ("serve/api", "serve/outbound", "serve/bench", "serve/demo", "serve/processes"),
     "cryptography": ("serve/store/sealing.py",),
+    "grpc": ("serve/inference/cluster",),
     "hdrh": ("serve/bench",),
     "hiredis": (),  # redis-py picks it up by itself
     "prometheus_client": ("serve/observe",),
@@ -44,6 +45,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "pydantic": ("pipeline/models", "serve/settings.py", "serve/domain", "serve/api"),
     "pydantic_settings": ("serve/settings.py",),
     "rich": ("serve/cli",),
+    "yaml": ("serve/inference/cluster",),
     "scipy": ("pipeline/decision/error_rates.py",),
     "simplejpeg": ("pipeline/image/decode.py",),
     "typer": ("serve/cli",),
@@ -57,9 +59,11 @@ OPTIONAL_HOMES: dict[str, tuple[str, ...]] = {
 IMPORTED_AS = {
     "opencv-python-headless": "cv2",
     "pillow": "PIL",
+    "grpcio": "grpc",
     "hdrhistogram": "hdrh",
     "prometheus-client": "prometheus_client",
     "pydantic-settings": "pydantic_settings",
+    "pyyaml": "yaml",
     "ua-parser": "ua_parser",
 }
 

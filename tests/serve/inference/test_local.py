@@ -7,8 +7,6 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pipeline.errors import Code as PipelineCode
 from pipeline.errors import Failure
@@ -17,7 +15,8 @@ from pipeline.face.steps import Plan
 from pipeline.image.decode import encode_png
 from pipeline.models.load import LoadedPack
 from serve.errors import Code, ServeError
-from serve.inference.local import BATCH_MAX, Limits, LocalFaces, retry_after_s, share
+from serve.inference.local import Limits, LocalFaces
+from serve.inference.room import BATCH_MAX
 from serve.observe import metrics
 from tests.helpers.builders import face_evidence
 
@@ -44,7 +43,11 @@ class Scripted:
         self._entered = threading.Semaphore(0)
         self._gate = threading.Semaphore(0)
 
-    def run(self, images: Sequence[bytes], plan: Plan) -> list[FaceEvidence | Failure]:
+    def prepare(self, images: Sequence[bytes]) -> list[bytes]:
+        """The images themselves."""
+        return list(images)
+
+    def complete(self, images: Sequence[bytes], plan: Plan) -> list[FaceEvidence | Failure]:
         """The image's number as its width; `broken` fails, and `defect` breaks the batch."""
         self.batches.append((list(images), plan))
         self._entered.release()
@@ -93,7 +96,8 @@ async def ask(faces: LocalFaces, *images: str) -> list[Examined]:
     tasks = [
         asyncio.create_task(faces.examine(image.encode(), tenant_id=TENANT)) for image in images
     ]
-    await asyncio.sleep(0)  # each runs up to its wait
+    for _ in range(2):  # each runs up to its wait, and then the engine looks at them all
+        await asyncio.sleep(0)
     return tasks
 
 
@@ -138,14 +142,6 @@ async def test_a_batch_has_a_bound() -> None:
     assert [len(batch) for batch in runner.images] == [1, BATCH_MAX, 3]
 
 
-@given(waiting=st.integers(1, 10_000), workers=st.integers(1, 128))
-def test_a_share_is_fair_and_never_empty(waiting: int, workers: int) -> None:
-    """A free worker takes at least one, at most the bound, and leaves the others their part."""
-    taken = share(waiting, workers)
-    assert 1 <= taken <= BATCH_MAX
-    assert taken == BATCH_MAX or taken * workers < waiting + workers
-
-
 async def test_one_image_s_failure_is_its_own() -> None:
     """A corrupt image and one that breaks the pipeline leave their batch's others untouched."""
     runner = Scripted()
@@ -157,7 +153,8 @@ async def test_one_image_s_failure_is_its_own() -> None:
         found = await asyncio.gather(*first, *tasks, return_exceptions=True)
     assert [each.width_px for each in found if isinstance(each, FaceEvidence)] == [0, 1, 2, 3]
     assert found[2] == Failure(PipelineCode.IMAGE_CORRUPT, "ends early")
-    assert isinstance(found[4], RuntimeError)
+    assert isinstance(found[4], ServeError)
+    assert found[4].code is Code.SERVICE_UNAVAILABLE
 
 
 async def test_a_full_queue_refuses_at_once() -> None:
@@ -176,17 +173,6 @@ async def test_a_full_queue_refuses_at_once() -> None:
         tasks += await ask(faces, "4")
         runner.let_go()
         assert await widths(tasks) == [0, 1, 4]
-
-
-@pytest.mark.parametrize(
-    ("waiting", "workers", "image_s", "wanted"),
-    [(10, 2, 0.0, 1), (10, 2, 0.01, 1), (256, 2, 0.05, 7), (10_000, 1, 1.0, 60)],
-)
-def test_retry_after_is_queue_over_rate(
-    waiting: int, workers: int, image_s: float, wanted: int
-) -> None:
-    """The time to come back is what the queue takes at the measured rate, between 1 and 60 s."""
-    assert retry_after_s(waiting, workers, image_s) == wanted
 
 
 async def test_a_cancelled_caller_s_image_never_runs() -> None:

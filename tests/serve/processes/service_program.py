@@ -4,7 +4,7 @@ import asyncio
 import sys
 
 from serve.errors import ServeError
-from serve.processes.service import run_service
+from serve.processes.service import Commands, run_service
 from serve.settings import load
 
 CHILD = (sys.executable, "-m", "tests.serve.processes.child_program")
@@ -16,8 +16,9 @@ def say(line: str) -> None:
 
 def main() -> None:
     door, work = sys.argv[1:]
+    commands = Commands((*CHILD, door), (*CHILD, work), (*CHILD, "rest"))
     try:
-        sys.exit(asyncio.run(run_service(load(), say, (*CHILD, door), (*CHILD, work))))
+        sys.exit(asyncio.run(run_service(load(), say, commands)))
     except ServeError as error:
         say(f"refused: {error}")
         sys.exit(2)

@@ -33,7 +33,7 @@ class Service:
 
     def family(self) -> dict[str, psutil.Process]:
         """The children by what they run."""
-        names = {"redis-server": "redis", "http": "door", "idle": "worker"}
+        names = {"redis-server": "redis", "http": "door", "idle": "worker", "rest": "engine"}
         return {
             kind: child
             for child in psutil.Process(self.parent.pid).children(recursive=True)
@@ -113,11 +113,11 @@ async def test_a_service_starts_answers_and_stops(tmp_path: Path) -> None:
     """Ready when it says so; after SIGTERM every process is gone and the exit status is 0."""
     async with serving(tmp_path / "var") as service:
         assert (await service.ask(service.url))[0] == 200
-        ready = {"redis": "ready", "door 1": "ready", "worker": "ready"}
+        ready = dict.fromkeys(("redis", "door 1", "worker", "engine"), "ready")
         assert await service.readiness() == {"ready": True, "stopping": False, "parts": ready}
         assert (await service.ask(f"{service.admin}/metrics"))[0] == 200
         family = service.family()
-        assert set(family) == {"redis", "door", "worker"}
+        assert set(family) == {"redis", "door", "worker", "engine"}
         service.parent.terminate()
         assert await service.parent.wait() == 0
         assert all(map(is_gone, family.values()))
@@ -138,7 +138,7 @@ async def test_a_killed_supervisor_leaves_nothing(tmp_path: Path) -> None:
     """After `kill -9` no door, no worker and no Redis lives on, and a new start works."""
     async with serving(tmp_path / "var") as service:
         family = service.family()
-        assert set(family) == {"redis", "door", "worker"}
+        assert set(family) == {"redis", "door", "worker", "engine"}
         service.parent.kill()
         for process in family.values():
             await until(lambda process=process: is_gone(process))  # type: ignore[misc]

@@ -1,0 +1,121 @@
+"""The one driver of a cluster: joins it, sees that the replicas are there, carries envelopes.
+
+A driver dies with the Ray node it is on, from below and without a word to Python. That is why
+it lives in a process of its own, which its supervisor starts again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+import ray
+from ray import serve as ray_serve
+from ray.exceptions import RayActorError, TaskCancelledError
+from ray.serve.exceptions import ReplicaUnavailableError
+from ray.serve.handle import DeploymentHandle
+
+from serve.errors import Code, ServeError
+from serve.inference.cluster.options import APPLICATION, DEPLOYMENT, Plan, ReplicaOptions
+from serve.inference.cluster.replica import bind
+from serve.inference.dispatch import ReplicaLostError
+from serve.inference.parcels import Parcel, Report
+
+NAMESPACE = "limen"
+PROBE_S_MAX = 5.0
+# Any call will do: the answer to one without a token is the same for all.
+_PROBE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
+
+
+async def asks_for_token(address: str) -> bool:
+    """Whether the cluster at `address` refuses a caller without its token.
+
+    Raises `engine_unavailable` when nobody answers there.
+    """
+    async with grpc.aio.insecure_channel(address) as channel:
+        call = channel.unary_unary(_PROBE)
+        try:
+            await call(b"", timeout=PROBE_S_MAX)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+                return True
+            if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
+                detail = f"no Ray head at {address}"
+                raise ServeError(Code.ENGINE_UNAVAILABLE, detail) from error
+    return False
+
+
+class Driver:
+    """A joined cluster and a handle on its deployment."""
+
+    def __init__(self, handle: DeploymentHandle[Any]) -> None:
+        self._handle = handle
+
+    async def examine(self, envelope: Sequence[Parcel]) -> tuple[Sequence[bytes], Report]:
+        """Carry an envelope to a replica and its answers back. Raises ReplicaLostError."""
+        items = [
+            (parcel.image, parcel.tenant_id, parcel.with_chip, parcel.remaining_s)
+            for parcel in envelope
+        ]
+        try:
+            answers, report = await self._handle.examine.remote(items)
+        except (RayActorError, ReplicaUnavailableError, TaskCancelledError) as error:
+            raise ReplicaLostError(type(error).__name__) from error
+        return answers, Report(*report)
+
+    async def model_id(self) -> str:
+        """Of the replicas' templates."""
+        found: str = await self._handle.model_id.remote()
+        return found
+
+    async def replicas(self) -> int:
+        """How many replicas take calls now."""
+        return await asyncio.to_thread(_running)
+
+
+async def join(address: str) -> None:
+    """Connect this process to the cluster. Raises `engine_unavailable`."""
+    for name in ("ray", "ray.serve"):  # what they say at INFO is for people who play with Ray
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        await asyncio.to_thread(
+            ray.init, address=address, namespace=NAMESPACE, log_to_driver=False,
+            configure_logging=False,
+        )  # fmt: skip
+    except (RuntimeError, ConnectionError, OSError, ray.exceptions.RayError) as error:
+        detail = f"the Ray cluster at {address} was not joined: {type(error).__name__}"
+        raise ServeError(Code.ENGINE_UNAVAILABLE, detail) from error
+
+
+async def leave() -> None:
+    """Disconnect from the cluster, which goes on without us."""
+    await asyncio.to_thread(ray.shutdown)
+
+
+async def deployed(options: ReplicaOptions, plan: Plan) -> Driver:
+    """The deployment of this cluster, made unless it is there, with a replica ready.
+
+    Raises `engine_unavailable` when no replica gets ready.
+    """
+    try:
+        return Driver(await asyncio.to_thread(_deploy, options, plan))
+    except (RuntimeError, TimeoutError, ray.exceptions.RayError) as error:
+        detail = f"no replica got ready: {type(error).__name__}; see Ray's log"
+        raise ServeError(Code.ENGINE_UNAVAILABLE, detail) from error
+
+
+def _deploy(options: ReplicaOptions, plan: Plan) -> DeploymentHandle[Any]:
+    if APPLICATION in ray_serve.status().applications:
+        return ray_serve.get_app_handle(APPLICATION)
+    ray_serve.start(proxy_location="Disabled")
+    application = bind(options.overridden(plan.args), plan.options)
+    return ray_serve.run(application, name=APPLICATION, route_prefix=None)
+
+
+def _running() -> int:
+    application = ray_serve.status().applications.get(APPLICATION)
+    if application is None or DEPLOYMENT not in application.deployments:
+        return 0
+    states = application.deployments[DEPLOYMENT].replica_states
+    return sum(number for state, number in states.items() if str(state).endswith("RUNNING"))

@@ -1,0 +1,108 @@
+"""What one replica is made of, and the Serve file that says how many there are on what."""
+
+from dataclasses import dataclass, fields, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from serve.errors import Code, ServeError
+from serve.settings import Settings
+
+APPLICATION = "limen"
+DEPLOYMENT = "Faces"
+FILE_BYTES_MAX = 2**20
+OPTIONS = frozenset(
+    {
+        "num_replicas", "max_ongoing_requests", "max_queued_requests", "autoscaling_config",
+        "graceful_shutdown_timeout_s", "health_check_period_s", "health_check_timeout_s",
+        "ray_actor_options", "placement_group_bundles", "placement_group_strategy",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaOptions:
+    """Plain values, because they travel to the replica's machine.
+
+    `slots` batches run at once, of at most `batch_max` images; `decoders` threads decode ahead,
+    0 where a slot decodes its own batch. `queue_max` images may wait in the replica.
+    """
+
+    cache_dir: str
+    detector: str
+    image_bytes_max: int
+    image_pixels_max: int
+    slots: int
+    decoders: int = 0
+    batch_max: int = 16
+    queue_max: int = 1024
+
+    def overridden(self, args: dict[str, Any]) -> "ReplicaOptions":
+        """With the `args` of a Serve file in place of values. Raises `setting_invalid`."""
+        known = {field.name: type(getattr(self, field.name)) for field in fields(self)}
+        for name, value in args.items():
+            if type(value) is not known.get(name):
+                raise ServeError(Code.SETTING_INVALID, f"args.{name} = {value!r} of the Serve file")
+        return replace(self, **args)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The application of a Serve file: arguments of its replicas, options of its deployment."""
+
+    args: dict[str, Any]
+    options: dict[str, Any]
+
+    @property
+    def replicas_max(self) -> int:
+        """How many replicas there may be."""
+        scaling = self.options.get("autoscaling_config") or {}
+        return max(1, scaling.get("max_replicas") or self.options.get("num_replicas") or 1)
+
+
+def options_of(settings: Settings, threads: int) -> ReplicaOptions:
+    """A replica as the settings want it, on `threads` threads."""
+    return ReplicaOptions(
+        cache_dir=str(settings.models.cache_dir.absolute()),
+        detector=str(settings.pipeline.detector),
+        image_bytes_max=settings.pipeline.image_bytes_max,
+        image_pixels_max=settings.pipeline.image_pixels_max,
+        slots=threads,
+    )
+
+
+def read_plan(path: Path | None) -> Plan:
+    """The plan in a Serve file, None for the one that is shipped.
+
+    Raises `config_unreadable` or `setting_invalid`.
+    """
+    shown = "configs/ray/serve.yaml" if path is None else str(path)
+    try:
+        shipped = files("configs") / "ray" / "serve.yaml"
+        data = shipped.read_bytes() if path is None else path.read_bytes()
+        if len(data) > FILE_BYTES_MAX:
+            raise ServeError(Code.CONFIG_UNREADABLE, f"{shown}: over {FILE_BYTES_MAX} bytes")
+        document = yaml.safe_load(data)
+    except OSError as error:
+        raise ServeError(Code.CONFIG_UNREADABLE, f"{shown}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ServeError(Code.CONFIG_UNREADABLE, f"{shown}: not YAML") from error
+    return _plan(document, shown)
+
+
+def _plan(document: Any, shown: str) -> Plan:  # noqa: ANN401 (whatever the file holds)
+    """The one application called `limen` and its one deployment, checked by name."""
+    try:
+        (application,) = (a for a in document["applications"] if a["name"] == APPLICATION)
+        (deployment,) = (d for d in application["deployments"] if d["name"] == DEPLOYMENT)
+        options = {name: value for name, value in deployment.items() if name != "name"}
+        args = dict(application.get("args") or {})
+    except (KeyError, TypeError, ValueError) as error:
+        detail = f"{shown}: no application {APPLICATION} with a deployment {DEPLOYMENT}"
+        raise ServeError(Code.SETTING_INVALID, detail) from error
+    unknown = sorted(set(options) - OPTIONS)
+    if unknown:
+        raise ServeError(Code.SETTING_INVALID, f"{shown}: {DEPLOYMENT}.{unknown[0]}")
+    return Plan(args, options)

@@ -1,0 +1,29 @@
+"""Models of a door's own, for when the engine cannot be reached."""
+
+from serve.inference.link.client import EngineLostError
+from serve.inference.parcels import Outcome
+from serve.observe import metrics
+from serve.ports import Faces
+
+
+class FallbackFaces:
+    """Asks `second` whenever `first` has no engine, and for what `first` lost with its engine."""
+
+    def __init__(self, first: Faces, second: Faces) -> None:
+        self._first = first
+        self._second = second
+
+    def admit(self, tenant_id: str) -> None:
+        """See `serve.ports.Faces`."""
+        try:
+            self._first.admit(tenant_id)
+        except EngineLostError:
+            self._second.admit(tenant_id)
+
+    async def examine(self, image: bytes, *, tenant_id: str, with_chip: bool = False) -> Outcome:
+        """See `serve.ports.Faces`."""
+        try:
+            return await self._first.examine(image, tenant_id=tenant_id, with_chip=with_chip)
+        except EngineLostError:
+            metrics.count_fallback()
+            return await self._second.examine(image, tenant_id=tenant_id, with_chip=with_chip)

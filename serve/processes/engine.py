@@ -1,0 +1,143 @@
+"""The engine process: one queue before all replicas, and the only driver of Ray.
+
+It dies with its cluster and is started again with it; front doors hold no part of Ray and live
+on. Imported only by the process that it is for, because it imports Ray, which reads its
+environment when it is imported (`serve.inference.cluster.environment`).
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline.errors import Code as PipelineCode
+from pipeline.models.cache import ModelCache
+from pipeline.models.load import read_scale
+from serve.errors import Code, ServeError
+from serve.inference.cluster import driver, naive
+from serve.inference.cluster.head import own_head
+from serve.inference.cluster.options import Plan, options_of, read_plan
+from serve.inference.dispatch import Call, Dispatcher, Limits
+from serve.inference.link.server import serve_link
+from serve.inference.place import SOCKET, recorded
+from serve.observe import logs
+from serve.processes.lifeline import Announce, answer_signals
+from serve.settings import EngineKind, Settings
+
+ENVELOPES_PER_SLOT = 2  # on their way to a replica: one that is worked on, one that waits there
+LOOK_S = 1.0  # between two looks at how many replicas there are
+
+
+class Cluster(Protocol):
+    """What carries envelopes to replicas."""
+
+    @property
+    def examine(self) -> Call:
+        """Carry one."""
+        ...
+
+    async def model_id(self) -> str:
+        """Of the replicas' templates."""
+        ...
+
+    async def replicas(self) -> int:
+        """How many take calls now."""
+        ...
+
+
+async def run_engine(settings: Settings, announce: Announce, stop: asyncio.Event) -> None:
+    """Take images from front doors until `stop`; `announce` once a replica is ready.
+
+    Raises `engine_unavailable` when the cluster cannot be had or is lost, and
+    `cluster_unprotected` or `model_mismatch`.
+    """
+    folder = recorded(settings.state.data_dir)
+    assert folder is not None, "the supervisor makes the meeting place"
+    is_naive = settings.engine.kind is EngineKind.NAIVE_SERVE
+    plan = read_plan(settings.engine.ray_file)
+    slots = _slots(settings, plan)
+    async with _address(settings, folder) as (address, lost):
+        await driver.join(address)
+        answer_signals(stop)  # again: Ray has put its own handlers in place of ours
+        try:
+            options = options_of(settings, 1 if is_naive else slots)
+            cluster: Cluster = (
+                await naive.deployed(options, os.cpu_count() or 1)
+                if is_naive
+                else await driver.deployed(options, plan)
+            )
+            model_id = await _checked_model(settings, cluster)
+            limits = _limits(settings, slots, is_naive=is_naive)
+            async with (
+                Dispatcher(cluster.examine, limits) as dispatcher,
+                serve_link(
+                    folder / SOCKET, dispatcher, model_id=model_id, queue_max=limits.queue_max
+                ),
+            ):
+                announce()
+                watching = asyncio.create_task(_follow(cluster, dispatcher, limits.width))
+                try:
+                    await _first(stop, lost)
+                finally:
+                    watching.cancel()
+        finally:
+            await driver.leave()
+    if not stop.is_set():
+        raise ServeError(Code.ENGINE_UNAVAILABLE, "the Ray head ended")
+
+
+@asynccontextmanager
+async def _address(
+    settings: Settings, folder: Path
+) -> AsyncIterator[tuple[str, "asyncio.Future[Any]"]]:
+    """Where the cluster is, and what ends when a cluster of our own does."""
+    given = settings.engine.ray_address
+    if given:
+        if not settings.engine.ray_allow_no_token and not await driver.asks_for_token(given):
+            raise ServeError(Code.CLUSTER_UNPROTECTED, given)
+        yield given, asyncio.get_running_loop().create_future()
+        return
+    cores = os.cpu_count() or 1
+    async with own_head(folder / "ray", os.environ, cores) as (address, process):
+        yield address, asyncio.ensure_future(process.wait())
+
+
+async def _checked_model(settings: Settings, cluster: Cluster) -> str:
+    """The replicas' model, which must be the one that front doors compare templates of."""
+    there = await cluster.model_id()
+    here = read_scale(ModelCache(settings.models.cache_dir)).model_id
+    if there != here:
+        raise ServeError(PipelineCode.MODEL_MISMATCH, f"replicas have {there}, this host {here}")
+    return there
+
+
+async def _follow(cluster: Cluster, dispatcher: Dispatcher, width: int) -> None:
+    """As many envelopes on their way as the replicas there are can use: `width` for each."""
+    while True:
+        try:
+            dispatcher.width = width * max(1, await cluster.replicas())
+        except Exception as error:  # noqa: BLE001 (the next look may see more)
+            logs.write_error("replicas not counted", error)
+        await asyncio.sleep(LOOK_S)
+
+
+async def _first(stop: asyncio.Event, lost: "asyncio.Future[Any]") -> None:
+    asked = asyncio.create_task(stop.wait())
+    await asyncio.wait([asked, lost], return_when=asyncio.FIRST_COMPLETED)
+    asked.cancel()
+
+
+def _limits(settings: Settings, slots: int, *, is_naive: bool) -> Limits:
+    queue_max = settings.engine.queue_max
+    if is_naive:
+        return Limits(queue_max, width=queue_max, envelope_items_max=1)
+    return Limits(queue_max, width=ENVELOPES_PER_SLOT * slots)
+
+
+def _slots(settings: Settings, plan: Plan) -> int:
+    """Batches that one replica runs at once: this machine's cores shared out, unless set."""
+    if settings.pipeline.threads:
+        return settings.pipeline.threads
+    return max(1, (os.cpu_count() or 1) // plan.replicas_max)
