@@ -132,6 +132,10 @@ _lapses = _counter(
 _retries = _counter(
     "limen_engine_retries_total", "Images sent to a replica again, after a first call failed."
 )
+_fallbacks = _counter(
+    "limen_engine_fallbacks_total",
+    "Images given to a front door's own models because the engine could not be reached.",
+)
 _deliveries = _counter(
     "limen_callback_attempts_total",
     "Attempts to deliver a callback, by what became of the callback.",
@@ -243,6 +247,11 @@ def observe_envelope(images: int, again: int) -> None:
 def count_lapse(lapse: str) -> None:
     """One image given up by the engine."""
     _lapses.labels(lapse).inc()
+
+
+def count_fallback() -> None:
+    """One image that a door's own models had to look at."""
+    _fallbacks.inc()
 
 
 def count_delivery(result: DeliveryState, seconds: float, lag_seconds: float) -> None:

@@ -54,6 +54,7 @@ def test_every_verb_counts_what_it_says() -> None:
     metrics.observe_batches([3, 5], 1.0)
     metrics.observe_envelope(16, 1)
     metrics.count_lapse("expired")
+    metrics.count_fallback()
     with metrics.timed_store("commit"):
         pass
     for name, labels in COUNTED.items():
@@ -75,6 +76,7 @@ COUNTED: dict[str, dict[str, str]] = {
     "limen_engine_envelope_images_count": {},
     "limen_engine_retries_total": {},
     "limen_engine_lapses_total": {"lapse": "expired"},
+    "limen_engine_fallbacks_total": {},
 }
 
 
