@@ -73,7 +73,7 @@ class Dispatcher:
         self._queue: FairQueue[_Image] = FairQueue(limits.queue_max)
         self._suspects: dict[int, _Item] = {}  # at most what failed envelopes held, so bounded
         self._on_their_way: dict[_Homecoming, list[_Item]] = {}
-        self._next_send: asyncio.Handle | None = None
+        self._is_sending = False  # at the end of this pass of the event loop
         self._pace = Pace()
         self._full_since_s: float | None = None
         self._is_open = False
@@ -117,15 +117,12 @@ class Dispatcher:
         self._is_open = False
         for item in (*self._suspects.values(), *self._queue.take(self.waiting, -math.inf).batch):
             self._settle(item, Lapse.LOST)
-        self._suspects.clear()
         try:
             while self._on_their_way:
                 await asyncio.wait(self._on_their_way)
         finally:
             for call in self._on_their_way:
                 call.cancel()
-            if self._next_send is not None:
-                self._next_send.cancel()
 
     async def examine(self, parcel: Parcel) -> bytes:
         """The packed answer, a lapse among them: it never raises for what befalls an image.
@@ -172,11 +169,12 @@ class Dispatcher:
 
     def _wake(self) -> None:
         """Send when this pass of the event loop is over: who arrives in it travels together."""
-        if self._next_send is None and self._is_open:
-            self._next_send = asyncio.get_running_loop().call_soon(self._send)
+        if not self._is_sending:
+            self._is_sending = True
+            asyncio.get_running_loop().call_soon(self._send)
 
     def _send(self) -> None:
-        self._next_send = None
+        self._is_sending = False
         now_s = asyncio.get_running_loop().time()
         while len(self._on_their_way) < self._width and (items := self._gather(now_s)):
             again = sum(1 for item in items if item.payload.sent)
@@ -196,7 +194,7 @@ class Dispatcher:
     def _gather(self, now_s: float) -> list[_Item]:
         """The next envelope: a suspect alone, or what waits; empty when nobody does.
 
-        What has expired is left out, and answered by its timer.
+        What has expired is left out; its timer answers it.
         """
         items_max, bytes_max = self._limits.envelope_items_max, self._limits.envelope_bytes_max
         while self.waiting:
@@ -204,7 +202,7 @@ class Dispatcher:
                 batch: Sequence[_Item] = (self._suspects.pop(next(iter(self._suspects))),)
             else:
                 batch = self._queue.take(items_max, now_s, bytes_max).batch
-            if items := [item for item in _open(batch) if now_s < item.deadline_s]:
+            if items := _open(batch):
                 return items
         return []
 
@@ -229,9 +227,9 @@ class Dispatcher:
             return
         answers, report = call.result()
         metrics.observe_batches(report.batches, report.cpu_s)
-        now_s = asyncio.get_running_loop().time()
         for item, answer in zip(items, answers, strict=True):
-            self._settle(item, answer if now_s < item.deadline_s else Lapse.EXPIRED)
+            self._settle(item, answer)
+        now_s = asyncio.get_running_loop().time()
         if self._full_since_s is not None:
             self._pace.observe(len(items), now_s - self._full_since_s)
             self._full_since_s = now_s
