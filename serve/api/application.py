@@ -15,6 +15,7 @@ from serve.api.body import (
     JSON_BYTES_MAX,
     BodyBudget,
     BodyLimits,
+    check_head,
     parsed,
     received,
     wait_to_continue,
@@ -27,6 +28,7 @@ from serve.api.call import (
     Route,
     agreed_token,
     api_key,
+    prefers_later,
     session_token,
 )
 from serve.api.middleware import DEPS, ORIGINS, PUBLIC_METHODS, observe, preflight, refuse, share
@@ -42,8 +44,10 @@ from serve.settings import Settings
 
 KEEPALIVE_S = 20.0
 """After this a silent connection is closed, and one whose request's head comes too slowly."""
-LINGERING_S = 2.0
-"""Seconds for which the rest of a refused body is read away, so that its sender hears why."""
+LINGERING_S = 10.0
+"""Seconds for which the rest of a refused body is read away, so that its sender hears why: who
+closes on a phone that is still sending takes the answer back.
+"""
 SHUTDOWN_S = 20.0
 HEADERS_MAX = 64
 
@@ -154,6 +158,8 @@ class FrontDoor:
         if not route.has_body:
             return await self._call(route, request, parameters, route.body(), principal)
         limits = self.image_limits if route.has_image else self.json_limits
+        check_head(request, limits.size_max)
+        self._admit(route, request)
         async with received(request, limits, self.bodies, address) as raw:
             body = await parsed(raw, route.body)
             raw.clear()  # the model holds it all again
@@ -169,10 +175,25 @@ class FrontDoor:
     ) -> web.StreamResponse:
         if route.scope is None:
             request[TOKEN] = agreed_token(request.get(TOKEN, ""), body)
+            if route.has_image and HANDOFF not in request:
+                request[HANDOFF], _ = await handoff.find_handoff(self.deps, request[TOKEN])
+                self._admit(route, request)
         token = request.get(TOKEN, "")
         known = request.get(HANDOFF)
         call = Call(self.deps, request, body, parameters, token, principal, known)
         return await route.answer(call)
+
+    def _admit(self, route: Route[Any, Any], request: web.Request) -> None:
+        """Ask the engine, for an image that it is to look at now, once it is known whose it is.
+
+        Raises `overloaded` or `service_unavailable`.
+        """
+        if not route.has_image or (route.may_be_later and prefers_later(request)):
+            return
+        if principal := request.get(PRINCIPAL):
+            self.deps.faces.admit(principal.tenant_id)
+        elif found := request.get(HANDOFF):
+            self.deps.faces.admit(found.subject.tenant_id)
 
 
 def _parameters(route: Route[Any, Any], request: web.Request) -> Parameters:

@@ -76,14 +76,12 @@ async def received(
 ) -> AsyncIterator[bytearray]:
     """The body, counted against `budget` until the block is left.
 
-    Raises `content_type_unsupported`, `body_too_large` or `overloaded`, unread where the head
-    tells, and `body_too_slow` or `body_invalid` where the body does not come whole.
+    Raises `overloaded`, unread where the head tells; `body_too_large`, `body_too_slow` or
+    `body_invalid` where the body does not come whole.
     """
-    check_head(request, limits.size_max)
     budget.check(address, request.content_length or 0)
     body = bytearray()
-    wants_word = request.headers.get("Expect", "").lower() == "100-continue"
-    if wants_word and request.version >= HttpVersion11:
+    if waits_for_word(request):
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # the response proper has not begun
     try:
@@ -102,6 +100,12 @@ async def wait_to_continue(_request: web.Request) -> None:
     """Stands in for aiohttp's own answer to `Expect`, which would ask for every body at once:
     here a client is told to continue when its request has been found worth a body.
     """
+
+
+def waits_for_word(request: web.Request) -> bool:
+    """Whether the client holds the body back until it is told to continue."""
+    expected = request.headers.get("Expect", "").lower()
+    return expected == "100-continue" and request.version >= HttpVersion11
 
 
 async def _fill(

@@ -4,6 +4,7 @@ import hmac
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Generic, TypeVar
 
 from aiohttp import web
@@ -34,7 +35,7 @@ _PLACEHOLDER = re.compile(r"{(\w+)}")
 class Call(Generic[BodyT, ParametersT]):
     """What a handler gets: who asks, with what. `token` is empty where no session token came.
 
-    `handoff` is what the token finds, where that was read before the body.
+    `handoff` is what the token finds, on a route with an image.
     """
 
     deps: Deps
@@ -87,6 +88,11 @@ class Route(Generic[BodyT, ParametersT]):
     def has_body(self) -> bool:
         """Whether a JSON object is read."""
         return not issubclass(self.body, Empty)
+
+    @property
+    def may_be_later(self) -> bool:
+        """Whether work is put off where the client prefers it."""
+        return HTTPStatus.ACCEPTED in self.statuses
 
     @property
     def codes(self) -> frozenset[PipelineCode | Code]:
@@ -143,6 +149,12 @@ def agreed_token(token: str, body: BaseModel) -> str:
     if not token and not inside:
         raise InputInvalid((Fault(pointer="/token", detail="Field required"),))
     return token or inside
+
+
+def prefers_later(request: web.Request) -> bool:
+    """Whether `Prefer` holds `respond-async` (RFC 7240)."""
+    wishes = ",".join(request.headers.getall("Prefer", [])).split(",")
+    return any(wish.partition(";")[0].strip().lower() == "respond-async" for wish in wishes)
 
 
 def _bearer(request: web.Request) -> str:

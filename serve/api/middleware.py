@@ -10,6 +10,7 @@ from time import monotonic, perf_counter
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from serve.api.body import waits_for_word
 from serve.api.call import CODE, PRINCIPAL, REQUEST_ID, TOKEN
 from serve.api.problem import Refusal, refusal_of, rendered
 from serve.deps import Deps
@@ -135,7 +136,10 @@ async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
         refusal = Refusal(Code.INTERNAL_ERROR)
     request[CODE] = str(refusal.code)
     metrics.count_refusal(refusal.code)
-    return rendered(refusal, request[REQUEST_ID])
+    response = rendered(refusal, request[REQUEST_ID])
+    if waits_for_word(request) and not request.content.is_eof():
+        response.force_close()  # a client that never sends its body has to begin anew
+    return response
 
 
 def _report(request: web.Request, error: Exception) -> None:

@@ -16,7 +16,7 @@ from serve.api.answers import (
     answered,
     answered_bytes,
 )
-from serve.api.call import Call
+from serve.api.call import Call, prefers_later
 from serve.api.wire import (
     ConnectBody,
     Empty,
@@ -67,7 +67,7 @@ async def open_session(call: Call[OpenBody, Empty]) -> web.Response:
 async def submit_capture(call: Call[SubmitBody, Empty]) -> web.Response:
     """Judges a capture, at once or later if the caller prefers."""
     image = await proof.decoded(call.body.proof)
-    is_later = _prefers_later(call.request)
+    is_later = prefers_later(call.request)
     with metrics.submission():
         judge = submit.accept if is_later else submit.submit
         answer = await judge(call.deps, call.token, image, call.handoff)
@@ -139,12 +139,6 @@ async def overview(call: Call[Empty, Empty]) -> web.Response:
 
 def _told(told: CallbackObject) -> web.Response:
     return answered_bytes(told.to_wire())
-
-
-def _prefers_later(request: web.Request) -> bool:
-    """Whether `Prefer` holds `respond-async` (RFC 7240)."""
-    wishes = ",".join(request.headers.getall("Prefer", [])).split(",")
-    return any(wish.partition(";")[0].strip().lower() == "respond-async" for wish in wishes)
 
 
 def _unfit(body: bytes) -> CaptureUnfit:

@@ -22,6 +22,7 @@ from serve.api.routes import ROUTES
 from serve.app import Models, build_deps
 from serve.deps import Deps
 from serve.domain.tenant import TenantPatch
+from serve.errors import Code, ServeError
 from serve.flows.tenants import CreatedTenant, create_tenant
 from serve.settings import Server, Settings, replaced
 from serve.store.keyring import Keyring
@@ -33,19 +34,31 @@ PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.
 DESKTOP = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/120.0 Safari/537.36"
 JOHN, MARY, NOBODY, BROKEN = b"john", b"mary", b"nobody", b"broken"
 MATCH_MIN = 0.9
+WAIT_S = 7
 KYC = "/api/v1/kyc"
 
 
+@dataclass(slots=True)
 class ScriptedFaces:
-    """Stands where the models stand: an image is the name of who is on it."""
+    """Stands where the models stand: an image is the name of who is on it.
+
+    For images of the tenants in `crowded` there is no room. `examined` counts the others.
+    """
+
+    crowded: set[str] = field(default_factory=set)
+    examined: int = 0
 
     def admit(self, tenant_id: str) -> None:
-        """There is always room."""
+        """Raises `overloaded` for whom there is no room."""
+        if tenant_id in self.crowded:
+            raise ServeError(Code.OVERLOADED, "a full queue", retry_after_s=WAIT_S)
 
     async def examine(
         self, image: bytes, *, tenant_id: str, with_chip: bool = False
     ) -> FaceEvidence | Failure:
         """A face for each name, none on `nobody`, and a failure for `broken`."""
+        self.admit(tenant_id)
+        self.examined += 1
         if image == BROKEN:
             return Failure(PipelineCode.IMAGE_CORRUPT, "ends early")
         if image == NOBODY:
@@ -59,9 +72,9 @@ class ScriptedFaces:
         return Comparison(native, 0.9 if is_match else 0.1, 0.36, is_match)
 
 
-def deps_on(link: Redis, keyring: Keyring) -> Deps:
+def deps_on(link: Redis, keyring: Keyring, faces: ScriptedFaces | None = None) -> Deps:
     """Every real adapter of the store, and scripted models."""
-    faces = ScriptedFaces()
+    faces = faces or ScriptedFaces()
     settings = replaced(Settings(), {"server.public_base_url": "https://limen.example"})
     return build_deps(link, keyring, settings, Models(faces, faces, MODEL))
 
@@ -89,6 +102,7 @@ class Door:
     deps: Deps
     tenant: CreatedTenant
     stranger: CreatedTenant
+    faces: ScriptedFaces
 
     async def call(
         self,
@@ -147,7 +161,8 @@ def text(image: bytes) -> str:
 @asynccontextmanager
 async def front_door(link: Redis, keyring: Keyring, **server: Any) -> AsyncIterator[Door]:
     """A door with two tenants whose policy is `match_only`; `server` are settings."""
-    deps = deps_on(link, keyring)
+    faces = ScriptedFaces()
+    deps = deps_on(link, keyring, faces)
     patch = TenantPatch(
         liveness_policy=LivenessPolicy.MATCH_ONLY,
         allowed_origins=(ORIGIN,),
@@ -159,7 +174,7 @@ async def front_door(link: Redis, keyring: Keyring, **server: Any) -> AsyncItera
     )
     application = build_application(deps, Settings(server=Server(**server)))
     async with serving(application) as url, ClientSession() as client:
-        yield Door(url, client, deps, tenant, stranger)
+        yield Door(url, client, deps, tenant, stranger, faces)
 
 
 @asynccontextmanager
