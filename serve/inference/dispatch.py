@@ -75,7 +75,8 @@ class Dispatcher:
         self._on_their_way: dict[_Homecoming, list[_Item]] = {}
         self._is_sending = False  # at the end of this pass of the event loop
         self._pace = Pace()
-        self._full_since_s: float | None = None
+        self._full_since_s: float | None = None  # when the last envelope that may go went
+        self._answered = 0  # images that came home since the last pass
         self._is_open = False
 
     @property
@@ -176,6 +177,10 @@ class Dispatcher:
     def _send(self) -> None:
         self._is_sending = False
         now_s = asyncio.get_running_loop().time()
+        if self._answered and self._full_since_s is not None:
+            self._pace.observe(self._answered, now_s - self._full_since_s)
+            self._full_since_s = now_s
+        self._answered = 0
         while len(self._on_their_way) < self._width and (items := self._gather(now_s)):
             again = sum(1 for item in items if item.payload.sent)
             metrics.observe_envelope(len(items), again)
@@ -229,10 +234,7 @@ class Dispatcher:
         metrics.observe_batches(report.batches, report.cpu_s)
         for item, answer in zip(items, answers, strict=True):
             self._settle(item, answer)
-        now_s = asyncio.get_running_loop().time()
-        if self._full_since_s is not None:
-            self._pace.observe(len(items), now_s - self._full_since_s)
-            self._full_since_s = now_s
+        self._answered += len(items)
 
     def _try_again(self, items: Sequence[_Item], error: BaseException | None) -> None:
         """Images of a failed call. One of them may be why, so each goes on alone: at once where
