@@ -61,6 +61,8 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     seconds = perf_counter() - start
     route = template_of(request)
     metrics.count_request(route, request.method, response.status, seconds)
+    if CODE in request:
+        metrics.observe_refusal(request[CODE], seconds)
     principal: Principal | None = request.get(PRINCIPAL)
     method = request.method if request.method in metrics.METHODS else metrics.OTHER
     logs.write(

@@ -34,6 +34,9 @@ FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER = "other"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+REFUSAL_SECONDS = (
+    0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 30.0,
+)  # fmt: skip
 LAG_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3_600.0, 86_400.0)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 
@@ -86,6 +89,12 @@ _request_seconds = _histogram(
     "method",
 )
 _refusals = _counter("limen_refusals_total", "Requests refused, by error code.", "code")
+_refusal_seconds = _histogram(
+    "limen_refusal_seconds",
+    "Seconds from the request's head to its refusal, by error code.",
+    REFUSAL_SECONDS,
+    "code",
+)
 _body_bytes = _gauge("limen_body_bytes", "Bytes of request bodies held now.", "livesum")
 _submissions = _gauge("limen_submissions_in_flight", "Submissions being judged now.", "livesum")
 _opened = _counter("limen_sessions_opened_total", "Sessions opened, by event.", "event")
@@ -171,6 +180,11 @@ def count_request(route: str, method: str, status: int, seconds: float) -> None:
 def count_refusal(code: str) -> None:
     """One request refused with this error code."""
     _refusals.labels(code).inc()
+
+
+def observe_refusal(code: str, seconds: float) -> None:
+    """How long a refusal with this error code took."""
+    _refusal_seconds.labels(code).observe(seconds)
 
 
 def hold_body_bytes(number: int) -> None:

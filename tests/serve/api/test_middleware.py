@@ -182,7 +182,9 @@ async def test_a_code_without_a_status_is_a_defect(
 
 
 async def test_requests_are_counted_by_template(link: Redis, keyring: Keyring) -> None:
-    """The metric knows the route's template, the method and the status; refusals their code."""
+    """The metric knows the route's template, the method and the status; refusals their code,
+    and how long each took.
+    """
 
     def counted(name: str, **labels: str) -> float:
         return metrics.REGISTRY.get_sample_value(name, labels) or 0.0
@@ -190,6 +192,7 @@ async def test_requests_are_counted_by_template(link: Redis, keyring: Keyring) -
     route = f"{KYC}/session/{{token}}"
     before = counted("limen_http_requests_total", route=route, method="GET", status="404")
     refused = counted("limen_refusals_total", code="not_found")
+    timed = counted("limen_refusal_seconds_count", code="not_found")
     strange = counted("limen_http_requests_total", route=UNMATCHED, method="other", status="404")
     async with front_door(link, keyring) as door:
         await door.call("GET", f"{KYC}/session/x", key="")
@@ -197,6 +200,7 @@ async def test_requests_are_counted_by_template(link: Redis, keyring: Keyring) -
     after = counted("limen_http_requests_total", route=route, method="GET", status="404")
     assert after == before + 1
     assert counted("limen_refusals_total", code="not_found") == refused + 2
+    assert counted("limen_refusal_seconds_count", code="not_found") == timed + 2
     again = counted("limen_http_requests_total", route=UNMATCHED, method="other", status="404")
     assert again == strange + 1
 
