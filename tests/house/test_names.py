@@ -57,7 +57,7 @@ def misplaced_ray(module: Module) -> Iterator[str]:
         for name, asname in names.items():
             if name.split(".")[0] != "ray":
                 continue
-            if module.path.parts[:2] != ("serve", "inference"):
+            if module.path.parts[module.path.parts[0] == "tests" :][:2] != ("serve", "inference"):
                 yield f"{module.path}:{node.lineno}: Ray belongs to serve/inference"
             if name == "ray.serve" and asname != "ray_serve":
                 yield f"{module.path}:{node.lineno}: write `from ray import serve as ray_serve`"
