@@ -101,6 +101,7 @@ class Dispatcher:
 
     @width.setter
     def width(self, width: int) -> None:
+        """More are sent at once; fewer are on their way as they come home."""
         self._width = width
         self._wake()
 
