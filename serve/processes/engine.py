@@ -17,7 +17,9 @@ from pipeline.models.cache import ModelCache
 from pipeline.models.load import read_scale
 from serve.errors import Code, ServeError
 from serve.inference.cluster import driver, naive
+from serve.inference.cluster.environment import TOKEN_PATH_VARIABLE
 from serve.inference.cluster.head import own_head
+from serve.inference.cluster.leftovers import end_leftovers
 from serve.inference.cluster.options import Plan, options_of, read_plan
 from serve.inference.dispatch import Call, Dispatcher, Limits
 from serve.inference.link.server import serve_link
@@ -100,6 +102,7 @@ async def _address(
         yield given, asyncio.get_running_loop().create_future()
         return
     cores = os.cpu_count() or 1
+    await asyncio.to_thread(end_leftovers, Path(os.environ[TOKEN_PATH_VARIABLE]))
     async with own_head(folder / "ray", os.environ, cores) as (address, process):
         yield address, asyncio.ensure_future(process.wait())
 

@@ -50,7 +50,7 @@ def engine_environment(settings: Settings, environment: Mapping[str, str]) -> Ma
             detail = "engine.ray_address needs engine.ray_token_file, the file of its token"
             raise ServeError(Code.SETTING_INVALID, detail)
         return of_joined_cluster(environment, engine.ray_token_file)
-    file = engine.ray_token_file or token_file(settings.state.data_dir)
+    file = token_file(settings.state.data_dir)
     make_token(file)
     own = of_own_cluster(environment, file)
     return as_in_tutorials(own) if engine.kind is EngineKind.NAIVE_SERVE else own

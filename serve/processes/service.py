@@ -15,7 +15,8 @@ from serve.demo.credentials import FILE_NAME
 from serve.demo.tenant import ensure_demo_tenant
 from serve.errors import Code, ServeError
 from serve.flows.tenants import list_tenants
-from serve.inference.place import meeting_place
+from serve.inference.cluster.leftovers import end_leftovers
+from serve.inference.place import meeting_place, token_file
 from serve.observe.metrics import FOLDER_VARIABLE
 from serve.processes.admin import open_admin
 from serve.processes.child import Program
@@ -69,6 +70,7 @@ async def run_service(
         environment = environment_for(settings, metrics_folder)
         if settings.engine.kind is not EngineKind.LOCAL:
             opened.enter_context(meeting_place(settings.state.data_dir))
+            opened.callback(end_leftovers, token_file(settings.state.data_dir))
         programs = _programs(settings, commands or Commands(), listeners, environment)
         link = open_link(settings.state)
         supervisor = Supervisor(

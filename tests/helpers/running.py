@@ -64,8 +64,14 @@ class Running:
 
 
 @asynccontextmanager
-async def running(data_dir: Path, workers: int = 1) -> AsyncIterator[Running]:
-    """`limen run --demo` on free ports until the block ends, then stopped as an operator does."""
-    environment = {**os.environ, **LIMITS, "LIMEN_SERVER_WORKERS": str(workers)}
+async def running(
+    data_dir: Path, workers: int = 1, engine: str = "ray", **settings: str
+) -> AsyncIterator[Running]:
+    """`limen run --demo` on free ports until the block ends, then stopped as an operator does.
+
+    `settings` are further variables, as LIMEN_ENGINE_FALLBACK="true".
+    """
+    chosen = {"LIMEN_SERVER_WORKERS": str(workers), "LIMEN_ENGINE_KIND": engine}
+    environment = {**os.environ, **LIMITS, **chosen, **settings}
     async with run_service(data_dir, environment) as service:
         yield Running(service, data_dir)

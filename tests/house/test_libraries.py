@@ -26,7 +26,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "hdrh": ("serve/bench",),
     "hiredis": (),  # redis-py picks it up by itself
     "prometheus_client": ("serve/observe",),
-    "psutil": ("serve/bench",),
+    "psutil": ("serve/bench", "serve/inference/cluster"),
     "pybase64": ("serve/api",),
     "ray": ("serve/inference/cluster",),
     "redis": ("serve/store",),
@@ -50,10 +50,11 @@ HOMES: dict[str, tuple[str, ...]] = {
     "simplejpeg": ("pipeline/image/decode.py",),
     "typer": ("serve/cli",),
 }
-# Yardsticks of the benchmark: development dependencies, which it can do without.
+# What Limen can do without: a runtime for GPUs, an extra, and yardsticks of the benchmark.
 OPTIONAL_HOMES: dict[str, tuple[str, ...]] = {
     "dlib": ("serve/bench/baseline.py",),
     "skimage": ("serve/bench/frames.py",),
+    "torch": ("pipeline/models/torch_ops.py", "pipeline/models/torch_session.py"),
 }
 # Distribution -> import name, where the two differ.
 IMPORTED_AS = {

@@ -24,6 +24,7 @@ from serve.inference.parcels import Parcel, Report
 
 NAMESPACE = "limen"
 PROBE_S_MAX = 5.0
+WHY_LENGTH_MAX = 200
 # Any call will do: the answer to one without a token is the same for all.
 _PROBE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 
@@ -101,7 +102,7 @@ async def deployed(options: ReplicaOptions, plan: Plan) -> Driver:
     try:
         return Driver(await asyncio.to_thread(_deploy, options, plan))
     except (RuntimeError, TimeoutError, ray.exceptions.RayError) as error:
-        detail = f"no replica got ready: {type(error).__name__}; see Ray's log"
+        detail = f"no replica got ready: {await asyncio.to_thread(_why, error)}"
         raise ServeError(Code.ENGINE_UNAVAILABLE, detail) from error
 
 
@@ -111,6 +112,15 @@ def _deploy(options: ReplicaOptions, plan: Plan) -> DeploymentHandle[Any]:
     ray_serve.start(proxy_location="Disabled")
     application = bind(options.overridden(plan.args), plan.options)
     return ray_serve.run(application, name=APPLICATION, route_prefix=None)
+
+
+def _why(error: Exception) -> str:
+    """The last line that a failed deployment says of itself: what its replicas raised."""
+    try:
+        lines = ray_serve.status().applications[APPLICATION].message.strip().splitlines()
+    except (KeyError, RuntimeError, ray.exceptions.RayError):
+        return type(error).__name__
+    return lines[-1][:WHY_LENGTH_MAX] if lines else type(error).__name__
 
 
 def _running() -> int:

@@ -15,6 +15,7 @@ import serve
 from serve.errors import Code, ServeError
 
 TOKEN_BYTES = 32
+TOKEN_PATH_VARIABLE = "RAY_AUTH_TOKEN_PATH"  # noqa: S105 (a name)
 HOOK = "serve.inference.cluster.hook.keep_to_loopback"
 LOST_S = "5"  # until what cannot reach its head any more gives up
 
@@ -71,7 +72,7 @@ def make_token(file: Path) -> None:
 
 
 def _token(file: Path) -> dict[str, str]:
-    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(file)}
+    return {"RAY_AUTH_MODE": "token", TOKEN_PATH_VARIABLE: str(file)}
 
 
 def _importable(environment: Mapping[str, str]) -> dict[str, str]:

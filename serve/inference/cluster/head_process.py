@@ -6,25 +6,30 @@ node are started one by one, with Ray's internal class for it: a new minor versi
 be tried before it is taken. Ends when its input does, or when any part does.
 """
 
+import ctypes
 import os
 import select
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+import psutil
 from ray._private.node import Node
 from ray._private.parameter import RayParams
 
 from serve.inference.cluster.head import OBJECT_STORE_BYTES
 
 LOOK_S = 0.5
-STOP_GRACE_S = 5.0
+SET_CHILD_SUBREAPER = 36  # of prctl(2)
 
 
 def main(folder: str, cpus: str) -> int:
     """Run a head until told to stop; 1 when a part of it ended by itself."""
     signal.signal(signal.SIGTERM, _stop)
+    # What a dead raylet leaves behind becomes ours, so that we can end it.
+    ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1)
     node = Node(
         RayParams(
             num_cpus=int(cpus),
@@ -38,7 +43,7 @@ def main(folder: str, cpus: str) -> int:
         ),
         head=True,
         shutdown_at_exit=False,
-        spawn_reaper=False,
+        spawn_reaper=False,  # `leftovers` is surer
     )
     try:
         Path(folder, "address").write_text(node.address)
@@ -49,6 +54,16 @@ def main(folder: str, cpus: str) -> int:
         return 1
     finally:
         node.kill_all_processes(check_alive=False, allow_graceful=True, wait=True)
+        _end_orphans()
+
+
+def _end_orphans() -> None:
+    """Kill and await whoever is left below this process: workers and agents of the node."""
+    while children := psutil.Process().children(recursive=True):
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        psutil.wait_procs(children)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
