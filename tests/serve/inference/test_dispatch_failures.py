@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from serve.inference.dispatch import Dispatcher, Limits, ReplicaLostError
-from serve.inference.parcels import Lapse, Parcel, Report, pack, unpack
+from serve.inference.parcels import Lapse, Report, pack, unpack
 from tests.serve.inference.scripted_replicas import (
     TIMEOUT_S,
     Replicas,
@@ -109,7 +109,8 @@ async def test_closing_keeps_nobody_waiting(trouble: Exception | None) -> None:
             replicas.envelopes[0].end.set_exception(trouble)
         await closing
         assert await sent[0] == (pack(Lapse.LOST) if trouble else said(b"0"))
-        assert unpack(await dispatcher.examine(Parcel(b"2", "ten_a", False, 1))) is Lapse.LOST  # noqa: FBT003
+        (refused,) = await ask(dispatcher, b"2")
+        assert unpack(await refused) is Lapse.LOST
     assert replicas.sizes == [1]
 
 
