@@ -18,7 +18,7 @@ ITEMS_MAX = 8_192
 """Images of one door that the engine holds at once; one too many is answered `overloaded`."""
 BYTES_MAX = 2**28
 """Bytes of them; an image that comes alone is always taken."""
-UNSENT_BYTES_MAX = 2**26
+UNSENT_BYTES_MAX = 2**25
 """Bytes of answers that a door may leave unread before it is given up."""
 STATE_EVERY_S = 0.025
 STATE_STEPS = 16

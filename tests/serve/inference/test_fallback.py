@@ -1,0 +1,75 @@
+"""A door's own models: asked when the engine is lost, and only then."""
+
+import pytest
+
+from pipeline.errors import Code as PipelineCode
+from pipeline.errors import Failure
+from serve.errors import Code, ServeError
+from serve.inference.fallback import FallbackFaces
+from serve.inference.link.client import EngineLostError
+from serve.inference.parcels import Outcome
+from serve.observe import metrics
+
+LOST = EngineLostError(Code.SERVICE_UNAVAILABLE, "no engine is connected", retry_after_s=5)
+REFUSED = ServeError(Code.OVERLOADED, "a full queue", retry_after_s=3)
+FALLBACKS = "limen_engine_fallbacks_total"
+
+
+class Scripted:
+    """Answers with its name, or raises its trouble."""
+
+    def __init__(self, name: str, trouble: ServeError | None = None) -> None:
+        self.answer = Failure(PipelineCode.IMAGE_CORRUPT, name)
+        self.trouble = trouble
+        self.asked: list[tuple[bytes, str, bool]] = []
+
+    def admit(self, tenant_id: str) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+
+    async def examine(self, image: bytes, *, tenant_id: str, with_chip: bool = False) -> Outcome:
+        self.asked.append((image, tenant_id, with_chip))
+        self.admit(tenant_id)
+        return self.answer
+
+
+def fallbacks() -> float:
+    return metrics.REGISTRY.get_sample_value(FALLBACKS) or 0.0
+
+
+async def test_an_engine_that_is_there_is_asked_alone() -> None:
+    """Its answers and its refusals are the caller's; the door's own models stay idle."""
+    before = fallbacks()
+    for trouble in (None, REFUSED):
+        first, second = Scripted("first", trouble), Scripted("second")
+        faces = FallbackFaces(first, second)
+        if trouble is None:
+            faces.admit("ten_a")
+            assert await faces.examine(b"x", tenant_id="ten_a") == first.answer
+        else:
+            with pytest.raises(ServeError, match="a full queue"):
+                faces.admit("ten_a")
+            with pytest.raises(ServeError, match="a full queue"):
+                await faces.examine(b"x", tenant_id="ten_a")
+        assert second.asked == []
+    assert fallbacks() == before
+
+
+async def test_a_lost_engine_is_stood_in_for() -> None:
+    """The image goes to the door's own models as it was given, and is counted."""
+    before = fallbacks()
+    second = Scripted("second")
+    faces = FallbackFaces(Scripted("first", LOST), second)
+    faces.admit("ten_a")
+    assert await faces.examine(b"x", tenant_id="ten_a", with_chip=True) == second.answer
+    assert second.asked == [(b"x", "ten_a", True)]
+    assert fallbacks() == before + 1
+
+
+async def test_the_second_may_refuse_as_well() -> None:
+    """Where neither can take the image, the door's own models say why."""
+    faces = FallbackFaces(Scripted("first", LOST), Scripted("second", REFUSED))
+    with pytest.raises(ServeError, match="a full queue"):
+        faces.admit("ten_a")
+    with pytest.raises(ServeError, match="a full queue"):
+        await faces.examine(b"x", tenant_id="ten_a")

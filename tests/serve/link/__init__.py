@@ -1,0 +1,1 @@
+"""The link between front doors and the engine."""

@@ -1,0 +1,308 @@
+"""The engine's end: who is answered what, what is bounded, and what ends with a connection."""
+
+import asyncio
+import stat
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from serve.inference.link import messages, server
+from serve.inference.link.messages import ANSWER_BYTES_MAX, SAID_BY_ENGINES, Kind
+from serve.inference.link.server import serve_link
+from serve.inference.parcels import Lapse, Parcel, unpack
+from tests.serve.link.ends import PATIENCE_S, End
+
+MODEL, QUEUE_MAX = "a model", 64
+
+
+class Scripted:
+    """A dispatcher that answers an image when it is told to, with the image's own bytes."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.rate_per_s = 0.0
+        self.parcels: list[Parcel] = []
+        self.canceled: asyncio.Queue[bytes] = asyncio.Queue()
+        self.arrived: asyncio.Queue[Parcel] = asyncio.Queue()
+        self._answers: dict[bytes, asyncio.Future[bytes]] = {}
+
+    async def examine(self, parcel: Parcel) -> bytes:
+        if parcel.image == b"defect":
+            raise RuntimeError("a defect")
+        self._answers[parcel.image] = asyncio.get_running_loop().create_future()
+        self.parcels.append(parcel)
+        self.arrived.put_nowait(parcel)
+        try:
+            return await self._answers[parcel.image]
+        except asyncio.CancelledError:
+            self.canceled.put_nowait(parcel.image)
+            raise
+
+    async def arrive(self, count: int = 1) -> None:
+        """Wait for as many more images."""
+        async with asyncio.timeout(PATIENCE_S):
+            for _ in range(count):
+                await self.arrived.get()
+
+    def answer(self, image: bytes, packed: bytes | None = None) -> None:
+        """Answer an image that has arrived."""
+        self._answers[image].set_result(image if packed is None else packed)
+
+
+def modes(path: Path) -> tuple[int, int]:
+    """Who may enter the folder, and who may use the socket."""
+    return stat.S_IMODE(path.parent.stat().st_mode), stat.S_IMODE(path.stat().st_mode)
+
+
+def leave(path: Path, what: bytes) -> None:
+    """Put a file where the socket is, or was."""
+    path.unlink(missing_ok=True)
+    path.write_bytes(what)
+
+
+def left(path: Path) -> bytes | None:
+    """What lies there."""
+    return path.read_bytes() if path.exists() else None
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "engine" / "faces.sock"
+
+
+@dataclass
+class Stage:
+    """An engine over a scripted dispatcher, and the doors that a test has made."""
+
+    path: Path
+    dispatcher: Scripted
+    doors: list[End] = field(default_factory=list)
+
+    async def connected(self) -> End:
+        """A door that has read nothing yet."""
+        door = End(*await asyncio.open_unix_connection(self.path), SAID_BY_ENGINES)
+        self.doors.append(door)
+        return door
+
+    async def door(self) -> End:
+        """A door that has been greeted."""
+        door = await self.connected()
+        assert (await door.next()).head.kind == Kind.HELLO
+        assert (await door.next()).head.kind == Kind.STATE
+        return door
+
+
+@asynccontextmanager
+async def engine(path: Path, drain_s: float = 0) -> AsyncIterator[Stage]:
+    """The engine's end at work."""
+    stage = Stage(path, Scripted())
+    try:
+        async with serve_link(
+            path, stage.dispatcher, model_id=MODEL, queue_max=QUEUE_MAX, drain_s=drain_s
+        ):
+            yield stage
+    finally:
+        for door in stage.doors:
+            await door.hang_up()
+
+
+def ask(door: End, number: int, image: bytes = b"", *, chip: bool = False) -> None:
+    """Have an image examined, by default one named like its number."""
+    image = image or str(number).encode()
+    door.send(messages.examine(number, "ten_a", image, 1.5, with_chip=chip))
+
+
+async def test_an_image_arrives_as_it_was_sent(path: Path) -> None:
+    """Image, tenant, seconds left and the wish for a chip reach the dispatcher."""
+    async with engine(path) as stage:
+        dispatcher = stage.dispatcher
+        door = await stage.door()
+        ask(door, 1, b"\x00\xff", chip=True)
+        await dispatcher.arrive()
+        assert dispatcher.parcels == [Parcel(b"\x00\xff", "ten_a", with_chip=True, remaining_s=1.5)]
+        dispatcher.answer(b"\x00\xff")
+
+
+async def test_answers_find_their_images(path: Path) -> None:
+    """Two doors use the same numbers, and answers come in another order: nothing is mixed up."""
+    async with engine(path) as stage:
+        dispatcher = stage.dispatcher
+        doors = [await stage.door(), await stage.door()]
+        for name, door in zip((b"a", b"b"), doors, strict=True):
+            for number in range(3):
+                ask(door, number, name + str(number).encode())
+        await dispatcher.arrive(6)
+        for number in (2, 0, 1):
+            for name in (b"b", b"a"):
+                dispatcher.answer(name + str(number).encode())
+        for name, door in zip((b"a", b"b"), doors, strict=True):
+            for number in (2, 0, 1):
+                frame = await door.next()
+                assert (frame.head.kind, frame.head.number) == (Kind.ANSWER, number)
+                assert frame.body == name + str(number).encode()
+
+
+async def test_a_defect_is_one_image_s(path: Path) -> None:
+    """What breaks the dispatcher is answered `lost`; the next image is answered as ever."""
+    async with engine(path) as stage:
+        dispatcher = stage.dispatcher
+        door = await stage.door()
+        ask(door, 1, b"defect")
+        assert unpack((await door.next()).body) is Lapse.LOST
+        ask(door, 2)
+        await dispatcher.arrive()
+        dispatcher.answer(b"2")
+        assert (await door.next()).body == b"2"
+
+
+async def test_a_canceled_image_is_given_up_unanswered(path: Path) -> None:
+    """CANCEL reaches the dispatcher; the other image's answer is the next thing said. What is
+    not known any more is passed over.
+    """
+    async with engine(path) as stage:
+        dispatcher = stage.dispatcher
+        door = await stage.door()
+        ask(door, 1)
+        ask(door, 2)
+        await dispatcher.arrive(2)
+        for number in (1, 1, 7):
+            door.send(messages.cancel(number))
+        assert await dispatcher.canceled.get() == b"1"
+        dispatcher.answer(b"2")
+        assert (await door.next()).body == b"2"
+
+
+async def test_a_door_that_goes_takes_its_images_along(path: Path) -> None:
+    """All it asked for is canceled; what another door asked for is not."""
+    async with engine(path) as stage:
+        dispatcher = stage.dispatcher
+        gone, there = await stage.door(), await stage.door()
+        for number in (1, 2):
+            ask(gone, number)
+        ask(there, 3)
+        await dispatcher.arrive(3)
+        await gone.hang_up()
+        assert {await dispatcher.canceled.get() for _ in range(2)} == {b"1", b"2"}
+        dispatcher.answer(b"3")
+        assert (await there.next()).body == b"3"
+
+
+async def test_a_door_has_so_many_images_under_way(path: Path) -> None:
+    """One more than the bound is `overloaded`, and one less makes room again."""
+    async with engine(path) as stage:
+        dispatcher = stage.dispatcher
+        door = await stage.door()
+        for number in range(server.ITEMS_MAX + 1):
+            ask(door, number)
+        frame = await door.next()
+        assert (frame.head.number, unpack(frame.body)) == (server.ITEMS_MAX, Lapse.OVERLOADED)
+        dispatcher.answer(b"0")
+        assert (await door.next()).body == b"0"
+        ask(door, server.ITEMS_MAX + 1)
+        await dispatcher.arrive(server.ITEMS_MAX + 1)
+
+
+async def test_a_door_has_so_many_bytes_under_way(path: Path) -> None:
+    """Too large an image beside another is refused by its head, before its bytes are sent."""
+    async with engine(path) as stage:
+        dispatcher = stage.dispatcher
+        door = await stage.door()
+        ask(door, 1)
+        await dispatcher.arrive()
+        head, _ = messages.examine(2, "ten_a", bytes(server.BYTES_MAX), 1.5, with_chip=False)
+        door.send([head])
+        frame = await door.next()
+        assert (frame.head.number, unpack(frame.body)) == (2, Lapse.OVERLOADED)
+
+
+async def test_a_number_has_one_image(path: Path) -> None:
+    """A door that asks twice under one number is no door of ours."""
+    async with engine(path) as stage:
+        dispatcher = stage.dispatcher
+        door = await stage.door()
+        ask(door, 1, b"a")
+        ask(door, 1, b"b")
+        assert await door.closed()
+        assert await dispatcher.canceled.get() == b"a"
+
+
+async def test_a_door_that_reads_nothing_is_given_up(path: Path) -> None:
+    """Answers do not pile up for it without end."""
+    async with engine(path) as stage:
+        dispatcher = stage.dispatcher
+        door = await stage.door()
+        large = bytes(ANSWER_BYTES_MAX)
+        count = server.UNSENT_BYTES_MAX // ANSWER_BYTES_MAX + 2
+        for number in range(count + 1):
+            ask(door, number)
+        await dispatcher.arrive(count + 1)
+        for number in range(count):
+            dispatcher.answer(str(number).encode(), large)
+        assert await dispatcher.canceled.get() == str(count).encode()
+        assert await door.closed()
+
+
+async def test_doors_are_told_of_the_queue(path: Path) -> None:
+    """While there is work, a change that matters is told: full, its rate, and empty again."""
+    async with engine(path) as stage:
+        dispatcher = stage.dispatcher
+        doors = [await stage.door(), await stage.door()]
+        ask(doors[0], 1)
+        await dispatcher.arrive()
+        for waiting, rate_per_s in ((QUEUE_MAX, 0.0), (QUEUE_MAX, 100.0), (1, 100.0), (0, 100.0)):
+            dispatcher.waiting, dispatcher.rate_per_s = waiting, rate_per_s
+            for door in doors:
+                head = (await door.next()).head
+                assert (head.kind, head.number, head.value) == (Kind.STATE, waiting, rate_per_s)
+        late = await stage.connected()
+        hello = await late.next()
+        assert (hello.text, hello.head.number) == (MODEL, QUEUE_MAX)
+        assert (await late.next()).head.value == 100.0
+
+
+async def test_nobody_else_reaches_the_socket(path: Path) -> None:
+    """Folder 0700, socket 0600; one that a dead engine left is replaced, ours is removed."""
+    async with engine(path):
+        assert modes(path) == (0o700, 0o600)
+    leave(path, b"by one that was killed")
+    async with engine(path) as stage:
+        assert modes(path) == (0o700, 0o600)
+        await stage.door()
+    assert left(path) is None
+
+
+async def test_the_next_engine_s_socket_is_left_alone(path: Path) -> None:
+    """An engine that ends late removes its own socket only."""
+    async with engine(path):
+        leave(path, b"another's")
+    assert left(path) == b"another's"
+
+
+async def test_closing_answers_what_was_asked(path: Path) -> None:
+    """What is under way is finished, what comes then is `lost`, and the connection ends."""
+    async with asyncio.timeout(PATIENCE_S), AsyncExitStack() as held:
+        stage = await held.enter_async_context(engine(path, drain_s=PATIENCE_S))
+        door = await stage.door()
+        ask(door, 1)
+        await stage.dispatcher.arrive()
+        closing = asyncio.create_task(held.aclose())
+        await asyncio.sleep(0)
+        ask(door, 2)
+        assert unpack((await door.next()).body) is Lapse.LOST
+        stage.dispatcher.answer(b"1")
+        assert (await door.next()).body == b"1"
+        assert await door.closed()
+        await closing
+
+
+async def test_closing_waits_no_longer_than_it_may(path: Path) -> None:
+    """What takes too long is given up."""
+    async with asyncio.timeout(PATIENCE_S):
+        async with engine(path, drain_s=0.01) as stage:
+            door = await stage.door()
+            ask(door, 1)
+            await stage.dispatcher.arrive()
+        assert await stage.dispatcher.canceled.get() == b"1"
