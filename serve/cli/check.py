@@ -16,6 +16,7 @@ from rich.table import Table
 
 from pipeline.decision.policy import LivenessPolicy
 from serve.app import open_deps
+from serve.cli.engine import findings_of_engine
 from serve.cli.machine import Finding, Grade, findings_here
 from serve.cli.options import AsJson, DataDir, print_json, settings_in
 from serve.domain.tenant import LOOPBACK_HOSTS
@@ -36,6 +37,7 @@ def check(context: typer.Context, data_dir: DataDir = None, *, as_json: AsJson =
     """Look over this install; exit code 1 if anything would keep it from working."""
     settings = settings_in(context, data_dir)
     findings = [*findings_here(settings), *findings_set(settings)]
+    findings += asyncio.run(_all(findings_of_engine(settings)))
     findings += asyncio.run(_all(findings_stored(settings)))
     failed = any(finding.grade is Grade.FAIL for finding in findings)
     if as_json:

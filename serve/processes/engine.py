@@ -19,8 +19,10 @@ from serve.errors import Code, ServeError
 from serve.inference.cluster import driver, naive
 from serve.inference.cluster.environment import TOKEN_PATH_VARIABLE
 from serve.inference.cluster.head import own_head
-from serve.inference.cluster.leftovers import end_leftovers
+from serve.inference.cluster.kin import end_leftovers
 from serve.inference.cluster.options import Plan, options_of, read_plan
+from serve.inference.cluster.probe import asks_for_token
+from serve.inference.cluster.replica import bind
 from serve.inference.dispatch import Call, Dispatcher, Limits
 from serve.inference.link.server import serve_link
 from serve.inference.place import SOCKET, recorded
@@ -68,7 +70,7 @@ async def run_engine(settings: Settings, announce: Announce, stop: asyncio.Event
             cluster: Cluster = (
                 await naive.deployed(options, os.cpu_count() or 1)
                 if is_naive
-                else await driver.deployed(options, plan)
+                else await driver.deployed(bind(options.overridden(plan.args), plan.options))
             )
             model_id = await _checked_model(settings, cluster)
             limits = _limits(settings, slots, is_naive=is_naive)
@@ -97,7 +99,7 @@ async def _address(
     """Where the cluster is, and what ends when a cluster of our own does."""
     given = settings.engine.ray_address
     if given:
-        if not settings.engine.ray_allow_no_token and not await driver.asks_for_token(given):
+        if not settings.engine.ray_allow_no_token and not await asks_for_token(given):
             raise ServeError(Code.CLUSTER_UNPROTECTED, given)
         yield given, asyncio.get_running_loop().create_future()
         return

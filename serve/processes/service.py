@@ -15,7 +15,7 @@ from serve.demo.credentials import FILE_NAME
 from serve.demo.tenant import ensure_demo_tenant
 from serve.errors import Code, ServeError
 from serve.flows.tenants import list_tenants
-from serve.inference.cluster.leftovers import end_leftovers
+from serve.inference.cluster.kin import end_leftovers
 from serve.inference.place import meeting_place, token_file
 from serve.observe.metrics import FOLDER_VARIABLE
 from serve.processes.admin import open_admin

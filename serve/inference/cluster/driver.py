@@ -9,7 +9,6 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-import grpc
 import ray
 from ray import serve as ray_serve
 from ray.exceptions import RayActorError, TaskCancelledError
@@ -17,34 +16,12 @@ from ray.serve.exceptions import ReplicaUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from serve.errors import Code, ServeError
-from serve.inference.cluster.options import APPLICATION, DEPLOYMENT, Plan, ReplicaOptions
-from serve.inference.cluster.replica import bind
+from serve.inference.cluster.options import APPLICATION, DEPLOYMENT
 from serve.inference.dispatch import ReplicaLostError
 from serve.inference.parcels import Parcel, Report
 
 NAMESPACE = "limen"
-PROBE_S_MAX = 5.0
 WHY_LENGTH_MAX = 200
-# Any call will do: the answer to one without a token is the same for all.
-_PROBE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
-
-
-async def asks_for_token(address: str) -> bool:
-    """Whether the cluster at `address` refuses a caller without its token.
-
-    Raises `engine_unavailable` when nobody answers there.
-    """
-    async with grpc.aio.insecure_channel(address) as channel:
-        call = channel.unary_unary(_PROBE)
-        try:
-            await call(b"", timeout=PROBE_S_MAX)
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.UNAUTHENTICATED:
-                return True
-            if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
-                detail = f"no Ray head at {address}"
-                raise ServeError(Code.ENGINE_UNAVAILABLE, detail) from error
-    return False
 
 
 class Driver:
@@ -94,23 +71,22 @@ async def leave() -> None:
     await asyncio.to_thread(ray.shutdown)
 
 
-async def deployed(options: ReplicaOptions, plan: Plan) -> Driver:
-    """The deployment of this cluster, made unless it is there, with a replica ready.
+async def deployed(application: ray_serve.Application) -> Driver:
+    """The deployment of this cluster, made unless there is one, with a replica ready.
 
     Raises `engine_unavailable` when no replica gets ready.
     """
     try:
-        return Driver(await asyncio.to_thread(_deploy, options, plan))
+        return Driver(await asyncio.to_thread(_deploy, application))
     except (RuntimeError, TimeoutError, ray.exceptions.RayError) as error:
         detail = f"no replica got ready: {await asyncio.to_thread(_why, error)}"
         raise ServeError(Code.ENGINE_UNAVAILABLE, detail) from error
 
 
-def _deploy(options: ReplicaOptions, plan: Plan) -> DeploymentHandle[Any]:
+def _deploy(application: ray_serve.Application) -> DeploymentHandle[Any]:
     if APPLICATION in ray_serve.status().applications:
         return ray_serve.get_app_handle(APPLICATION)
     ray_serve.start(proxy_location="Disabled")
-    application = bind(options.overridden(plan.args), plan.options)
     return ray_serve.run(application, name=APPLICATION, route_prefix=None)
 
 

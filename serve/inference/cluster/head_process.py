@@ -43,7 +43,7 @@ def main(folder: str, cpus: str) -> int:
         ),
         head=True,
         shutdown_at_exit=False,
-        spawn_reaper=False,  # `leftovers` is surer
+        spawn_reaper=False,  # `kin` is surer
     )
     try:
         Path(folder, "address").write_text(node.address)

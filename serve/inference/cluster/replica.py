@@ -1,7 +1,7 @@
 """A replica: the whole pipeline in one process, fed by envelopes, one process for each GPU."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from pipeline.models.cache import ModelCache
 from pipeline.models.load import Detector, LoadedPack, load_faces
 from serve.inference.cluster.options import DEPLOYMENT, ReplicaOptions, options_of
 from serve.inference.parcels import Parcel, Report, pack
-from serve.inference.room import Layout, Room
+from serve.inference.room import Layout, Room, Runner
 from serve.observe import logs
 from serve.settings import load
 
@@ -24,9 +24,9 @@ Answered = tuple[list[bytes], tuple[tuple[int, ...], float, int, float, int]]
 def loaded(options: ReplicaOptions) -> LoadedPack:
     """The packs of this machine's cache, every model warmed. Raises `pack_missing` and others."""
     limits = Limits(options.image_bytes_max, options.image_pixels_max)
-    pack_ = load_faces(ModelCache(Path(options.cache_dir)), Detector(options.detector), limits)
-    pack_.faces.warm()
-    return pack_
+    opened = load_faces(ModelCache(Path(options.cache_dir)), Detector(options.detector), limits)
+    opened.faces.warm()
+    return opened
 
 
 class Faces:
@@ -37,10 +37,15 @@ class Faces:
     async def __init__(self, options: dict[str, Any]) -> None:  # type: ignore[misc]  # Serve's way
         logs.set_up()
         made = ReplicaOptions(**options)
-        opened = await asyncio.to_thread(loaded, made)
-        self._model_id = opened.scale.model_id
+        runner, self._model_id = await asyncio.to_thread(self.load, made)
         layout = Layout(made.slots, made.queue_max, made.batch_max, made.decoders)
-        self._room = await Room(opened.faces, layout).__aenter__()
+        self._room = await Room(runner, layout).__aenter__()
+
+    @staticmethod
+    def load(options: ReplicaOptions) -> tuple[Runner, str]:
+        """The pipeline and the id of its templates."""
+        opened = loaded(options)
+        return opened.faces, opened.scale.model_id
 
     async def examine(self, items: Sequence[Item]) -> Answered:
         """A packed answer for each item, in order, and what was done since the last report."""
@@ -62,9 +67,11 @@ def _plain(report: Report) -> tuple[tuple[int, ...], float, int, float, int]:
     return report.batches, report.cpu_s, report.waiting, report.image_s, report.slots
 
 
-def bind(options: ReplicaOptions, deployment: dict[str, Any]) -> ray_serve.Application:
+def bind(
+    options: ReplicaOptions, deployment: Mapping[str, Any], kind: type[Faces] = Faces
+) -> ray_serve.Application:
     """The application, with the deployment's options of a Serve file."""
-    made = ray_serve.deployment(name=DEPLOYMENT, **deployment)(Faces)
+    made = ray_serve.deployment(name=DEPLOYMENT, **deployment)(kind)
     return made.bind(asdict(options))
 
 
