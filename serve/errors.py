@@ -96,7 +96,6 @@ SENTENCES: Mapping[PipelineCode | Code, str] = {
     PipelineCode.WRONG_SHAPE: "An array does not have the shape or type that its reader takes.",
     PipelineCode.MODEL_MISMATCH: "Templates of different models cannot be compared.",
     PipelineCode.DEVICE_ERROR: "The processor that runs the models failed.",
-    PipelineCode.DEVICE_UNAVAILABLE: "The GPU that was asked for cannot be used.",
     PipelineCode.FORMAT_INVALID: "The model file breaks the rules of its format.",
     PipelineCode.FORMAT_TOO_LARGE: "The model file exceeds a limit of its reader.",
     PipelineCode.FORMAT_UNSUPPORTED: "The model file uses a feature that its reader does not know.",
@@ -106,6 +105,7 @@ SENTENCES: Mapping[PipelineCode | Code, str] = {
     PipelineCode.PACK_MISSING: "The model pack is not built; run `limen models build`.",
     PipelineCode.PACK_CORRUPT: "A file of the model pack differs from its manifest.",
     PipelineCode.RUNTIME_MISSING: "The runtime for the models is not installed.",
+    PipelineCode.DEVICE_UNAVAILABLE: "The GPU that was asked for cannot be used.",
     Code.CONFIG_UNREADABLE: "The settings file cannot be read as TOML.",
     Code.SETTING_UNKNOWN: "No setting has this name.",
     Code.SETTING_INVALID: "A setting has a value that it does not take.",
@@ -146,7 +146,7 @@ SENTENCES: Mapping[PipelineCode | Code, str] = {
     Code.SCHEMA_UNSUPPORTED: "The records have a layout that this version cannot read.",
     Code.ADDRESS_IN_USE: "The address to listen on is taken.",
     Code.ENGINE_UNAVAILABLE: "The engine that runs the models cannot be started or joined.",
-    Code.CLUSTER_UNPROTECTED: "The Ray cluster asks nobody for a token; whoever reaches it runs code.",
+    Code.CLUSTER_UNPROTECTED: "The Ray cluster asks for no token: whoever reaches it runs code.",
 }
 
 # What a refusal is over HTTP. A code that is not here never leaves through the front door: it
