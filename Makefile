@@ -59,7 +59,7 @@ lock:                             ## newest versions that pyproject.toml admits,
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[default]' --group dev
 	sed -i '/==/d' $(LOCK)
-	$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools >> $(LOCK)
+	$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools | sed 's/+cpu$$//' >> $(LOCK)
 
 clean:                            ## remove the virtual environment and the tools' caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

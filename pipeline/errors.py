@@ -36,6 +36,7 @@ class Code(StrEnum):
     PACK_MISSING = "pack_missing"
     PACK_CORRUPT = "pack_corrupt"
     RUNTIME_MISSING = "runtime_missing"
+    DEVICE_UNAVAILABLE = "device_unavailable"
 
 
 class CodedError(Exception):

@@ -16,6 +16,7 @@ from pipeline.face.steps import FacePipeline, Plan
 from pipeline.image.header import Limits
 from pipeline.models.cache import ModelCache
 from pipeline.models.load import LoadedPack, load_faces, read_scale
+from pipeline.models.options import SessionOptions
 from serve.deps import Deps
 from serve.inference.absent import AbsentFaces
 from serve.inference.fallback import FallbackFaces
@@ -76,15 +77,14 @@ def open_cache(settings: Settings) -> ModelCache:
 
 
 def open_pipeline(settings: Settings) -> OpenedPipeline:
-    """Load the packs in the cache. Raises `pack_missing` or `pack_corrupt`."""
-    limits = Limits(
-        size_bytes_max=settings.pipeline.image_bytes_max,
-        pixels_max=settings.pipeline.image_pixels_max,
+    """Load the packs in the cache. Raises what `load_faces` raises."""
+    wanted = settings.pipeline
+    limits = Limits(size_bytes_max=wanted.image_bytes_max, pixels_max=wanted.image_pixels_max)
+    options = SessionOptions(
+        runtime=wanted.runtime, device=wanted.device, precision=wanted.precision
     )
-    threads = settings.pipeline.threads or os.cpu_count() or 1
-    return OpenedPipeline(
-        load_faces(open_cache(settings), settings.pipeline.detector, limits), limits, threads
-    )
+    pack = load_faces(open_cache(settings), wanted.detector, limits, options)
+    return OpenedPipeline(pack, limits, wanted.threads or os.cpu_count() or 1)
 
 
 @asynccontextmanager

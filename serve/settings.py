@@ -16,12 +16,21 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from platformdirs import user_cache_path
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipeline.image.header import DEFAULT_LIMITS
 from pipeline.models.load import Detector
+from pipeline.models.options import Device, Precision, Runtime
 from serve.errors import Code, ServeError
 
 ENVIRONMENT_PREFIX = "LIMEN_"
@@ -64,6 +73,15 @@ class Pipeline(Section):
     detector: Detector = Detector.BLAZEFACE
     """Network that finds faces, `blazeface` or `yunet`; the latter's pack must be pulled first."""
 
+    runtime: Runtime = Runtime.ONNXRUNTIME
+    """What executes the models, `onnxruntime` or `torch`; the latter comes with `limen[gpu]`."""
+
+    device: Device = Device.CPU
+    """Where they are executed, `cpu` or `cuda`; a GPU that cannot be used stops the start."""
+
+    precision: Precision = Precision.FP32
+    """Arithmetic of the models, `fp32` or `fp16`; the latter only on a GPU."""
+
     threads: int = Field(default=0, ge=0, le=1024)
     """Worker threads; 0 means one for each core."""
 
@@ -72,6 +90,13 @@ class Pipeline(Section):
 
     image_pixels_max: int = Field(default=DEFAULT_LIMITS.pixels_max, ge=2**10, le=2**26)
     """Width times height, in pixels, above which an image is refused undecoded."""
+
+    @field_validator("precision")
+    @classmethod
+    def _needs_a_gpu(cls, precision: Precision, info: ValidationInfo) -> Precision:
+        if precision is Precision.FP16 and info.data.get("device") is Device.CPU:
+            raise ValueError("fp16 needs a GPU: set pipeline.device to cuda")
+        return precision
 
 
 class State(Section):

@@ -18,7 +18,8 @@ from pipeline.models.cache import ModelCache
 from pipeline.models.catalog import read_recipe
 from pipeline.models.fetch import obtain
 from pipeline.models.load import LoadedPack, load_faces
-from pipeline.models.session import OnnxModel, SessionOptions
+from pipeline.models.options import SessionOptions
+from pipeline.models.session import OnnxModel
 from serve.demo.tiles import COLUMNS, ROWS, cut_tile, read_screenshot
 from serve.settings import load
 

@@ -16,7 +16,8 @@ from pipeline.models.catalog import ModelRecipe, Recipe, Source
 from pipeline.models.convert.formats import convert
 from pipeline.models.fetch import Progress, obtain
 from pipeline.models.manifest import Manifest, ModelEntry
-from pipeline.models.session import OnnxModel, SessionOptions
+from pipeline.models.options import SessionOptions
+from pipeline.models.session import OnnxModel
 from pipeline.models.verify import check_known_answer
 
 

@@ -1,10 +1,12 @@
 """Built packs to a running pipeline: the bridge from files to `pipeline.face`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from pipeline.errors import Code, PipelineError
 from pipeline.face import blazeface, yunet
+from pipeline.face.batch import CPU, GPU, BatchSizes
 from pipeline.face.compare import ScoreScale
 from pipeline.face.detect import DetectorOptions, FaceDetector, FindCandidates
 from pipeline.face.liveness import CroppedModel
@@ -13,7 +15,9 @@ from pipeline.image.header import Limits
 from pipeline.models.cache import ModelCache
 from pipeline.models.catalog import Task, read_recipe
 from pipeline.models.manifest import Manifest, ModelEntry
-from pipeline.models.session import OnnxModel, SessionOptions
+from pipeline.models.options import Device, Runtime, SessionOptions
+from pipeline.models.session import OnnxModel
+from pipeline.ports import Model
 
 DEFAULT_PACK = "default"
 LIVENESS_PACK = "minifasnet"
@@ -29,12 +33,17 @@ class Detector(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LoadedPack:
-    """A pipeline, the scale its templates are compared on, and what it was loaded from."""
+    """A pipeline, the scale its templates are compared on, and what it was loaded from.
+
+    `batches` are the sizes in which it runs its models, as suits the device of `options`.
+    """
 
     faces: FacePipeline
     models: FaceModels
     scale: ScoreScale
     manifests: tuple[Manifest, ...]
+    options: SessionOptions
+    batches: BatchSizes
 
 
 def load_faces(
@@ -46,9 +55,11 @@ def load_faces(
     """Load the default pack, the detector asked for, and passive liveness where it was pulled.
 
     A liveness pack that was never pulled is a capability the evidence calls unavailable; one
-    that is damaged is an error. Raises `pack_missing` or `pack_corrupt`.
+    that is damaged is an error. Raises `pack_missing` or `pack_corrupt`, `device_unavailable` for
+    a GPU that cannot be used, and `runtime_missing` where torch is wanted but not installed.
     """
     default = _open_pack(cache, DEFAULT_PACK, options or SessionOptions())
+    batches = GPU if default.options.device is Device.CUDA else CPU
     packs = [default]
     scale = default.read_scale()
     finder = default.load_detector(blazeface.find_candidates, DetectorOptions())
@@ -64,10 +75,12 @@ def load_faces(
         passive_liveness=() if liveness is None else liveness.load_cropped(),
     )
     return LoadedPack(
-        FacePipeline(models, limits),
+        FacePipeline(models, limits, batches),
         models,
         scale,
         tuple(pack.manifest for pack in (*packs, liveness) if pack is not None),
+        default.options,
+        batches,
     )
 
 
@@ -104,7 +117,7 @@ class _Pack:
             raise PipelineError(Code.PACK_CORRUPT, f"{entry.id} states no score")
         return ScoreScale(entry.id, entry.score.search_floor, entry.score.verify_threshold)
 
-    def load(self, task: Task) -> OnnxModel:
+    def load(self, task: Task) -> Model:
         """The one model for `task`, hashed and opened."""
         return self._open(self.entry(task), self.options)
 
@@ -127,8 +140,18 @@ class _Pack:
             if entry.crop_factor is not None
         )
 
-    def _open(self, entry: ModelEntry, options: SessionOptions) -> OnnxModel:
-        return OnnxModel(entry.id, self.cache.read_model(self.manifest, entry.id), options)
+    def _open(self, entry: ModelEntry, options: SessionOptions) -> Model:
+        data = self.cache.read_model(self.manifest, entry.id)
+        return _opener(options.runtime)(entry.id, data, options)
+
+
+def _opener(runtime: Runtime) -> Callable[[str, bytes, SessionOptions], Model]:
+    if runtime is Runtime.ONNXRUNTIME:
+        return OnnxModel
+    # Not before it is asked for: torch is an extra, and takes a second to import.
+    from pipeline.models.torch_session import TorchModel  # noqa: PLC0415
+
+    return TorchModel
 
 
 def _open_pack(cache: ModelCache, name: str, options: SessionOptions) -> _Pack:

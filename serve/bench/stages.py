@@ -13,7 +13,7 @@ from pipeline.errors import Failure, PipelineError
 from pipeline.evidence import Detection, Image, Mesh, Pixels
 from pipeline.face.age import estimate_ages
 from pipeline.face.align import cut_chip
-from pipeline.face.batch import CPU, up_to
+from pipeline.face.batch import CPU, BatchSizes, up_to
 from pipeline.face.detect import detect_faces
 from pipeline.face.embed import make_templates
 from pipeline.face.liveness import detect_attacks
@@ -28,7 +28,6 @@ from serve.errors import Code, ServeError
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 STAGE_BATCHES = (1, 8, 64)
-SIZES = CPU  # what the pipeline itself uses
 # The path a login takes: everything but what only some tenants ask for.
 SELFIE = Plan(age=False, passive_liveness=False)
 
@@ -72,34 +71,43 @@ def prepare(models: FaceModels, data: bytes) -> Prepared:
     (image,) = decode_all([data], DECODE_SIDE_PX)
     if isinstance(image, Failure):
         raise PipelineError(image.code, image.detail)
-    (detections,) = detect_faces(models.detection, [image.pixels], SIZES.detection)
+    (detections,) = detect_faces(models.detection, [image.pixels], CPU.detection)
     if not detections:
         raise ServeError(Code.NO_FACE, f"in the frame of {image.width_px} x {image.height_px} px")
-    (mesh,) = fit_meshes(models.mesh, [image.pixels], [detections[0]], SIZES.mesh)
+    (mesh,) = fit_meshes(models.mesh, [image.pixels], [detections[0]], CPU.mesh)
     return Prepared(data, image, detections, mesh, cut_chip(image.pixels, mesh))
 
 
-def bench_stages(
-    models: FaceModels, frame: str, prepared: Prepared, batch: int, rounds: int
+def bench_stages(  # noqa: PLR0913 (what is measured, and how)
+    models: FaceModels,
+    frame: str,
+    prepared: Prepared,
+    batch: int,
+    rounds: int,
+    *,
+    sizes: BatchSizes = CPU,
 ) -> Iterator[Row]:
-    """Each stage alone, on one thread, for a batch of copies of one frame."""
+    """Each stage alone, on one thread, for a batch of copies of one frame.
+
+    `sizes` are those in which the pipeline that is measured runs its models.
+    """
     pixels = [prepared.image.pixels] * batch
     faces, meshes = [prepared.detections[0]] * batch, [prepared.mesh] * batch
     stages: dict[str, Work] = {
         "decode": partial(decode_all, [prepared.data] * batch, DECODE_SIDE_PX),
-        "detect": partial(detect_faces, models.detection, pixels, SIZES.detection),
-        "mesh": partial(fit_meshes, models.mesh, pixels, faces, SIZES.mesh),
+        "detect": partial(detect_faces, models.detection, pixels, sizes.detection),
+        "mesh": partial(fit_meshes, models.mesh, pixels, faces, sizes.mesh),
         "align": lambda: [cut_chip(prepared.image.pixels, mesh) for mesh in meshes],
         "embed": partial(
-            make_templates, models.embedding, [prepared.chip] * batch, SIZES.embedding
+            make_templates, models.embedding, [prepared.chip] * batch, sizes.embedding
         ),
         "quality": partial(_assess_all, prepared, batch),
     }
     if models.age is not None:
-        stages["age"] = partial(estimate_ages, models.age, pixels, faces, SIZES.age)
+        stages["age"] = partial(estimate_ages, models.age, pixels, faces, sizes.age)
     if models.passive_liveness:
         stages["passive_liveness"] = partial(
-            detect_attacks, models.passive_liveness, pixels, meshes, SIZES.passive_liveness
+            detect_attacks, models.passive_liveness, pixels, meshes, sizes.passive_liveness
         )
     timings = time_work({name: (work, batch) for name, work in stages.items()}, rounds)
     for name, timing in timings.items():

@@ -17,10 +17,12 @@ VALUES = {
     "replicas_min": "3", "workers": "2", "backup_retention_days": "30", "timeout_s": "2.5",
     "body_seconds_max": "12.5", "allow_private": "true", "allow_http": "true",
     "bytes_max": str(2**27), "image_bytes_max": "5000", "tls_cert": "/pem", "tls_key": "/pem",
+    "runtime": "torch", "device": "cuda", "precision": "fp16",
     "kind": "local", "ray_allow_no_token": "true", "fallback": "true",
 }  # fmt: skip
 WITHOUT_UNIT = {
-    "detector", "host", "port", "listen", "redis_url", "public_base_url", "trusted_proxies",
+    "detector", "runtime", "device", "precision", "host", "port", "listen", "redis_url",
+    "public_base_url", "trusted_proxies",
     "threads", "workers", "tls_cert", "tls_key", "allow_private", "allow_http", "kind",
     "ray_address", "ray_token_file", "ray_allow_no_token", "ray_file", "fallback",
 }  # fmt: skip
@@ -64,6 +66,13 @@ def test_the_file_overrides_the_defaults(config: Path) -> None:
     assert settings.pipeline.image_bytes_max == Settings().pipeline.image_bytes_max
 
 
+def test_half_precision_goes_with_a_gpu(config: Path) -> None:
+    """What a CPU is refused is taken where a GPU is asked for."""
+    config.write_text("[pipeline]\nprecision = 'fp16'\nruntime = 'torch'\ndevice = 'cuda'")
+    pipeline = load(config).pipeline
+    assert (pipeline.runtime, pipeline.device, pipeline.precision) == ("torch", "cuda", "fp16")
+
+
 def test_the_environment_overrides_the_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One variable changes one key and leaves its neighbours to the file."""
     monkeypatch.setenv("LIMEN_PIPELINE_IMAGE_BYTES_MAX", "5000")
@@ -94,6 +103,8 @@ def test_every_setting_has_a_variable(key: str, monkeypatch: pytest.MonkeyPatch)
     usual = "/somewhere" if name.endswith("_dir") else "1024"
     large = VALUES["bytes_max"] if name.endswith("bytes_max") else usual
     value = VALUES.get(name, large)
+    if key == "pipeline.precision":  # of the two, the one that is not the default needs a GPU
+        monkeypatch.setenv("LIMEN_PIPELINE_DEVICE", "cuda")
     default = getattr(getattr(load(), section), name)
     monkeypatch.setenv(variable(section, name), value)
     found = getattr(getattr(load(), section), name)
@@ -149,6 +160,8 @@ def test_an_unknown_variable_is_refused(name: str, monkeypatch: pytest.MonkeyPat
         ("[pipeline]\nthreads = -1", "pipeline.threads = -1"),
         ("[pipeline]\nthreads = 'many'", "pipeline.threads = 'many'"),
         ("[pipeline]\nthreads = 1000000000000", "pipeline.threads = 1000000000000"),
+        ("[pipeline]\nprecision = 'fp16'", "pipeline.precision = 'fp16'"),
+        ("[pipeline]\ndevice = 'tpu'", "pipeline.device = 'tpu'"),
         ("[models]\ncache_dir = 7", "models.cache_dir = 7"),
         ("[models]\ncache_dir = '~nobody-here/x'", "models.cache_dir = '~nobody-here/x'"),
         ("models = 'x'", "models is a table"),

@@ -27,7 +27,8 @@ from pipeline.models.convert.dlib_net import (
     Residual,
 )
 from pipeline.models.convert.dlib_onnx import resnet_to_onnx
-from pipeline.models.session import OnnxModel, SessionOptions
+from pipeline.models.options import SessionOptions
+from pipeline.models.session import OnnxModel
 from tests.pipeline.models.dlib_files import (
     IMAGE,
     affine,

@@ -16,7 +16,8 @@ from pipeline.models.convert.tfjs_format import read_graph
 from pipeline.models.convert.tfjs_layers import Clamp, Convolution, Plain
 from pipeline.models.convert.tfjs_lower import lower
 from pipeline.models.convert.tfjs_onnx import ConversionSpec, Output, graph_to_onnx
-from pipeline.models.session import OnnxModel, SessionOptions
+from pipeline.models.options import SessionOptions
+from pipeline.models.session import OnnxModel
 from tests.pipeline.models.tfjs_files import GraphFiles, drawn, pooled, small_graph
 
 ROWS = Output("rows", ("rows",), ("N", "places", 3))

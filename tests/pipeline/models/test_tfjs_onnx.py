@@ -14,7 +14,8 @@ from pipeline.evidence import Pixels
 from pipeline.models.convert.tfjs_format import read_graph
 from pipeline.models.convert.tfjs_onnx import ConversionSpec, Output, graph_to_onnx
 from pipeline.models.convert.tfjs_specs import BLAZEFACE, FACEMESH, FACERES
-from pipeline.models.session import OnnxModel, SessionOptions
+from pipeline.models.options import SessionOptions
+from pipeline.models.session import OnnxModel
 from pipeline.ports import Arrays
 from tests.helpers.tfjs_reference import Reference
 from tests.pipeline.models.tfjs_files import GraphFiles, drawn, pooled, small_graph
