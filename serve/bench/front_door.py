@@ -1,8 +1,10 @@
-"""`limen bench http`: what a selfie costs from the socket to the signed verdict.
+"""`limen bench http`: what a selfie costs from the socket to the signed verdict, engine by engine.
 
-For each frame size the service is first saturated, which gives images/s, and then offered a
-share of that in an open loop, which gives latencies. Sessions are opened beforehand; what is
-measured is `POST /api/v1/kyc/face/submit`, with its writes and its callback.
+Engines take turns, round after round, so that what else the machine does hits all of them. A turn
+has a service of its own, alone on the machine: even an idle Ray cluster costs a twentieth of a
+core. It is first saturated, which gives its peak in images/s, and then offered parts of that in
+an open loop, which gives latencies, and above its peak refusals. Sessions are opened beforehand;
+what is measured is `POST /api/v1/kyc/face/submit`, with its writes and its callback.
 """
 
 import asyncio
@@ -12,7 +14,7 @@ import os
 import sys
 import tempfile
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,38 +24,48 @@ import aiohttp
 import numpy as np
 
 from pipeline.evidence import Pixels
-from serve.bench.figures import Point
+from serve.bench.figures import Place, Point
 from serve.bench.frames import SIZES_PX, make_frame
 from serve.bench.generator import Outcome, Plan
-from serve.bench.schedule import arrivals, at_once
+from serve.bench.schedule import arrivals, at_once, images_at
 from serve.bench.service import Service, run_service
-from serve.domain.preferences import Event, Triggers
-from serve.errors import Code, ServeError
-from serve.settings import Settings, variable
+from serve.bench.tenant import enrol, open_sessions
+from serve.settings import EngineKind, Settings, variable
 
-FRAMES = ("1280x720", "12Mpx")
+ENGINES = (EngineKind.RAY, EngineKind.LOCAL, EngineKind.NAIVE_SERVE)
+FRAMES = ("1280x720",)
+LOADS = (0.5, 0.8, 1.0, 1.5)
 ENROLLED_FRAME = "720x960"
-EVENTS = tuple(event for event in Event if getattr(Triggers(), event) is False)  # plain switches
 LIGHTS = (1.0, 0.9)  # so that not every body is the same bytes
-WARM_IMAGES = 24
+WARM_IMAGES = 48
 OPEN_IN_FLIGHT_MAX = 4_096
-SATURATED_IN_FLIGHT = 8  # for each worker thread
-SET_UP_IN_FLIGHT = 8
+SATURATED_IN_FLIGHT = 16  # for each worker thread
 SESSION_S_MAX = 480.0  # of a token's ten minutes
-SET_UP_S_MAX = 60.0
 
 OnStep = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`images` for each point; `load` is the open loop's share of what saturates."""
+    """`images` for each point of each round; `loads` are the open loops' parts of the peak."""
 
     images: int
-    load: float
     seed: int
     with_callbacks: bool
+    rounds: int = 1
+    engines: tuple[EngineKind, ...] = ENGINES
     frames: tuple[str, ...] = FRAMES
+    loads: tuple[float, ...] = LOADS
+
+
+@dataclass(frozen=True, slots=True)
+class _Clients:
+    """The process that fires requests, where it takes callbacks, and the bodies that it sends."""
+
+    process: Process
+    origin: str
+    bodies: Mapping[str, tuple[str, ...]]
+    reference: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,138 +74,101 @@ class _Bench:
 
     service: Service
     http: aiohttp.ClientSession
-    generator: Process
+    clients: _Clients
+    settings: Settings
     options: Options
-    threads: int
-    callback_url: str
+
+    @property
+    def saturating(self) -> int:
+        """Submissions in flight that leave no thread idle, and are never too many."""
+        threads = self.settings.pipeline.threads or os.cpu_count() or 1
+        return min(SATURATED_IN_FLIGHT * threads, self.settings.engine.queue_max)
 
 
 async def measure(
     settings: Settings, photo: Pixels, options: Options, on_step: OnStep
 ) -> list[Point]:
-    """Two points for each frame. `photo` is `(H, W, 3)` uint8 RGB with one face.
+    """For each round, engine and frame a saturated point and one at each load.
 
-    Raises `server_unreachable` when the service does not start or refuses to be set up.
+    `photo` is `(H, W, 3)` uint8 RGB with one face. Raises `server_unreachable` when a service
+    does not start or refuses to be set up.
     """
     points: list[Point] = []
     with tempfile.TemporaryDirectory(prefix="limen-bench-") as name:
         folder = Path(name)
-        on_step("start the service")
-        async with (
-            run_service(folder / "var", _environment(settings)) as service,
-            _generator() as (generator, origin),
-        ):
-            # Its key of the test world, which may call back to this machine.
-            tenant = json.loads((folder / "var" / "demo.json").read_bytes())
-            headers = {"Authorization": f"Bearer {tenant['test_api_key']}"}
-            async with aiohttp.ClientSession(service.url, headers=headers) as http:
-                callback_url = f"{origin}/" if options.with_callbacks else ""
-                threads = settings.pipeline.threads or os.cpu_count() or 1
-                bench = _Bench(service, http, generator, options, threads, callback_url)
-                on_step("enrol customers")
-                await _call(http, "PATCH", "/api/v1/tenant", {"allowed_origins": [origin]})
-                await _set_up(bench, make_frame(photo, SIZES_PX[ENROLLED_FRAME]))
-                for frame in options.frames:
-                    bodies = _write_bodies(folder, photo, frame)
-                    points += [point async for point in _points(bench, frame, bodies, on_step)]
+        bodies = {frame: _write_bodies(folder, photo, frame) for frame in options.frames}
+        reference = make_frame(photo, SIZES_PX[ENROLLED_FRAME])
+        async with _generator() as (process, origin):
+            clients = _Clients(process, origin, bodies, reference)
+            for number in range(1, options.rounds + 1):
+                for engine in options.engines:
+                    turn = f"round {number} of {options.rounds}, {engine}"
+                    on_step(f"{turn}: start the service")
+                    data_dir = folder / f"{number}-{engine}"
+                    async with _service(data_dir, settings, engine, clients, options) as bench:
+                        for frame in options.frames:
+                            place = Place(engine, frame, None, number)
+                            async for point in _points(bench, place):
+                                points.append(point)
+                                on_step(f"{turn}: {frame}, {_said_of(point)}")
     return points
 
 
-async def _points(
-    bench: _Bench, frame: str, bodies: tuple[str, ...], on_step: OnStep
-) -> AsyncIterator[Point]:
+@asynccontextmanager
+async def _service(
+    data_dir: Path, settings: Settings, engine: EngineKind, clients: _Clients, options: Options
+) -> AsyncIterator[_Bench]:
+    """A service with this engine and customers enrolled, until the block ends."""
+    async with run_service(data_dir, _environment(settings, engine)) as service:
+        # The key of its test world, which may call back to this machine.
+        tenant = json.loads((data_dir / "demo.json").read_bytes())
+        headers = {"Authorization": f"Bearer {tenant['test_api_key']}"}
+        async with aiohttp.ClientSession(service.url, headers=headers) as http:
+            bench = _Bench(service, http, clients, settings, options)
+            sessions_max = max(WARM_IMAGES, *(_images(bench, load) for load in options.loads))
+            await enrol(http, clients.origin, clients.reference, sessions_max)
+            yield bench
+
+
+async def _points(bench: _Bench, place: Place) -> AsyncIterator[Point]:
+    """The saturated one first; `place` is its."""
     options = bench.options
-    on_step(f"{frame}: warm up")
-    saturating = SATURATED_IN_FLIGHT * bench.threads
-    await _measured(bench, frame, bodies, None, (at_once(WARM_IMAGES), saturating))
-    on_step(f"{frame}: saturated")
-    full = await _measured(bench, frame, bodies, None, (at_once(options.images), saturating))
+    await _measured(bench, place, None, (at_once(WARM_IMAGES), bench.saturating))
+    full = await _measured(bench, place, None, (at_once(options.images), bench.saturating))
     yield full
-    rate = options.load * full.images_per_s
-    if rate > 0:
-        number = max(1, min(options.images, int(SESSION_S_MAX * rate)))
-        on_step(f"{frame}: open loop at {rate:.1f} images/s")
-        times = arrivals(rate, number, options.seed)
-        yield await _measured(bench, frame, bodies, rate, (times, OPEN_IN_FLIGHT_MAX))
+    for load in options.loads:
+        rate = load * full.images_per_s
+        if rate > 0:
+            number = max(1, min(_images(bench, load), int(SESSION_S_MAX * rate)))
+            times = arrivals(rate, number, options.seed + place.round)
+            at = Place(place.engine, place.frame, load, place.round)
+            yield await _measured(bench, at, rate, (times, OPEN_IN_FLIGHT_MAX))
 
 
 async def _measured(
-    bench: _Bench,
-    frame: str,
-    bodies: tuple[str, ...],
-    rate: float | None,
-    pace: tuple[Sequence[float], int],
+    bench: _Bench, place: Place, rate: float | None, pace: tuple[Sequence[float], int]
 ) -> Point:
     times, in_flight_max = pace
-    tokens = await _open_sessions(bench, len(times))
-    has_callbacks = bench.options.with_callbacks
+    clients, has_callbacks = bench.clients, bench.options.with_callbacks
+    callback_url = f"{clients.origin}/" if has_callbacks else ""
+    tokens = await open_sessions(bench.http, len(times), callback_url)
+    bodies = clients.bodies[place.frame]
     plan = Plan(bench.service.url, bodies, tokens, tuple(times), in_flight_max, has_callbacks)
-    before = await bench.service.spent(bench.http)
-    outcome = Outcome(**await _exchange(bench.generator, asdict(plan)))
-    after = await bench.service.spent(bench.http)
-    return Point(frame, rate, outcome, after.since(before))
+    before, rss_before = await bench.service.counted(bench.http)
+    outcome = Outcome(**await _exchange(clients.process, asdict(plan)))
+    after, rss_after = await bench.service.counted(bench.http)
+    return Point(place, rate, outcome, after.since(before), rss_before, rss_after)
 
 
-async def _set_up(bench: _Bench, reference: bytes) -> None:
-    triggers = dict.fromkeys(EVENTS, True)
-    body = {"is_reuse_kyc_enabled": True, "reuse_kyc_triggers": triggers}
-    await _call(bench.http, "PATCH", "/api/v1/kyc/preferences", body)
-    image = {"image": base64.b64encode(reference).decode()}
-    customers = -(-max(bench.options.images, WARM_IMAGES) // len(EVENTS))
-    await _together(
-        _call(bench.http, "POST", f"/api/v1/customers/{_customer(number)}/faces", image)
-        for number in range(customers)
-    )
+def _images(bench: _Bench, load: float) -> int:
+    return images_at(load, bench.options.images, bench.settings.engine.queue_max)
 
 
-async def _open_sessions(bench: _Bench, number: int) -> tuple[str, ...]:
-    """Tokens of fresh sessions; those of one customer lie as far apart as can be."""
-    customers = -(-number // len(EVENTS))
-    places = [divmod(index, customers) for index in range(number)]
-    answers = await _together(
-        _call(
-            bench.http,
-            "POST",
-            "/api/v1/kyc/face/session",
-            {
-                "reference": f"bench {index}",
-                "customer_id": _customer(customer),
-                "event": EVENTS[event],
-                "callback_url": bench.callback_url,
-            },
-        )
-        for index, (event, customer) in enumerate(places)
-    )
-    return tuple(str(answer["token"]) for answer in answers)
-
-
-async def _together(
-    calls: Iterable[Coroutine[Any, Any, dict[str, Any]]],
-) -> list[dict[str, Any]]:
-    """The answers in order, a few calls at a time."""
-    slots = asyncio.Semaphore(SET_UP_IN_FLIGHT)
-
-    async def one(call: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
-        async with slots:
-            return await call
-
-    return await asyncio.gather(*map(one, calls))
-
-
-async def _call(
-    http: aiohttp.ClientSession, method: str, path: str, body: Mapping[str, Any]
-) -> dict[str, Any]:
-    timeout = aiohttp.ClientTimeout(total=SET_UP_S_MAX)
-    try:
-        async with http.request(method, path, json=body, timeout=timeout) as response:
-            answer: dict[str, Any] = await response.json(content_type=None)
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        detail = f"{method} {path}: {type(error).__name__}"
-        raise ServeError(Code.SERVER_UNREACHABLE, detail) from error
-    if not response.ok:
-        detail = f"{method} {path} answered {response.status} {answer.get('code')}"
-        raise ServeError(Code.SERVER_UNREACHABLE, detail)
-    return answer
+def _said_of(point: Point) -> str:
+    offered = "" if point.offered_per_s is None else f" of {point.offered_per_s:.1f}"
+    errors = sum(point.errors.values())
+    refused = f", {errors} not approved" if errors else ""
+    return f"{point.place}: {point.images_per_s:.1f}{offered} images/s{refused}"
 
 
 @asynccontextmanager
@@ -234,16 +209,14 @@ def _write_bodies(folder: Path, photo: Pixels, frame: str) -> tuple[str, ...]:
     return tuple(paths)
 
 
-def _customer(number: int) -> str:
-    return f"bench-{number}"
-
-
-def _environment(settings: Settings) -> dict[str, str]:
+def _environment(settings: Settings, engine: EngineKind) -> dict[str, str]:
     """This process's own, with the models that the command line chose, on free ports."""
     return {
         **os.environ,
         variable("models", "cache_dir"): str(settings.models.cache_dir),
         variable("pipeline", "detector"): settings.pipeline.detector,
         variable("pipeline", "threads"): str(settings.pipeline.threads),
+        variable("engine", "kind"): engine,
+        variable("engine", "queue_max"): str(settings.engine.queue_max),
         variable("admin", "listen"): "127.0.0.1:0",
     }

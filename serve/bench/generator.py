@@ -10,6 +10,7 @@ Bodies are encoded before, sessions opened before: what runs while the clock run
 import asyncio
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -59,14 +60,18 @@ class Plan:
 class Outcome:
     """What came back. `answers` counts KycStatus or error code; latencies are of approvals.
 
-    `wall_s` runs from the first arrival to the last answer; `late_ms` is how far behind its
-    schedule the generator itself was, 99th percentile.
+    `wall_s` runs from the first arrival to the last answer. By `sent_s`, when the last request
+    left, `approved_by_then` were approved. `late_ms` is how far behind its schedule the generator
+    itself was, 99th percentile, and `cpu_s` what it cost.
     """
 
     answers: dict[str, int]
     histogram: str
     wall_s: float
+    sent_s: float
+    approved_by_then: int
     late_ms: float
+    cpu_s: float
     callbacks: int
 
 
@@ -124,12 +129,13 @@ async def fire(plan: Plan, sink: Sink) -> Outcome:
     connector = aiohttp.TCPConnector(limit=plan.in_flight_max)
     timeout = aiohttp.ClientTimeout(total=REQUEST_S_MAX)
     async with aiohttp.ClientSession(plan.url, connector=connector, timeout=timeout) as http:
-        start_s = loop.time()
+        start_s, start_cpu_s = loop.time(), time.process_time()
         async with asyncio.TaskGroup() as requests:
             for number, (at_s, token) in enumerate(zip(plan.arrivals_s, plan.tokens, strict=True)):
                 await asyncio.sleep(max(0.0, start_s + at_s - loop.time()))
                 body = bodies[number % len(bodies)]
                 requests.create_task(_submit(http, slots, counters, (start_s + at_s, token, body)))
+            sent_s, approved_by_then = loop.time() - start_s, counters.answers[APPROVED]
         wall_s = loop.time() - start_s
     if plan.has_callbacks:
         told = sum(counters.answers[status] for status in VERDICTS)
@@ -138,7 +144,10 @@ async def fire(plan: Plan, sink: Sink) -> Outcome:
         answers=dict(counters.answers),
         histogram=counters.latency.encode().decode(),
         wall_s=wall_s,
+        sent_s=sent_s,
+        approved_by_then=approved_by_then,
         late_ms=counters.lateness.get_value_at_percentile(99) / 1000,
+        cpu_s=time.process_time() - start_cpu_s,
         callbacks=sink.taken - before,
     )
 

@@ -5,6 +5,8 @@ asked less and its stall is measured once. Here arrivals are fixed beforehand an
 from them.
 """
 
+import math
+
 import numpy as np
 
 IMAGES_MAX = 10_000  # more would outlive the tokens of their sessions
@@ -25,3 +27,13 @@ def at_once(number: int) -> list[float]:
     """`number` arrivals at the start: a bound on requests in flight then sets the pace."""
     assert 0 < number <= IMAGES_MAX
     return [0.0] * number
+
+
+def images_at(load: float, images: int, queue_max: int) -> int:
+    """How many arrivals a point at `load` of the peak needs for `images` in its steady state.
+
+    More than the peak first fills the queue, which takes as many arrivals as bring it `queue_max`
+    images too many; so is an overload measured, and not its onset.
+    """
+    filling = math.ceil(queue_max * load / (load - 1)) if load > 1 else 0
+    return min(images + filling, IMAGES_MAX)

@@ -5,24 +5,22 @@ import re
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-import psutil
 
-from serve.bench.figures import DOOR, Spent
+from serve.bench.counters import Counters, counters_of
+from serve.bench.processes import usage
 from serve.errors import Code, ServeError
 
 START_S_MAX = 120.0
 STOP_S_MAX = 60.0
 LINES_MAX = 200  # said before it listens
 METRICS_BYTES_MAX = 2**22
-ENGINE_METRIC = "limen_engine_cpu_seconds_total"
 LIMEN = (sys.executable, "-m", "serve")
-ROLES = {"door": DOOR, "work": "worker"}
 
 _LISTENS = re.compile(r"listening on (https?://\S+)")
 _REFUSED = re.compile(r"limen: (.*)")  # a coded error; any other line may hold secrets
@@ -37,11 +35,13 @@ class Service:
     metrics_url: str
     pid: int
 
-    async def spent(self, http: aiohttp.ClientSession) -> Spent:
-        """Processor seconds up to now."""
+    async def counted(self, http: aiohttp.ClientSession) -> tuple[Counters, dict[str, int]]:
+        """What it has counted up to now, and its resident bytes by process."""
         async with http.get(self.metrics_url) as answer:
             text = (await answer.content.read(METRICS_BYTES_MAX)).decode()
-        return Spent(cpu_s_by_process(self.pid), metric_sum(text, ENGINE_METRIC))
+        used = usage(self.pid)
+        seconds = {role: each.cpu_s for role, each in used.items()}
+        return counters_of(text, seconds), {role: each.rss_bytes for role, each in used.items()}
 
 
 @asynccontextmanager
@@ -67,41 +67,6 @@ async def run_service(data_dir: Path, environment: Mapping[str, str]) -> AsyncIt
         await _stop(process)
         if draining is not None:
             await draining
-
-
-def cpu_s_by_process(pid: int) -> dict[str, float]:
-    """User and system seconds of a process and all below it, by what they are.
-
-    Of Redis the children that it has waited for count as well: it forks to rewrite its file.
-    """
-    found: dict[str, float] = {}
-    root = psutil.Process(pid)
-    for process in (root, *root.children(recursive=True)):
-        try:
-            role = "supervisor" if process.pid == pid else role_of(process.cmdline())
-            times = process.cpu_times()
-        except psutil.NoSuchProcess:
-            continue
-        seconds = times.user + times.system
-        if role == "redis":
-            seconds += times.children_user + times.children_system
-        found[role] = found.get(role, 0.0) + seconds
-    return found
-
-
-def role_of(command: Sequence[str]) -> str:
-    """What a process of the service is, by its command line."""
-    if command and "redis-server" in command[0]:
-        return "redis"
-    words = [word for word in command if not word.startswith("-")]
-    return next((ROLES[word] for word in words if word in ROLES), "other")
-
-
-def metric_sum(text: str, name: str) -> float:
-    """The sum over all labels of one metric in Prometheus' text format; 0 where it is absent."""
-    lines = (line for line in text.splitlines() if re.match(rf"{re.escape(name)}[ {{]", line))
-    return sum(float(line.rpartition("}")[2].split()[0] if "}" in line else line.split()[1])
-               for line in lines)  # fmt: skip
 
 
 async def _addresses(process: Process) -> tuple[str, str]:

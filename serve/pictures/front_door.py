@@ -1,4 +1,4 @@
-"""The HTTP benchmark as a picture: how long an answer takes, and who spends the processor."""
+"""The HTTP benchmark as a picture: throughput against latency, batches, and who spends what."""
 
 import io
 from collections.abc import Sequence
@@ -6,55 +6,96 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from serve.bench.figures import DOOR, Point
+from serve.bench.figures import Point
+from serve.bench.processes import DOOR, REPLICA
+from serve.inference.room import BATCH_MAX
 
-_SIZE_IN = (11.0, 4.2)
-_DPI = 130
-_WIDTH = 0.8
+_SIZE_IN = (15.0, 4.6)
+_DPI = 110
+_MARKERS = "osD^v"
+_MODELS = "decode and models"
+_COLOURS = {  # the same process has the same colour in every picture
+    _MODELS: "#4477aa", "replica": "#66ccee", "engine": "#228833", "front door": "#ccbb44",
+    "redis": "#ee6677", "worker": "#aa3377", "Ray control": "#bbbbbb", "supervisor": "#444444",
+}  # fmt: skip
 
 
 def draw_front_door(points: Sequence[Point]) -> bytes:
-    """Two panels as PNG bytes: latency percentiles by frame, CPU ms per image by process."""
-    figure = Figure(figsize=_SIZE_IN, layout="constrained")
-    left, right = figure.subplots(1, 2)
-    _draw_latency(left, [point for point in points if point.offered_per_s is not None])
-    _draw_processes(right, [point for point in points if point.offered_per_s is None])
+    """Three panels for each frame as PNG bytes: latency percentiles by images/s, batch and
+    envelope by load, CPU ms per image by process.
+    """
+    frames = list(dict.fromkeys(point.place.frame for point in points))
+    width_in, height_in = _SIZE_IN
+    figure = Figure(figsize=(width_in, height_in * len(frames)), layout="constrained")
+    for frame, row in zip(frames, figure.subplots(len(frames), 3, squeeze=False), strict=True):
+        found = [point for point in points if point.place.frame == frame]
+        _draw_latency(row[0], found)
+        _draw_batches(row[1], found)
+        _draw_processes(row[2], [point for point in found if point.place.load is None])
+        row[0].set_title(frame, loc="left", fontsize=10)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})
     return stream.getvalue()
 
 
 def _draw_latency(axes: Axes, points: Sequence[Point]) -> None:
-    for number, point in enumerate(points):
-        found = point.latency_ms()
-        names = [name for name in found if name != "max"]
-        width = _WIDTH / max(1, len(points))
-        places = [place + number * width for place in range(len(names))]
-        label = f"{point.frame} at {point.offered_per_s:.0f}/s"
-        bars = axes.bar(places, [found[name] for name in names], width=width, label=label)
-        axes.bar_label(bars, fmt="%.0f", fontsize=8)
-        axes.set_xticks([place + (_WIDTH - width) / 2 for place in range(len(names))], names)
+    """The loads of an engine are the points of its two lines."""
+    for number, engine in enumerate(_engines(points)):
+        found = [p for p in _open_loop(points, engine) if p.approved]
+        rates = [point.images_per_s for point in found]
+        for name, style in (("p50", "-"), ("p99", "--")):
+            axes.plot(
+                rates, [point.latency_ms()[name] for point in found], style, color=f"C{number}",
+                marker=_MARKERS[number % len(_MARKERS)], markersize=5, label=f"{engine}, {name}",
+            )  # fmt: skip
+        for point in found:
+            axes.annotate(
+                str(point.place), (point.images_per_s, point.latency_ms()["p99"]), fontsize=7,
+                textcoords="offset points", xytext=(0, 6), ha="center",
+            )  # fmt: skip
+    axes.set_yscale("log")
+    axes.set_xlim(left=0)
+    axes.margins(y=0.12)
+    axes.set_xlabel("images/s done, at parts of each engine's peak offered")
     axes.set_ylabel("ms from scheduled arrival to answer")
-    axes.legend(fontsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
+    _finish(axes)
+
+
+def _draw_batches(axes: Axes, points: Sequence[Point]) -> None:
+    for number, engine in enumerate(_engines(points)):
+        found = _open_loop(points, engine)
+        for name, style in (("batch", "-"), ("envelope", ":")):
+            means = [
+                (100 * (p.place.load or 0.0), tally.mean)
+                for p in found
+                if (tally := p.spent.batches if name == "batch" else p.spent.envelopes).mean
+            ]
+            if means:
+                axes.plot(
+                    *zip(*means, strict=True), style, color=f"C{number}",
+                    marker=_MARKERS[number % len(_MARKERS)], markersize=5,
+                    label=f"{engine}, {name}",
+                )  # fmt: skip
+    axes.set_ylim(0, BATCH_MAX + 1)
+    axes.axhline(BATCH_MAX, color="0.6", linewidth=0.8)
+    axes.annotate("largest", (0.01, BATCH_MAX), xycoords=("axes fraction", "data"), fontsize=8,
+                  va="bottom", color="0.4")  # fmt: skip
+    axes.set_xlabel("% of the engine's peak offered")
+    axes.set_ylabel("mean images together")
+    _finish(axes)
 
 
 def _draw_processes(axes: Axes, points: Sequence[Point]) -> None:
-    """A bar for each frame: the models' part of the front door first, then everything else."""
+    """A bar for each engine: the models' part first, taken out of the process that holds them."""
     points = [point for point in points if point.approved]
-    frames = [f"{point.frame}\n{point.images_per_s:.0f} images/s" for point in points]
-    engine_ms = [1000 * point.spent.engine_s / point.approved for point in points]
-    parts = {"decode and models": engine_ms}
-    for process in dict.fromkeys(name for point in points for name in point.cpu_ms):
-        whole = [point.cpu_ms.get(process, 0.0) for point in points]
-        if process == DOOR:
-            rest = [ms - inside for ms, inside in zip(whole, engine_ms, strict=True)]
-            parts["front door otherwise"] = rest
-        else:
-            parts[process] = whole
+    names = [f"{point.place.engine}\n{point.images_per_s:.0f} images/s" for point in points]
+    parts = [_parts(point) for point in points]
     bottoms = [0.0] * len(points)
-    for name, heights in parts.items():
-        axes.bar(frames, heights, bottom=bottoms, label=name, width=0.6)
+    known = {name for part in parts for name in part}
+    order = [name for name in _COLOURS if name in known]
+    for name in (*order, *sorted(known - set(order))):
+        heights = [part.get(name, 0.0) for part in parts]
+        axes.bar(names, heights, bottom=bottoms, label=name, width=0.6, color=_COLOURS.get(name))
         bottoms = [bottom + height for bottom, height in zip(bottoms, heights, strict=True)]
     for place, point in enumerate(points):
         if point.share is not None:
@@ -62,6 +103,26 @@ def _draw_processes(axes: Axes, points: Sequence[Point]) -> None:
                 f"{100 * point.share:.1f} %", (place, bottoms[place]), ha="center", va="bottom"
             )
     axes.set_ylabel("CPU ms per image, saturated")
-    axes.set_ylim(top=1.4 * max(bottoms, default=1.0))
-    axes.legend(fontsize=8, loc="upper left")
+    axes.set_ylim(top=1.35 * max(bottoms, default=1.0))
+    _finish(axes)
+
+
+def _parts(point: Point) -> dict[str, float]:
+    """CPU ms per image by process, that of the models apart from the process that ran them."""
+    parts, models_ms = dict(point.cpu_ms), point.engine_ms or 0.0
+    holder = REPLICA if REPLICA in parts else DOOR
+    parts[holder] = max(0.0, parts.get(holder, 0.0) - models_ms)
+    return {_MODELS: models_ms, **parts}
+
+
+def _engines(points: Sequence[Point]) -> list[str]:
+    return list(dict.fromkeys(point.place.engine for point in points))
+
+
+def _open_loop(points: Sequence[Point], engine: str) -> list[Point]:
+    return [p for p in points if p.place.engine == engine and p.place.load is not None]
+
+
+def _finish(axes: Axes) -> None:
+    axes.legend(fontsize=7, loc="upper left", ncols=2)
     axes.spines[["top", "right"]].set_visible(False)

@@ -12,7 +12,8 @@ from typing import Any
 import aiohttp
 import psutil
 
-from serve.bench.service import Service, role_of, run_service
+from serve.bench.processes import role_of
+from serve.bench.service import Service, run_service
 
 READY_S_MAX = 60.0
 POLL_S = 0.05

@@ -37,8 +37,11 @@ class NaiveFaces:
         self._faces = opened.faces
         self._model_id = opened.scale.model_id
 
-    @ray_serve.batch(max_batch_size=BATCH_MAX, batch_wait_timeout_s=WAIT_S)  # type: ignore[arg-type]
-    async def examine(  # type: ignore[misc]  # its stub forgets methods
+    # The decorator's stub forgets methods.
+    @ray_serve.batch(  # type: ignore[arg-type]
+        max_batch_size=BATCH_MAX, batch_wait_timeout_s=WAIT_S
+    )
+    async def examine(  # type: ignore[misc]
         self, images: list[bytes], with_chips: list[bool]
     ) -> list[Examined]:
         """A packed answer for each image."""

@@ -4,35 +4,53 @@ import pytest
 
 from pipeline.evidence import Pixels
 from pipeline.models.cache import ModelCache
-from serve.bench.front_door import EVENTS, Options, measure
+from serve.bench.figures import pooled_by_place
+from serve.bench.front_door import Options, measure
+from serve.bench.goals import goals
+from serve.bench.tenant import EVENTS
 from serve.domain.preferences import Event
 from serve.pictures.front_door import draw_front_door
-from serve.settings import Models, Settings
+from serve.settings import EngineKind, EngineSection, Models, Settings
 
 pytestmark = pytest.mark.models
 IMAGES = 12
+QUEUE_MAX = 8  # so that an overload is short
 
 
 async def test_a_few_selfies_are_measured_from_socket_to_callback(
     model_cache: ModelCache, astronaut: Pixels
 ) -> None:
-    """Both loops approve every selfie, call every verdict back, and account for each process."""
-    settings = Settings(models=Models(cache_dir=model_cache.root))
+    """Every selfie is approved and called back unless it is refused for want of room, and each
+    process is accounted for.
+    """
+    models = Models(cache_dir=model_cache.root)
+    settings = Settings(models=models, engine=EngineSection(queue_max=QUEUE_MAX))
     steps: list[str] = []
-    options = Options(IMAGES, load=0.5, seed=1, with_callbacks=True, frames=("1280x720",))
-    saturated, opened = await measure(settings, astronaut, options, steps.append)
-    for point in (saturated, opened):
-        assert point.outcome.answers == {"approved": IMAGES}
-        assert point.outcome.callbacks == IMAGES
-        assert set(point.spent.by_process) == {"supervisor", "front door", "redis", "worker"}
+    options = Options(
+        IMAGES, seed=1, with_callbacks=True, engines=(EngineKind.LOCAL,), loads=(0.5, 1.5)
+    )
+    points = await measure(settings, astronaut, options, steps.append)
+    assert [point.place.load for point in points] == [None, 0.5, 1.5]
+    saturated, half, over = points
+    for point in points:
+        assert set(point.outcome.answers) <= {"approved", "overloaded"}
+        assert point.outcome.callbacks == point.approved > 0
+        assert set(point.spent.cpu_s) == {"supervisor", "front door", "redis", "worker"}
+        assert set(point.rss_after) == set(point.spent.cpu_s)
         assert point.share is not None
         assert 0 < point.share < 1
-        assert point.spent.engine_s < point.spent.by_process["front door"]
+        assert point.spent.engine_s < point.spent.cpu_s["front door"]
+        assert point.spent.batches.total == point.approved
+        assert point.spent.refusals.count == point.errors.get("overloaded", 0)
+        assert point.spent.envelopes.count == 0
+    assert saturated.outcome.answers == {"approved": IMAGES}
     assert saturated.offered_per_s is None
-    assert opened.offered_per_s == pytest.approx(0.5 * saturated.images_per_s)
-    assert opened.latency_ms()["p50"] <= opened.latency_ms()["p99"]
-    assert draw_front_door([saturated, opened]).startswith(b"\x89PNG")
-    assert steps[0] == "start the service"
+    assert half.offered_per_s == pytest.approx(0.5 * saturated.images_per_s)
+    assert half.latency_ms()["p50"] <= half.latency_ms()["p99"]
+    assert sum(over.outcome.answers.values()) == IMAGES + 3 * QUEUE_MAX
+    assert {goal.engine for goal in goals(points)} == {"local"}
+    assert draw_front_door(pooled_by_place(points)).startswith(b"\x89PNG")
+    assert steps[0] == "round 1 of 1, local: start the service"
 
 
 def test_only_plain_switches_open_sessions() -> None:

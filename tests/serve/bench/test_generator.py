@@ -115,6 +115,36 @@ async def test_answers_are_counted_by_what_they_say(bodies: tuple[str, ...]) -> 
     assert HdrHistogram.decode(outcome.histogram).get_total_count() == 1
 
 
+async def test_a_refusal_before_the_body_is_heard(bodies: tuple[str, ...]) -> None:
+    """A server that answers 503 and reads nothing is counted by its code, body sent or not."""
+
+    async def refuse(request: web.Request) -> web.Response:
+        return web.json_response({"code": "overloaded"}, status=503)
+
+    async with serving(refuse) as url:
+        outcome = await fire(plan(url, bodies, 40), Sink())
+    assert outcome.answers == {"overloaded": 40}
+
+
+async def test_what_is_answered_later_was_not_done_in_time(bodies: tuple[str, ...]) -> None:
+    """Approvals that come when the last request has left are told apart from those before."""
+    last_came = asyncio.Event()
+
+    async def approve(request: web.Request) -> web.Response:
+        await request.read()
+        if request.headers["Authorization"] == "Bearer st_1":
+            last_came.set()
+        await last_came.wait()
+        return web.json_response({"status": "approved"})
+
+    async with serving(approve) as url:
+        outcome = await fire(plan(url, bodies, 2), Sink())
+    assert outcome.answers == {"approved": 2}
+    assert outcome.approved_by_then == 0
+    assert outcome.sent_s <= outcome.wall_s
+    assert outcome.cpu_s > 0
+
+
 async def test_it_runs_as_a_process_and_waits_for_callbacks(bodies: tuple[str, ...]) -> None:
     """Told a plan by line, it answers by line once the callbacks of all verdicts have come."""
     origin = ""

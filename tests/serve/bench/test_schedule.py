@@ -2,7 +2,7 @@
 
 import pytest
 
-from serve.bench.schedule import arrivals, at_once
+from serve.bench.schedule import IMAGES_MAX, arrivals, at_once, images_at
 
 
 @pytest.mark.parametrize("rate_per_s", [0.5, 40.0, 2_000.0])
@@ -24,3 +24,11 @@ def test_a_seed_repeats_its_schedule() -> None:
 def test_saturation_is_everything_at_once() -> None:
     """Nobody waits for a time when the bound on requests in flight sets the pace."""
     assert at_once(3) == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("load", "wanted"), [(0.5, 400), (1.0, 400), (1.5, 400 + 768), (2.0, 912), (1.01, IMAGES_MAX)]
+)
+def test_an_overload_fills_the_queue_first(load: float, wanted: int) -> None:
+    """At half more than the peak every third arrival is too many: 768 leave 256 waiting."""
+    assert images_at(load, 400, queue_max=256) == wanted

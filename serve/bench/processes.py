@@ -1,0 +1,79 @@
+"""The processes of a service, told apart by their command lines, and what each has used."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+import psutil
+
+DOOR = "front door"
+REPLICA = "replica"
+RAY = "Ray control"
+OTHER = "other"
+SUPERVISOR = "supervisor"
+
+_WORDS = {
+    "door": DOOR,
+    "engine": "engine",
+    "work": "worker",
+    "serve.inference.cluster.head_process": RAY,
+}
+_PROGRAMS = {"redis-server": "redis", "gcs_server": RAY, "raylet": RAY}
+_REPLICAS = "ray::ServeReplica"
+_ACTORS = "ray::"  # what Ray calls its other processes begins so: controller, agents
+_RAY_FOLDER = "/site-packages/ray/"  # its dashboard's head, where it runs
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Of the processes of one role: user and system seconds so far, resident bytes now."""
+
+    cpu_s: float
+    rss_bytes: int
+
+
+def usage(pid: int) -> dict[str, Usage]:
+    """What a service's first process and all below it have used, by what they are.
+
+    Of Redis the children that it has waited for count as well: it forks to rewrite its file.
+    """
+    found: dict[str, Usage] = {}
+    for role, process in processes(pid):
+        try:
+            times, rss_bytes = process.cpu_times(), process.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+        seconds = times.user + times.system
+        if role == "redis":
+            seconds += times.children_user + times.children_system
+        known = found.get(role, Usage(0.0, 0))
+        found[role] = Usage(known.cpu_s + seconds, known.rss_bytes + rss_bytes)
+    return found
+
+
+def processes(pid: int) -> Iterator[tuple[str, psutil.Process]]:
+    """The live processes of a service with what they are, its first one first."""
+    root = psutil.Process(pid)
+    yield SUPERVISOR, root
+    for process in root.children(recursive=True):
+        try:
+            role = role_of(process.cmdline())
+        except psutil.NoSuchProcess:
+            continue
+        yield role, process
+
+
+def role_of(command: Sequence[str]) -> str:
+    """What a process of the service is, by its command line."""
+    if not command:
+        return OTHER
+    if command[0].startswith(_ACTORS):
+        return REPLICA if command[0].startswith(_REPLICAS) else RAY
+    program = PurePath(command[0]).name
+    if program in _PROGRAMS:
+        return _PROGRAMS[program]
+    words = [word for word in command if not word.startswith("-")]
+    known = next((_WORDS[word] for word in words if word in _WORDS), None)
+    if known is None:
+        return RAY if any(_RAY_FOLDER in word for word in words) else OTHER
+    return known

@@ -1,0 +1,93 @@
+"""The tenant of a benchmark: enrols customers, and opens a session for every submission to come."""
+
+import asyncio
+import base64
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import Any
+
+import aiohttp
+
+from serve.domain.preferences import Event, Triggers
+from serve.errors import Code, ServeError
+
+EVENTS = tuple(event for event in Event if getattr(Triggers(), event) is False)  # plain switches
+IN_FLIGHT = 8
+CALL_S_MAX = 60.0
+
+
+async def enrol(
+    http: aiohttp.ClientSession, origin: str, reference: bytes, sessions_max: int
+) -> None:
+    """Customers enough for `sessions_max` sessions at once, all with one reference image.
+
+    Raises `server_unreachable`, as everything here does that is refused.
+    """
+    await call(http, "PATCH", "/api/v1/tenant", {"allowed_origins": [origin]})
+    triggers = dict.fromkeys(EVENTS, True)
+    body = {"is_reuse_kyc_enabled": True, "reuse_kyc_triggers": triggers}
+    await call(http, "PATCH", "/api/v1/kyc/preferences", body)
+    image = {"image": base64.b64encode(reference).decode()}
+    await _together(
+        call(http, "POST", f"/api/v1/customers/{_customer(number)}/faces", image)
+        for number in range(_customers(sessions_max))
+    )
+
+
+async def open_sessions(
+    http: aiohttp.ClientSession, number: int, callback_url: str
+) -> tuple[str, ...]:
+    """Tokens of fresh sessions; those of one customer lie as far apart as can be."""
+    places = [divmod(index, _customers(number)) for index in range(number)]
+    answers = await _together(
+        call(
+            http,
+            "POST",
+            "/api/v1/kyc/face/session",
+            {
+                "reference": f"bench {index}",
+                "customer_id": _customer(customer),
+                "event": EVENTS[event],
+                "callback_url": callback_url,
+            },
+        )
+        for index, (event, customer) in enumerate(places)
+    )
+    return tuple(str(answer["token"]) for answer in answers)
+
+
+async def call(
+    http: aiohttp.ClientSession, method: str, path: str, body: Mapping[str, Any]
+) -> dict[str, Any]:
+    """One call of the API, which must succeed. Raises `server_unreachable`."""
+    timeout = aiohttp.ClientTimeout(total=CALL_S_MAX)
+    try:
+        async with http.request(method, path, json=body, timeout=timeout) as response:
+            answer: dict[str, Any] = await response.json(content_type=None)
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        detail = f"{method} {path}: {type(error).__name__}"
+        raise ServeError(Code.SERVER_UNREACHABLE, detail) from error
+    if not response.ok:
+        detail = f"{method} {path} answered {response.status} {answer.get('code')}"
+        raise ServeError(Code.SERVER_UNREACHABLE, detail)
+    return answer
+
+
+async def _together(
+    calls: Iterable[Coroutine[Any, Any, dict[str, Any]]],
+) -> list[dict[str, Any]]:
+    """The answers in order, a few calls at a time."""
+    slots = asyncio.Semaphore(IN_FLIGHT)
+
+    async def one(made: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+        async with slots:
+            return await made
+
+    return await asyncio.gather(*map(one, calls))
+
+
+def _customers(sessions: int) -> int:
+    return -(-sessions // len(EVENTS))
+
+
+def _customer(number: int) -> str:
+    return f"bench-{number}"
