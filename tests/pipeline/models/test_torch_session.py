@@ -16,16 +16,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.errors import Code, PipelineError
-from pipeline.evidence import Age, FaceEvidence, Mesh, PassiveLiveness, Pixels, Template
+from pipeline.evidence import FaceEvidence, Pixels, Template
 from pipeline.image.decode import encode_png
 from pipeline.models.build import build_pack
 from pipeline.models.cache import ModelCache
 from pipeline.models.catalog import read_recipe
 from pipeline.models.convert.onnx_graph import FLOAT, GraphWriter
-from pipeline.models.load import Detector, LoadedPack, load_faces
+from pipeline.models.load import Detector, load_faces
 from pipeline.models.options import Device, Precision, Runtime, SessionOptions
 from pipeline.models.session import OnnxModel
 from tests.fixtures import SHARED, silent
+from tests.pipeline.models.agreement import check_close
 
 pytest.importorskip("torch", reason="torch is not installed")
 
@@ -33,7 +34,6 @@ from pipeline.models.torch_session import TorchModel
 
 TORCH = SessionOptions(runtime=Runtime.TORCH)
 HALF = replace(TORCH, precision=Precision.FP16)
-COSINE_MIN = 0.999
 SMALL = np.random.default_rng(7)
 
 
@@ -250,30 +250,6 @@ def cache(model_cache: ModelCache, tmp_path_factory: pytest.TempPathFactory) -> 
         for name in ("minifasnet", "yunet"):
             build_pack(read_recipe(name), own, SHARED / "weights", silent)
     return own
-
-
-def check_close(pack: LoadedPack, other: LoadedPack, photos: list[bytes], slack: float) -> None:
-    """Both see the same faces in `photos`; `slack` scales what they may differ by."""
-    for before, after in zip(pack.faces.run(photos), other.faces.run(photos), strict=True):
-        assert isinstance(before, FaceEvidence)
-        assert isinstance(after, FaceEvidence)
-        assert isinstance(before.template, Template)
-        assert isinstance(after.template, Template)
-        assert before.template.model_id == after.template.model_id
-        assert float(np.dot(before.template.vector, after.template.vector)) >= COSINE_MIN
-        assert isinstance(before.mesh, Mesh)
-        assert isinstance(after.mesh, Mesh)
-        face_px = before.detections[0].box.width_px
-        apart_px = np.linalg.norm(before.mesh.points - after.mesh.points, axis=1)
-        assert apart_px.max() < slack * face_px / 1000
-        assert isinstance(before.age, Age)
-        assert isinstance(after.age, Age)
-        assert after.age.years == pytest.approx(before.age.years, abs=slack / 10)
-        assert type(after.passive_liveness) is type(before.passive_liveness)
-        if isinstance(before.passive_liveness, PassiveLiveness):
-            assert isinstance(after.passive_liveness, PassiveLiveness)
-            expected = before.passive_liveness.score
-            assert after.passive_liveness.score == pytest.approx(expected, abs=slack / 100)
 
 
 @pytest.mark.models
