@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -33,16 +33,19 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One measured point. `offered_per_s` is None where the server set the pace; resident bytes
-    are those of every process of the service.
+    """One measured point. `offered_per_s` is None where the server set the pace.
+
+    `rss_bytes` are the resident bytes of the whole service, over time; `lost` names its parts that
+    died, `others` is the part of the machine that something else took.
     """
 
     place: Place
     offered_per_s: float | None
     outcome: Outcome
     spent: Counters
-    rss_before: Mapping[str, int] = field(default_factory=dict)
-    rss_after: Mapping[str, int] = field(default_factory=dict)
+    rss_bytes: tuple[int, ...] = ()
+    lost: tuple[str, ...] = ()
+    others: float = 0.0
 
     @property
     def approved(self) -> int:
@@ -71,19 +74,21 @@ class Point:
         None where no image was approved: work on what was refused is no measure.
         """
         total_s = sum(self.spent.cpu_s.values())
-        return self.spent.engine_s / total_s if self.approved and total_s > 0 else None
+        return self.spent.engine_s / total_s if self._has_cost and total_s > 0 else None
 
     @property
     def cpu_ms(self) -> dict[str, float]:
-        """Processor milliseconds for each approved image, by process; none without one."""
-        if not self.approved:
+        """Processor milliseconds for each approved image, by process; none without one, nor
+        where a process took what it had spent along.
+        """
+        if not self._has_cost:
             return {}
         return {name: 1000 * seconds / self.approved for name, seconds in self.spent.cpu_s.items()}
 
     @property
     def engine_ms(self) -> float | None:
-        """Of them those in decoding and models; None without an image."""
-        return 1000 * self.spent.engine_s / self.approved if self.approved else None
+        """Of them those in decoding and models; None as above."""
+        return 1000 * self.spent.engine_s / self.approved if self._has_cost else None
 
     @property
     def refusal_s(self) -> float | None:
@@ -92,9 +97,13 @@ class Point:
 
     @property
     def growth(self) -> float | None:
-        """Resident bytes after over those before."""
-        before = sum(self.rss_before.values())
-        return sum(self.rss_after.values()) / before if before else None
+        """The most resident bytes in the last quarter of the time over the most before it."""
+        start = len(self.rss_bytes) * 3 // 4
+        return max(self.rss_bytes[start:]) / max(self.rss_bytes[:start]) if start else None
+
+    @property
+    def _has_cost(self) -> bool:
+        return self.approved > 0 and not self.lost
 
     def latency_ms(self) -> dict[str, float]:
         """Percentiles of approvals, from the scheduled arrival to the last byte of the answer."""
@@ -124,8 +133,9 @@ class Point:
             "share_in_decode_and_models": _rounded(self.share, 4),
             "refusals": int(refusals.count),
             "refusals_p99_ms_at_most": _milliseconds(self.refusal_s),
-            "rss_mib_before": _mebibytes(self.rss_before),
-            "rss_mib_after": _mebibytes(self.rss_after),
+            "rss_mib": [round(size / 2**20) for size in self.rss_bytes],
+            "lost": list(self.lost),
+            "others_share_of_machine": _rounded(self.others, 3),
             "generator_late_ms": _rounded(self.outcome.late_ms, 2) if is_open else None,
             "generator_cpu_s": _rounded(self.outcome.cpu_s, 2),
             "callbacks": self.outcome.callbacks,
@@ -151,6 +161,8 @@ def pooled(points: Sequence[Point]) -> Point:
         sum(rates) / len(rates) if rates else None,
         _one_outcome([point.outcome for point in points]),
         reduce(Counters.plus, (point.spent for point in points)),
+        lost=tuple(part for point in points for part in point.lost),
+        others=sum(point.others for point in points) / len(points),
     )
 
 
@@ -182,7 +194,3 @@ def _all_rounded(values: Mapping[str, float]) -> dict[str, float]:
 
 def _milliseconds(seconds: float | None) -> float | None:
     return None if seconds is None else round(1000 * seconds, 3)
-
-
-def _mebibytes(sizes: Mapping[str, int]) -> dict[str, float]:
-    return {name: round(size / 2**20, 1) for name, size in sizes.items()}

@@ -30,6 +30,7 @@ from serve.bench.generator import Outcome, Plan
 from serve.bench.schedule import arrivals, at_once, images_at
 from serve.bench.service import Service, run_service
 from serve.bench.tenant import enrol, open_sessions
+from serve.bench.watch import watching
 from serve.settings import EngineKind, Settings, variable
 
 ENGINES = (EngineKind.RAY, EngineKind.LOCAL, EngineKind.NAIVE_SERVE)
@@ -41,6 +42,7 @@ WARM_IMAGES = 48
 OPEN_IN_FLIGHT_MAX = 4_096
 SATURATED_IN_FLIGHT = 16  # for each worker thread
 SESSION_S_MAX = 480.0  # of a token's ten minutes
+OTHERS_MAX = 0.05  # of the machine: above it figures are not the service's alone
 
 OnStep = Callable[[str], None]
 
@@ -154,10 +156,10 @@ async def _measured(
     tokens = await open_sessions(bench.http, len(times), callback_url)
     bodies = clients.bodies[place.frame]
     plan = Plan(bench.service.url, bodies, tokens, tuple(times), in_flight_max, has_callbacks)
-    before, rss_before = await bench.service.counted(bench.http)
-    outcome = Outcome(**await _exchange(clients.process, asdict(plan)))
-    after, rss_after = await bench.service.counted(bench.http)
-    return Point(place, rate, outcome, after.since(before), rss_before, rss_after)
+    async with watching(bench.service, bench.http) as seen:
+        outcome = Outcome(**await _exchange(clients.process, asdict(plan)))
+    others = seen.others(outcome.cpu_s)
+    return Point(place, rate, outcome, seen.spent, tuple(seen.rss_bytes), seen.lost, others)
 
 
 def _images(bench: _Bench, load: float) -> int:
@@ -168,7 +170,9 @@ def _said_of(point: Point) -> str:
     offered = "" if point.offered_per_s is None else f" of {point.offered_per_s:.1f}"
     errors = sum(point.errors.values())
     refused = f", {errors} not approved" if errors else ""
-    return f"{point.place}: {point.images_per_s:.1f}{offered} images/s{refused}"
+    lost = f", lost: {', '.join(point.lost)}" if point.lost else ""
+    others = f", others took {point.others:.0%} of the machine" if point.others > OTHERS_MAX else ""
+    return f"{point.place}: {point.images_per_s:.1f}{offered} images/s{refused}{lost}{others}"
 
 
 @asynccontextmanager

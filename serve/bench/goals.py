@@ -101,7 +101,7 @@ def _goals_of(points: Sequence[Point], engine: str, frame: str) -> Iterator[Goal
             is_ceiling=True,
         )  # fmt: skip
         yield goal(
-            f"memory after over before, {at}", GROWTH_MAX, load, lambda p, _: p.growth,
+            f"memory, last quarter over before, {at}", GROWTH_MAX, load, lambda p, _: p.growth,
             is_ceiling=True,
         )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """The processes of a service, told apart by their command lines, and what each has used."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -9,6 +9,7 @@ import psutil
 DOOR = "front door"
 REPLICA = "replica"
 RAY = "Ray control"
+REDIS = "redis"
 OTHER = "other"
 SUPERVISOR = "supervisor"
 
@@ -18,7 +19,7 @@ _WORDS = {
     "work": "worker",
     "serve.inference.cluster.head_process": RAY,
 }
-_PROGRAMS = {"redis-server": "redis", "gcs_server": RAY, "raylet": RAY}
+_PROGRAMS = {"redis-server": REDIS, "gcs_server": RAY, "raylet": RAY}
 _REPLICAS = "ray::ServeReplica"
 _ACTORS = "ray::"  # what Ray calls its other processes begins so: controller, agents
 _RAY_FOLDER = "/site-packages/ray/"  # its dashboard's head, where it runs
@@ -28,8 +29,9 @@ _RAY_FOLDER = "/site-packages/ray/"  # its dashboard's head, where it runs
 class Usage:
     """Of the processes of one role: user and system seconds so far, resident bytes now."""
 
-    cpu_s: float
-    rss_bytes: int
+    cpu_s: float = 0.0
+    rss_bytes: int = 0
+    pids: frozenset[int] = frozenset()
 
 
 def usage(pid: int) -> dict[str, Usage]:
@@ -44,11 +46,32 @@ def usage(pid: int) -> dict[str, Usage]:
         except psutil.NoSuchProcess:
             continue
         seconds = times.user + times.system
-        if role == "redis":
+        if role == REDIS:
             seconds += times.children_user + times.children_system
-        known = found.get(role, Usage(0.0, 0))
-        found[role] = Usage(known.cpu_s + seconds, known.rss_bytes + rss_bytes)
+        known = found.get(role, Usage())
+        pids = known.pids | {process.pid}
+        found[role] = Usage(known.cpu_s + seconds, known.rss_bytes + rss_bytes, pids)
     return found
+
+
+def lost(before: Mapping[str, Usage], after: Mapping[str, Usage]) -> list[str]:
+    """The roles of which a process has ended in between, and taken its seconds along. Redis's
+    come and go, and leave theirs behind.
+    """
+    none = Usage()
+    return [
+        role
+        for role, used in before.items()
+        if role != REDIS and used.pids - after.get(role, none).pids
+    ]
+
+
+def machine_busy_s() -> float:
+    """Seconds that all cores of this machine have worked, or been kept by another machine."""
+    times = psutil.cpu_times()
+    idle_s = times.idle + getattr(times, "iowait", 0.0)
+    guests_s = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # in user as well
+    return float(sum(times) - idle_s - guests_s)
 
 
 def processes(pid: int) -> Iterator[tuple[str, psutil.Process]]:

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import aiohttp
 
-from serve.bench.counters import Counters, counters_of
-from serve.bench.processes import usage
 from serve.errors import Code, ServeError
 
 START_S_MAX = 120.0
@@ -35,13 +33,10 @@ class Service:
     metrics_url: str
     pid: int
 
-    async def counted(self, http: aiohttp.ClientSession) -> tuple[Counters, dict[str, int]]:
-        """What it has counted up to now, and its resident bytes by process."""
+    async def metrics(self, http: aiohttp.ClientSession) -> str:
+        """All its metrics, in Prometheus' text format."""
         async with http.get(self.metrics_url) as answer:
-            text = (await answer.content.read(METRICS_BYTES_MAX)).decode()
-        used = usage(self.pid)
-        seconds = {role: each.cpu_s for role, each in used.items()}
-        return counters_of(text, seconds), {role: each.rss_bytes for role, each in used.items()}
+            return (await answer.content.read(METRICS_BYTES_MAX)).decode()
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from serve.errors import Code, ServeError
 EVENTS = tuple(event for event in Event if getattr(Triggers(), event) is False)  # plain switches
 IN_FLIGHT = 8
 CALL_S_MAX = 60.0
+PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 
 
 async def enrol(
@@ -58,11 +59,17 @@ async def open_sessions(
 async def call(
     http: aiohttp.ClientSession, method: str, path: str, body: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """One call of the API, which must succeed. Raises `server_unreachable`."""
+    """One call of the API, which must succeed: 503 is asked again for a while, for a door that
+    has just started may not have met its engine. Raises `server_unreachable`.
+    """
     timeout = aiohttp.ClientTimeout(total=CALL_S_MAX)
     try:
-        async with http.request(method, path, json=body, timeout=timeout) as response:
-            answer: dict[str, Any] = await response.json(content_type=None)
+        for pause_s in PAUSES_S:
+            async with http.request(method, path, json=body, timeout=timeout) as response:
+                answer: dict[str, Any] = await response.json(content_type=None)
+            if response.status != 503:
+                break
+            await asyncio.sleep(pause_s)
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         detail = f"{method} {path}: {type(error).__name__}"
         raise ServeError(Code.SERVER_UNREACHABLE, detail) from error

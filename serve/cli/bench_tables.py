@@ -48,14 +48,17 @@ def print_front_door(report: dict[str, Any]) -> None:
 
 
 def _speed(points: Sequence[dict[str, Any]]) -> Table:
-    """Images done in a second are those done while requests were arriving."""
+    """Images done in a second are those done while requests were arriving; `others` is the part
+    of the machine that something else took.
+    """
     table = Table(
         *PLACE, "offered/s", "done/s", "p50 / p95 / p99 ms", "batch", "envelope",
-        "not approved", "refused, p99 ms",
+        "not approved", "refused, p99 ms", "others",
     )  # fmt: skip
     for point in points:
         latency = point["latency_ms"] or {}
-        errors = ", ".join(f"{count} {name}" for name, count in point["errors"].items())
+        errors = [f"{count} {name}" for name, count in point["errors"].items()]
+        errors += [f"lost: {name}" for name in point["lost"]]
         refused = point["refusals_p99_ms_at_most"]
         table.add_row(
             *_place(point),
@@ -64,8 +67,9 @@ def _speed(points: Sequence[dict[str, Any]]) -> Table:
             " / ".join(f"{latency[name]:.0f}" for name in latency if name != "max"),
             _number(point["mean_batch"], ".1f"),
             _number(point["mean_envelope"], ".1f"),
-            errors or "none",
+            ", ".join(errors) or "none",
             "" if refused is None else f"at most {refused:g}",
+            f"{point['others_share_of_machine']:.0%}",
         )
     return table
 

@@ -92,16 +92,25 @@ def test_work_on_what_was_refused_is_no_figure() -> None:
 
 
 def test_batches_refusals_and_memory_are_reported() -> None:
-    """Mean images in a batch, the bound of 99 % of refusals, growth of all processes together;
-    without envelopes no mean of them.
+    """Mean images in a batch, the bound of 99 % of refusals, growth over the last quarter of the
+    time; without envelopes no mean of them.
     """
-    sizes = {"rss_before": {"redis": 2**20, "worker": 2**21}, "rss_after": {"redis": 2**22}}
-    measured = point(**sizes)
-    assert measured.growth == pytest.approx(4 / 3)
+    measured = point(rss_bytes=tuple(size * 2**20 for size in (1, 5, 4, 4, 4, 3, 6, 5)))
+    assert measured.growth == pytest.approx(6 / 5)
+    assert point(rss_bytes=(2**20,)).growth is None
     found = measured.encode()
     assert (found["mean_batch"], found["mean_envelope"]) == (3.0, None)
     assert (found["refusals"], found["refusals_p99_ms_at_most"]) == (9, 5.0)
-    assert found["rss_mib_after"] == {"redis": 4.0}
+    assert found["rss_mib"] == [1, 5, 4, 4, 4, 3, 6, 5]
+
+
+def test_a_part_that_died_leaves_no_cost() -> None:
+    """It took its seconds along: what the others spent is no figure, and its name is told."""
+    died = point(lost=("replica",))
+    assert (died.share, died.cpu_ms, died.engine_ms) == (None, {}, None)
+    assert died.approved == 92
+    (pooled,) = pooled_by_place([point(), died])
+    assert (pooled.lost, pooled.share) == (("replica",), None)
 
 
 def test_rounds_are_pooled_by_place() -> None:

@@ -16,9 +16,8 @@ def point(engine: str, load: float | None, number: int, per_s: int, **spent: Any
     """A second of `per_s` approvals; nine tenths of the processor's time in the models."""
     outcome = Outcome({"approved": per_s}, "", 1.0, 1.0, per_s, 0.0, 0.0, 0)
     counters = Counters(**{"cpu_s": {"front door": 1.0}, "engine_s": 0.9, **spent})
-    sizes = {"rss_before": {"redis": 100}, "rss_after": {"redis": 103}}
     offered = None if load is None else load * per_s
-    return Point(Place(engine, FRAME, load, number), offered, outcome, counters, **sizes)
+    return Point(Place(engine, FRAME, load, number), offered, outcome, counters, (10, 99, 100, 103))
 
 
 def found(points: list[Point], engine: str) -> dict[str, Goal]:
@@ -44,7 +43,7 @@ def test_a_ceiling_is_met_from_below() -> None:
     every = found(points, "local")
     refused = every["refusals' p99 in s, at 150 %"]
     assert (refused.values, refused.is_met) == ((0.005,), True)
-    memory = every["memory after over before, at 150 %"]
+    memory = every["memory, last quarter over before, at 150 %"]
     assert (memory.values, memory.is_met) == ((1.03,), True)
     goodput = every["goodput over peak, at 150 %"]
     assert (goodput.values, goodput.is_met) == ((0.975,), True)

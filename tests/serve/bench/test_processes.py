@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from serve.bench.processes import role_of, usage
+from serve.bench.processes import Usage, lost, machine_busy_s, role_of, usage
 
 SITE = "/v/lib/python3.11/site-packages"
 
@@ -61,3 +61,14 @@ def test_a_whole_tree_is_counted(parent: "subprocess.Popen[str]") -> None:
     assert used["other"].rss_bytes > 2**20
     (child,) = psutil.Process(parent.pid).children()
     assert child.is_running()
+    assert used["other"].pids == {child.pid}
+    assert machine_busy_s() > sum(each.cpu_s for each in used.values())
+
+
+def test_a_part_that_has_ended_is_missed() -> None:
+    """A process that is another one afterwards was lost; Redis's own children come and go."""
+    before = {"replica": Usage(pids=frozenset({1, 2})), "redis": Usage(pids=frozenset({3, 4}))}
+    after = {"replica": Usage(pids=frozenset({2, 5})), "redis": Usage(pids=frozenset({3}))}
+    assert lost(before, after) == ["replica"]
+    assert lost(before, {**before, "worker": Usage(pids=frozenset({6}))}) == []
+    assert lost(before, {}) == ["replica"]
