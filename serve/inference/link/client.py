@@ -58,7 +58,7 @@ class LinkedFaces:
     @property
     def in_flight(self) -> int:
         """Images that the engine was asked about and has not answered."""
-        return self._tenants.total()
+        return 0 if self._engine is None else len(self._engine.asked)
 
     async def until_connected(self) -> None:
         """Wait for an engine."""
@@ -95,7 +95,7 @@ class LinkedFaces:
         if engine.waiting < engine.queue_max:
             return
         own, others = self._tenants[tenant_id], self._tenants.keys() - {tenant_id}
-        if own and own * (len(others) + 1) >= self.in_flight:
+        if own and own * (len(others) + 1) >= self._tenants.total():
             detail = f"{engine.waiting} images are waiting"
             raise ServeError(Code.OVERLOADED, detail, retry_after_s=engine.retry_after_s)
 

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -14,20 +15,31 @@ from serve.inference.link.messages import Flag, Frame, Head, Kind, LinkBrokenErr
 from serve.inference.parcels import Lapse, Parcel, pack
 from serve.observe import logs
 
-ITEMS_MAX = 8_192
-"""Images of one door that the engine holds at once; one too many is answered `overloaded`."""
-BYTES_MAX = 2**28
-"""Bytes of them; an image that comes alone is always taken."""
-UNSENT_BYTES_MAX = 2**25
-"""Bytes of answers that a door may leave unread before it is given up."""
 STATE_EVERY_S = 0.025
 STATE_STEPS = 16
 """Doors are told of the queue when it changed by such a part of its bound, or is full or empty."""
 RATE_CHANGE = 0.1
-DRAIN_S = 5.0
 BACKLOG = 256
 
 _OVERLOADED, _LOST = pack(Lapse.OVERLOADED), pack(Lapse.LOST)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one door may have under way, in images and in their bytes; one too many is answered
+    `overloaded`, but an image that comes alone is always taken.
+
+    `unsent_bytes_max` of answers may be left unread before the door is given up. `drain_s` are
+    the seconds in which what is under way can still be answered when the engine closes.
+    """
+
+    items_max: int = 8_192
+    bytes_max: int = 2**28
+    unsent_bytes_max: int = 2**25
+    drain_s: float = 5.0
+
+
+DEFAULT_LIMITS = Limits()
 
 
 class Dispatcher(Protocol):
@@ -50,12 +62,17 @@ class Dispatcher(Protocol):
 
 @asynccontextmanager
 async def serve_link(
-    path: Path, dispatcher: Dispatcher, *, model_id: str, queue_max: int, drain_s: float = DRAIN_S
+    path: Path,
+    dispatcher: Dispatcher,
+    *,
+    model_id: str,
+    queue_max: int,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> AsyncIterator[None]:
-    """Answer doors at the socket `path` until the block ends, and for `drain_s` seconds more what
-    was asked for by then. A socket that an earlier engine left there is replaced.
+    """Answer doors at the socket `path` until the block ends, and then what is under way. A
+    socket that an earlier engine left there is replaced.
     """
-    hall = _Hall(dispatcher, model_id, queue_max)
+    hall = _Hall(dispatcher, limits, model_id, queue_max)
     with _listening(path) as listener:
         server = await asyncio.get_running_loop().create_unix_server(
             lambda: _Door(hall), sock=listener, backlog=BACKLOG
@@ -64,14 +81,17 @@ async def serve_link(
             yield
         finally:
             server.close()
-            await hall.close(drain_s)
+            await hall.close(limits.drain_s)
 
 
 class _Hall:
     """All doors, and what they have been told of the queue."""
 
-    def __init__(self, dispatcher: Dispatcher, model_id: str, queue_max: int) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, limits: Limits, model_id: str, queue_max: int
+    ) -> None:
         self.dispatcher = dispatcher
+        self.limits = limits
         self.hello = messages.hello(model_id, queue_max)
         self.doors: set[_Door] = set()
         self.is_closing = False
@@ -152,8 +172,9 @@ class _Door(Connection):
         if self._hall.is_closing:
             self.send(messages.answer(head.number, _LOST))
             return False
-        is_over = self._bytes > 0 and self._bytes + head.body_size > BYTES_MAX
-        if is_over or len(self.tasks) >= ITEMS_MAX:
+        limits = self._hall.limits
+        is_over = self._bytes > 0 and self._bytes + head.body_size > limits.bytes_max
+        if is_over or len(self.tasks) >= limits.items_max:
             self.send(messages.answer(head.number, _OVERLOADED))
             return False
         return True
@@ -182,7 +203,7 @@ class _Door(Connection):
             logs.write_error("image lost", error)
             packed = _LOST
         self.send(messages.answer(number, packed))
-        if self.unsent_bytes > UNSENT_BYTES_MAX:
+        if self.unsent_bytes > self._hall.limits.unsent_bytes_max:
             self.abort()
 
     def _forget(self, head: Head, task: asyncio.Task[None]) -> None:

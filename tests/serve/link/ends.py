@@ -20,6 +20,7 @@ class End:
         self._reader = reader
         self._writer = writer
         self._came: list[Frame] = []
+        self._is_hung_up = False
         self._frames = FrameReader(said, wanted, self._came.append)
 
     def send(self, parts: Iterable[bytes]) -> None:
@@ -37,17 +38,18 @@ class End:
         return self._came.pop(0)
 
     async def closed(self) -> bool:
-        """Wait for the other end to close, whatever it says before; whether that came."""
+        """Wait for the end, whatever is said before; whether it was the other end's doing."""
         async with asyncio.timeout(PATIENCE_S):
             try:
                 while await self._reader.read(2**16):
                     pass
             except ConnectionError:
-                return True
-        return self._reader.at_eof()
+                pass
+        return not self._is_hung_up
 
     async def hang_up(self) -> None:
         """Close this end."""
+        self._is_hung_up = True
         self._writer.transport.abort()
         with suppress(ConnectionError):
             await self._writer.wait_closed()

@@ -14,6 +14,7 @@ from serve.inference.link import messages
 from serve.inference.link.client import EngineLostError, Limits, LinkedFaces
 from serve.inference.link.messages import Flag, Kind
 from serve.inference.parcels import Answer, Lapse, Outcome, pack
+from serve.observe import metrics
 from tests.serve.link.ends import PATIENCE_S, End, Engines
 
 MODEL, QUEUE_MAX, TENANT = "a model", 10, "ten_a"
@@ -88,6 +89,11 @@ def admission(faces: LinkedFaces, tenant_id: str = TENANT) -> object:
     return None
 
 
+def measured() -> float:
+    """How many answers were timed."""
+    return metrics.REGISTRY.get_sample_value("limen_engine_seconds_count") or 0.0
+
+
 async def test_without_an_engine_nobody_waits(engines: Engines) -> None:
     """Both questions are refused at once, with a time to come back, until there is an engine."""
     async with linked(engines) as faces:
@@ -103,6 +109,7 @@ async def test_without_an_engine_nobody_waits(engines: Engines) -> None:
 
 async def test_an_image_is_sent_as_it_was_given(engines: Engines) -> None:
     """Image, tenant, time left and wish reach the engine; its answer reaches the caller."""
+    before = measured()
     async with linked(engines) as faces, engines.listening():
         end = await greeted(engines, faces)
         for chip in (False, True):
@@ -114,6 +121,7 @@ async def test_an_image_is_sent_as_it_was_given(engines: Engines) -> None:
             end.send(messages.answer(frame.head.number, pack(ANSWER)))
             assert await asked == ANSWER
         assert faces.in_flight == 0
+    assert measured() == before + 2
 
 
 async def test_an_engine_that_goes_is_missed_at_once(engines: Engines) -> None:
@@ -196,7 +204,9 @@ async def test_who_has_least_is_let_into_a_full_queue(engines: Engines) -> None:
     """
     async with linked(engines) as faces, engines.listening():
         end = await greeted(engines, faces)
-        tasks = [await ask(faces, tenant_id=name) for name in ["ten_a"] * 3 + ["ten_b"]]
+        await told(end, faces, QUEUE_MAX, 0.0)
+        assert admission(faces) is None  # others have filled it: of this door nothing is there
+        tasks = [await ask(faces, tenant_id=name) for name in ("ten_a", "ten_a", "ten_b")]
         for _ in tasks:
             await examine_seen(end)
         await told(end, faces, QUEUE_MAX - 1, 0.0)
@@ -275,6 +285,7 @@ async def test_closing_waits_for_what_is_under_way(engines: Engines) -> None:
         assert not isinstance(refused, EngineLostError)
         end.send(messages.answer(await examine_seen(end), pack(ANSWER)))
         assert await asked == ANSWER
+        assert await end.closed()
         await closing
 
 

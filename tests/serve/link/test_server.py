@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from serve.inference.link import messages, server
+from serve.inference.link import messages
 from serve.inference.link.messages import ANSWER_BYTES_MAX, SAID_BY_ENGINES, Kind
-from serve.inference.link.server import serve_link
+from serve.inference.link.server import Limits, serve_link
 from serve.inference.parcels import Lapse, Parcel, unpack
 from tests.serve.link.ends import PATIENCE_S, End
 
 MODEL, QUEUE_MAX = "a model", 64
+AT_ONCE = Limits(drain_s=0)
 
 
 class Scripted:
@@ -96,17 +97,24 @@ class Stage:
 
 
 @asynccontextmanager
-async def engine(path: Path, drain_s: float = 0) -> AsyncIterator[Stage]:
-    """The engine's end at work."""
+async def a_stage(path: Path) -> AsyncIterator[Stage]:
+    """A stage whose doors are closed last."""
     stage = Stage(path, Scripted())
     try:
-        async with serve_link(
-            path, stage.dispatcher, model_id=MODEL, queue_max=QUEUE_MAX, drain_s=drain_s
-        ):
-            yield stage
+        yield stage
     finally:
         for door in stage.doors:
             await door.hang_up()
+
+
+@asynccontextmanager
+async def engine(path: Path, limits: Limits = AT_ONCE) -> AsyncIterator[Stage]:
+    """The engine's end at work."""
+    async with (
+        a_stage(path) as stage,
+        serve_link(path, stage.dispatcher, model_id=MODEL, queue_max=QUEUE_MAX, limits=limits),
+    ):
+        yield stage
 
 
 def ask(door: End, number: int, image: bytes = b"", *, chip: bool = False) -> None:
@@ -191,31 +199,41 @@ async def test_a_door_that_goes_takes_its_images_along(path: Path) -> None:
 
 
 async def test_a_door_has_so_many_images_under_way(path: Path) -> None:
-    """One more than the bound is `overloaded`, and one less makes room again."""
-    async with engine(path) as stage:
+    """One more than the bound is `overloaded`; one answered or canceled makes room again."""
+    async with engine(path, Limits(items_max=3, drain_s=0)) as stage:
         dispatcher = stage.dispatcher
         door = await stage.door()
-        for number in range(server.ITEMS_MAX + 1):
+        for number in range(4):
             ask(door, number)
         frame = await door.next()
-        assert (frame.head.number, unpack(frame.body)) == (server.ITEMS_MAX, Lapse.OVERLOADED)
+        assert (frame.head.number, unpack(frame.body)) == (3, Lapse.OVERLOADED)
         dispatcher.answer(b"0")
         assert (await door.next()).body == b"0"
-        ask(door, server.ITEMS_MAX + 1)
-        await dispatcher.arrive(server.ITEMS_MAX + 1)
+        door.send(messages.cancel(1))
+        assert await dispatcher.canceled.get() == b"1"
+        for number in (4, 5):
+            ask(door, number)
+        await dispatcher.arrive(5)
 
 
 async def test_a_door_has_so_many_bytes_under_way(path: Path) -> None:
-    """Too large an image beside another is refused by its head, before its bytes are sent."""
-    async with engine(path) as stage:
+    """An image alone may be of any size. Another is refused by its head, before its bytes are
+    sent, and taken when the first is done.
+    """
+    async with engine(path, Limits(bytes_max=10, drain_s=0)) as stage:
         dispatcher = stage.dispatcher
         door = await stage.door()
-        ask(door, 1)
-        await dispatcher.arrive()
-        head, _ = messages.examine(2, "ten_a", bytes(server.BYTES_MAX), 1.5, with_chip=False)
+        ask(door, 1, b"a" * 20)
+        head, image = messages.examine(2, "ten_a", b"b" * 10, 1.5, with_chip=False)
         door.send([head])
         frame = await door.next()
         assert (frame.head.number, unpack(frame.body)) == (2, Lapse.OVERLOADED)
+        dispatcher.answer(b"a" * 20)
+        assert (await door.next()).head.number == 1
+        door.send([image, head, image])
+        await dispatcher.arrive(2)
+        dispatcher.answer(image)
+        assert (await door.next()).body == image
 
 
 async def test_a_number_has_one_image(path: Path) -> None:
@@ -231,11 +249,10 @@ async def test_a_number_has_one_image(path: Path) -> None:
 
 async def test_a_door_that_reads_nothing_is_given_up(path: Path) -> None:
     """Answers do not pile up for it without end."""
-    async with engine(path) as stage:
+    async with engine(path, Limits(unsent_bytes_max=ANSWER_BYTES_MAX, drain_s=0)) as stage:
         dispatcher = stage.dispatcher
         door = await stage.door()
-        large = bytes(ANSWER_BYTES_MAX)
-        count = server.UNSENT_BYTES_MAX // ANSWER_BYTES_MAX + 2
+        large, count = bytes(ANSWER_BYTES_MAX), 3
         for number in range(count + 1):
             ask(door, number)
         await dispatcher.arrive(count + 1)
@@ -246,21 +263,22 @@ async def test_a_door_that_reads_nothing_is_given_up(path: Path) -> None:
 
 
 async def test_doors_are_told_of_the_queue(path: Path) -> None:
-    """While there is work, a change that matters is told: full, its rate, and empty again."""
+    """While there is work a change that matters is told: begun, longer, full, its rate, empty."""
     async with engine(path) as stage:
         dispatcher = stage.dispatcher
         doors = [await stage.door(), await stage.door()]
         ask(doors[0], 1)
         await dispatcher.arrive()
-        for waiting, rate_per_s in ((QUEUE_MAX, 0.0), (QUEUE_MAX, 100.0), (1, 100.0), (0, 100.0)):
-            dispatcher.waiting, dispatcher.rate_per_s = waiting, rate_per_s
+        changes = [(1, 0), (5, 0), (62, 0), (64, 0), (64, 100), (0, 105), (64, 105)]
+        for waiting, rate_per_s in changes:
+            dispatcher.waiting, dispatcher.rate_per_s = waiting, float(rate_per_s)
             for door in doors:
                 head = (await door.next()).head
                 assert (head.kind, head.number, head.value) == (Kind.STATE, waiting, rate_per_s)
         late = await stage.connected()
         hello = await late.next()
         assert (hello.text, hello.head.number) == (MODEL, QUEUE_MAX)
-        assert (await late.next()).head.value == 100.0
+        assert (await late.next()).head.value == 105.0
 
 
 async def test_nobody_else_reaches_the_socket(path: Path) -> None:
@@ -283,8 +301,9 @@ async def test_the_next_engine_s_socket_is_left_alone(path: Path) -> None:
 
 async def test_closing_answers_what_was_asked(path: Path) -> None:
     """What is under way is finished, what comes then is `lost`, and the connection ends."""
-    async with asyncio.timeout(PATIENCE_S), AsyncExitStack() as held:
-        stage = await held.enter_async_context(engine(path, drain_s=PATIENCE_S))
+    async with asyncio.timeout(PATIENCE_S), a_stage(path) as stage, AsyncExitStack() as held:
+        served = serve_link(path, stage.dispatcher, model_id=MODEL, queue_max=QUEUE_MAX)
+        await held.enter_async_context(served)
         door = await stage.door()
         ask(door, 1)
         await stage.dispatcher.arrive()
@@ -301,7 +320,7 @@ async def test_closing_answers_what_was_asked(path: Path) -> None:
 async def test_closing_waits_no_longer_than_it_may(path: Path) -> None:
     """What takes too long is given up."""
     async with asyncio.timeout(PATIENCE_S):
-        async with engine(path, drain_s=0.01) as stage:
+        async with engine(path, Limits(drain_s=0.01)) as stage:
             door = await stage.door()
             ask(door, 1)
             await stage.dispatcher.arrive()
