@@ -40,7 +40,7 @@ ENROLLED_FRAME = "720x960"
 LIGHTS = (1.0, 0.9)  # so that not every body is the same bytes
 WARM_IMAGES = 48
 OPEN_IN_FLIGHT_MAX = 4_096
-SATURATED_IN_FLIGHT = 16  # for each worker thread
+SATURATED_IN_FLIGHT = 32  # for each worker thread
 SESSION_S_MAX = 480.0  # of a token's ten minutes
 OTHERS_MAX = 0.05  # of the machine: above it figures are not the service's alone
 
