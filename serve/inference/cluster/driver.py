@@ -6,8 +6,11 @@ it lives in a process of its own, which its supervisor starts again.
 
 import asyncio
 import logging
+import os
+import sys
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 import ray
 from ray import serve as ray_serve
@@ -56,6 +59,7 @@ async def join(address: str) -> None:
     """Connect this process to the cluster. Raises `engine_unavailable`."""
     for name in ("ray", "ray.serve"):  # what they say at INFO is for people who play with Ray
         logging.getLogger(name).setLevel(logging.WARNING)
+    sys.stdout = _nowhere()  # Ray prints there what it says of its parts
     try:
         await asyncio.to_thread(
             ray.init, address=address, namespace=NAMESPACE, log_to_driver=False,
@@ -64,6 +68,10 @@ async def join(address: str) -> None:
     except (RuntimeError, ConnectionError, OSError, ray.exceptions.RayError) as error:
         detail = f"the Ray cluster at {address} was not joined: {type(error).__name__}"
         raise ServeError(Code.ENGINE_UNAVAILABLE, detail) from error
+
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w")
 
 
 async def leave() -> None:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -47,7 +48,7 @@ def exposed(token_file: Path) -> list[str]:
     ]
 
 
-def _connections(process: psutil.Process) -> list[psutil._common.pconn]:
+def _connections(process: psutil.Process) -> list[Any]:
     with suppress(psutil.Error):
         return list(process.net_connections("inet"))
     return []

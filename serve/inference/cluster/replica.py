@@ -12,6 +12,7 @@ from pipeline.image.header import Limits
 from pipeline.models.cache import ModelCache
 from pipeline.models.load import Detector, LoadedPack, load_faces
 from serve.inference.cluster.options import DEPLOYMENT, ReplicaOptions, options_of
+from serve.inference.cluster.routing import LEAST_LOADED
 from serve.inference.parcels import Parcel, Report, pack
 from serve.inference.room import Layout, Room, Runner
 from serve.observe import logs
@@ -71,7 +72,9 @@ def bind(
     options: ReplicaOptions, deployment: Mapping[str, Any], kind: type[Faces] = Faces
 ) -> ray_serve.Application:
     """The application, with the deployment's options of a Serve file."""
-    made = ray_serve.deployment(name=DEPLOYMENT, **deployment)(kind)
+    made = ray_serve.deployment(name=DEPLOYMENT, request_router_config=LEAST_LOADED, **deployment)(
+        kind
+    )
     return made.bind(asdict(options))
 
 

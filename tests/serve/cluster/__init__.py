@@ -1,0 +1,1 @@
+"""Ray, for real: one small cluster for all tests that need one."""
