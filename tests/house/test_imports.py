@@ -2,7 +2,8 @@
 
 A module that only imports after another one hides a cycle or a missing import; a warning at
 import is an error in whoever turns warnings into errors. One interpreter takes them all: before
-each it forgets every module of ours, and keeps only the libraries.
+each it forgets every module of ours, and keeps only the libraries. Ray alone may warn of what
+its own modules do, which we can neither mend nor do without.
 """
 
 from collections.abc import Sequence
@@ -13,8 +14,9 @@ import pytest
 from tests.helpers import tree
 
 PROGRAM = """
-import importlib, sys, traceback
+import importlib, sys, traceback, warnings
 
+warnings.filterwarnings("ignore", module=r"ray(\\.|$)")  # whose line it is: Ray's, not a caller's
 own = set(sys.argv[1].split(","))
 for name in sys.argv[2:]:
     for known in [each for each in sys.modules if each.split(".")[0] in own]:
@@ -23,6 +25,15 @@ for name in sys.argv[2:]:
         importlib.import_module(name)
     except BaseException as error:
         sys.stderr.write(f"{name}: {''.join(traceback.format_exception_only(error))}")
+"""
+
+RAY = """
+import warnings
+
+def old():
+    warnings.warn("call new", DeprecationWarning, stacklevel=2)
+
+old()
 """
 
 
@@ -42,15 +53,34 @@ def test_every_module_imports_alone() -> None:
 
 
 @pytest.mark.parametrize(
+    "name", ["serve.cli", "serve.app", "serve.processes.door", "serve.processes.work"]
+)
+def test_only_the_engine_imports_ray(name: str) -> None:
+    """What starts often, and what a lost cluster must not take along, is free of Ray."""
+    listing = f"import sys, {name}; print(*(each.split('.')[0] for each in sys.modules))"
+    ran = tree.run("-c", listing)
+    assert "serve" in ran.stdout.split(), ran.stderr
+    assert "ray" not in ran.stdout.split()
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("import warnings\nwarnings.warn('old', DeprecationWarning)", "DeprecationWarning: old"),
         ("import planted_twin", "circular import"),
         ("import not_there", "ModuleNotFoundError"),
+        ("import ray", ""),
+        ("import ray\nimport warnings\nwarnings.warn('ours')", "UserWarning: ours"),
+        ("import ray\nray.old()", "DeprecationWarning: call new"),
     ],
 )
 def test_a_planted_fault_is_caught(tmp_path: Path, text: str, said: str) -> None:
-    """A warning, a cycle or a missing module at import is reported."""
+    """A warning, a cycle or a missing module at import is reported, and of Ray's own warnings
+    those that are about us.
+    """
     (tmp_path / "planted.py").write_text(f"{text}\nname = 1\n")
     (tmp_path / "planted_twin.py").write_text("from planted import name\n")
-    assert said in complaints(["json", "planted"], tmp_path, "planted,planted_twin")
+    (tmp_path / "ray.py").write_text(RAY)
+    found = complaints(["json", "planted"], tmp_path, "planted,planted_twin")
+    assert said in found
+    assert bool(said) == bool(found)
