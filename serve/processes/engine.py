@@ -6,11 +6,12 @@ environment when it is imported (`serve.inference.cluster.environment`).
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from pipeline.errors import Code as PipelineCode
 from pipeline.models.cache import ModelCache
@@ -54,8 +55,8 @@ class Cluster(Protocol):
 async def run_engine(settings: Settings, announce: Announce, stop: asyncio.Event) -> None:
     """Take images from front doors until `stop`; `announce` once a replica is ready.
 
-    Raises `engine_unavailable` when the cluster cannot be had or is lost, and
-    `cluster_unprotected` or `model_mismatch`.
+    Raises `engine_unavailable` when the cluster cannot be had, `cluster_unprotected` or
+    `model_mismatch`; the process ends when a cluster of its own does.
     """
     folder = recorded(settings.state.data_dir)
     assert folder is not None, "the supervisor makes the meeting place"
@@ -84,12 +85,20 @@ async def run_engine(settings: Settings, announce: Announce, stop: asyncio.Event
                 watching = asyncio.create_task(_follow(cluster, dispatcher, limits.width))
                 try:
                     await _first(stop, lost)
+                    if not stop.is_set():
+                        _end_at_once()
                 finally:
                     watching.cancel()
         finally:
             await driver.leave()
-    if not stop.is_set():
-        raise ServeError(Code.ENGINE_UNAVAILABLE, "the Ray head ended")
+
+
+def _end_at_once() -> NoReturn:
+    """The cluster is gone. Whatever waits for it would wait for nothing, so doors are not let
+    hang: they hear of it when this process ends, and its supervisor starts another.
+    """
+    logs.write("the Ray head ended", level=logging.ERROR)
+    os._exit(1)
 
 
 @asynccontextmanager

@@ -27,6 +27,8 @@ _ALWAYS = {
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",  # no HTTP server in a replica
     "RAY_SERVE_LOG_TO_STDERR": "0",
+    # A call after the cluster is lost must not start another one, open to everybody.
+    "RAY_ENABLE_AUTO_CONNECT": "0",
     "RAY_gcs_rpc_server_reconnect_timeout_s": LOST_S,
 }
 # What holds of one that we start.
