@@ -118,7 +118,7 @@ class Room:
 
     def has_room(self, tenant_id: str) -> bool:
         """Whether an image of this tenant would be taken in now."""
-        return self._threads is not None and self._arrived.has_room(tenant_id)
+        return self._is_open and self._arrived.has_room(tenant_id)
 
     def report(self) -> Report:
         """What was done since the last report."""
@@ -141,6 +141,7 @@ class Room:
         threads = self._threads
         assert threads is not None
         self._layout = Layout(self.slots, 0, self._layout.batch_max, self._layout.decoders)
+        self._dispatch()  # who came in this very moment
         try:
             while self._busy:  # what ends starts the next
                 await asyncio.wait(self._busy)
@@ -152,7 +153,7 @@ class Room:
         """Evidence, failure, or why it was not looked at. A caller that is cancelled takes its
         image along.
         """
-        if self._threads is None or self._layout.queue_max == 0:
+        if not self._is_open:
             return Lapse.LOST
         if parcel.remaining_s <= 0:
             return Lapse.EXPIRED
@@ -173,6 +174,10 @@ class Room:
         finally:
             self._arrived.withdraw(number)
             self._decoded.withdraw(number)
+
+    @property
+    def _is_open(self) -> bool:
+        return self._threads is not None and self._layout.queue_max > 0
 
     def _dispatch_soon(self) -> None:
         """Once everybody who is about to ask has asked: an envelope's images come together."""
@@ -284,12 +289,19 @@ def _run_alike(runner: Runner, batch: Sequence[_Work], plan: Plan) -> list[Answe
     if not batch:
         return []
     try:
-        new = iter(runner.prepare([work.image for work in batch if work.prepared is None]))
-        prepared = [next(new) if work.prepared is None else work.prepared for work in batch]
-        return [*runner.complete(prepared, plan)]
+        return _look_at(runner, batch, plan)
     except Exception as defect:  # noqa: BLE001 (as above)
         if len(batch) == 1:
             logs.write_error("an image broke the pipeline", defect)
             return [Lapse.LOST]
         half = len(batch) // 2
         return _run_alike(runner, batch[:half], plan) + _run_alike(runner, batch[half:], plan)
+
+
+def _look_at(runner: Runner, batch: Sequence[_Work], plan: Plan) -> list[Answer]:
+    new = iter(runner.prepare([work.image for work in batch if work.prepared is None]))
+    prepared = [next(new) if work.prepared is None else work.prepared for work in batch]
+    answers = runner.complete(prepared, plan)
+    if len(answers) != len(batch):
+        raise ValueError(f"{len(answers)} answers to {len(batch)} images")
+    return [*answers]
