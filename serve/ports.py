@@ -59,10 +59,14 @@ class Comparator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A change that is durable. `is_repeat` says that it had been before, under the same id."""
+    """A change that is durable. `is_repeat` says that it had been before, under the same id.
+
+    `after` are the records as the change left them, where that is known without looking.
+    """
 
     answer: bytes = field(repr=False)
     is_repeat: bool
+    after: Snapshot | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +74,15 @@ class Records:
     """A customer, one session and what one operation answered, all of the same moment.
 
     `answer` is there if the operation was carried out in the last 24 hours. `templates` are the
-    customer's references, decrypted, in order of enrolment.
+    customer's references, decrypted, in order of enrolment. `tenant` is the customer's, None
+    where it was not asked for.
     """
 
     snapshot: Snapshot
     session: Session | None
     answer: bytes | None = field(repr=False)
     templates: tuple[Template, ...] = field(default=(), repr=False)
+    tenant: Tenant | None = None
 
 
 class Ledger(Protocol):
@@ -103,9 +109,13 @@ class Ledger(Protocol):
         ...
 
     async def read(
-        self, subject: Subject, session_id: str, op_id: str, *, with_templates: bool = False
+        self, subject: Subject, session_id: str, op_id: str, *, to_judge: bool = False
     ) -> Records:
-        """All that judging a submission needs, in one round trip."""
+        """All that a submission is decided by, in one round trip; what it is judged by as well,
+        templates and tenant, where that is wanted.
+
+        Raises `version_conflict` when a template is wanted and not in the log of faces.
+        """
         ...
 
     async def commit(self, snapshot: Snapshot, change: Change, op_id: str) -> Committed:
@@ -114,6 +124,10 @@ class Ledger(Protocol):
         Workers are told of the callbacks and jobs in it. An `op_id` that was carried out before
         writes nothing and returns its stored answer.
         """
+        ...
+
+    def later(self, snapshot: Snapshot, elapsed_s: float) -> Snapshot:
+        """`snapshot` as it is that much later, unless somebody changed it: a commit tells."""
         ...
 
     def epoch_destroyed_by_ms(self, epoch: int) -> int:

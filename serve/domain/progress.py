@@ -4,7 +4,8 @@ Each function takes the records as they are and returns them as they shall be; n
 written here. `now_ms` is the clock of the system of record.
 """
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import dataclass, field, replace
 
 from pipeline.decision.reasons import Reason
 from pipeline.decision.verdict import Outcome, Recapture, Verdict
@@ -231,3 +232,21 @@ def _alerted(progress: Progress, alert_type: AlertType, alert_id: str) -> Progre
         updated_at_ms=session.updated_at_ms,
     )
     return replace(progress, session=session, alert=alert)
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitAnswer:
+    """What a submission is answered: an HTTP status and UTF-8 JSON, the same at every repeat."""
+
+    http_status: int
+    body: bytes = field(repr=False)
+
+    def dump(self) -> bytes:
+        """How it is kept."""
+        return json.dumps({"http_status": self.http_status, "body": self.body.decode()}).encode()
+
+    @classmethod
+    def load(cls, data: bytes) -> "SubmitAnswer":
+        """What `dump` has kept."""
+        kept = json.loads(data)
+        return cls(kept["http_status"], kept["body"].encode())

@@ -28,8 +28,9 @@ from serve.domain.change import Change, Job, JobHeader, Snapshot, closing, settl
 from serve.domain.customer import Customer
 from serve.domain.handoff import TOKEN_VALID_MS, Handoff
 from serve.domain.ids import Prefix, Subject
-from serve.domain.progress import Progress, begin, is_current, judge, release
+from serve.domain.progress import Progress, SubmitAnswer, begin, is_current, judge, release
 from serve.domain.session import Session, State, Submission, elapsed
+from serve.domain.tenant import Tenant
 from serve.errors import STATUSES, Code, ServeError
 from serve.flows.handoff import find_handoff
 from serve.flows.transact import new_id, new_operation, transact, transact_read
@@ -41,24 +42,6 @@ JOB_WAIT_MS = 600_000
 DIGESTED_AT_ONCE_BYTES_MAX = 2**18  # in a fifth of a millisecond; megabytes in a thread
 JOBS_INFLIGHT_MAX = 16
 JOBS_STOP_S = 10.0  # a job that takes longer to end comes back when its lease runs out
-
-
-@dataclass(frozen=True, slots=True)
-class SubmitAnswer:
-    """What a submission is answered: an HTTP status and UTF-8 JSON, the same at every repeat."""
-
-    http_status: int
-    body: bytes = field(repr=False)
-
-    def dump(self) -> bytes:
-        """How it is kept."""
-        return json.dumps({"http_status": self.http_status, "body": self.body.decode()}).encode()
-
-    @classmethod
-    def load(cls, data: bytes) -> "SubmitAnswer":
-        """What `dump` has kept."""
-        kept = json.loads(data)
-        return cls(kept["http_status"], kept["body"].encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +79,12 @@ async def submit(
     if isinstance(begun, SubmitAnswer):
         return begun
     try:
-        finding = await _look(deps, capture, begun.references)
+        finding = await _look(deps, capture, begun)
     except BaseException:
         with suppress(ServeError):  # else its lease gives it back
             await _release(deps, capture)
         raise
-    return await _finish(deps, capture, finding)
+    return await _finish(deps, capture, finding, begun)
 
 
 async def accept(
@@ -129,12 +112,13 @@ async def judge_job(deps: Deps, subject: Subject, job: Job) -> None:
     """
     header = job.header
     capture = _Capture(subject, header.session_id, header.op_id, job.image, header.id)
-    records = await _read(deps, capture, with_templates=True)
+    records = await _read(deps, capture, to_judge=True)
     session, now_ms = records.session, records.snapshot.now_ms
     if session is None or not is_current(elapsed(session, now_ms), header.op_id):
         await _drop(deps, capture)
         return
-    await _finish(deps, capture, await _look(deps, capture, records.templates))
+    begun = _Begun(session, records.tenant, records.templates)
+    await _finish(deps, capture, await _look(deps, capture, begun), begun)
 
 
 async def run_jobs(deps: Deps, stop: asyncio.Event) -> None:
@@ -184,8 +168,16 @@ async def _run_job(deps: Deps, subject: Subject, job: Job) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
+    """A session that is being judged, and what its capture is judged by.
+
+    `after` are the records as beginning left them, at `at_s` on the event loop's clock.
+    """
+
     session: Session
-    references: Sequence[Template] = field(repr=False)
+    tenant: Tenant | None = None
+    references: Sequence[Template] = field(default=(), repr=False)
+    after: Snapshot | None = field(default=None, repr=False)
+    at_s: float = 0.0
 
 
 async def _capture(handoff: Handoff, token: str, image: bytes) -> _Capture:
@@ -208,7 +200,7 @@ async def _begin(
     outcome: _Begun | SubmitAnswer | None = None
 
     async def read() -> Records:
-        return await _read(deps, capture, with_templates=capture.job_id is None)
+        return await _read(deps, capture, to_judge=capture.job_id is None)
 
     def decide(records: Records) -> Change | None:
         nonlocal outcome
@@ -221,22 +213,24 @@ async def _begin(
         if capture.job_id is not None and is_current(
             elapsed(before, snapshot.now_ms), capture.op_id
         ):
-            outcome = _Begun(before, ())
+            outcome = _Begun(before)
             return None
         if snapshot.now_ms - handoff.created_at_ms >= TOKEN_VALID_MS:
             raise ServeError(Code.TOKEN_EXPIRED, "the session takes no submissions any more")
         change = _begin_change(capture, before, snapshot, snapshot.customer, lease_ms)
-        outcome = _Begun(change.sessions[0], records.templates)
+        outcome = _Begun(change.sessions[0], records.tenant, records.templates)
         return change
 
-    await transact_read(deps, new_operation(deps), read, decide)
+    done = await transact_read(deps, new_operation(deps), read, decide)
     assert outcome is not None
-    return outcome
+    if isinstance(outcome, SubmitAnswer):
+        return outcome
+    return replace(outcome, after=done.after, at_s=asyncio.get_running_loop().time())
 
 
-async def _read(deps: Deps, capture: _Capture, *, with_templates: bool = False) -> Records:
+async def _read(deps: Deps, capture: _Capture, *, to_judge: bool = False) -> Records:
     return await deps.ledger.read(
-        capture.subject, capture.session_id, capture.op_id, with_templates=with_templates
+        capture.subject, capture.session_id, capture.op_id, to_judge=to_judge
     )
 
 
@@ -260,9 +254,9 @@ def _begin_change(
     return replace(change, jobs=(Job(header, capture.image),))
 
 
-async def _look(deps: Deps, capture: _Capture, references: Sequence[Template]) -> _Finding:
+async def _look(deps: Deps, capture: _Capture, begun: _Begun) -> _Finding:
     """Ask the models and the rules. Raises `overloaded` or `service_unavailable`."""
-    tenant = await deps.directory.tenant(capture.subject.tenant_id)
+    tenant = begun.tenant
     if tenant is None:
         raise ServeError(Code.NOT_FOUND, "no such session token")
     evidence = await deps.faces.examine(capture.image, tenant_id=capture.subject.tenant_id)
@@ -270,7 +264,7 @@ async def _look(deps: Deps, capture: _Capture, references: Sequence[Template]) -
         if STATUSES.get(evidence.code) != 422:
             raise ServeError(Code.SERVICE_UNAVAILABLE, "the models failed", retry_after_s=1)
         return _Finding(Recapture((Feedback.OTHER,)), evidence.code, evidence.detail)
-    comparison = _best(deps, references, evidence.template)
+    comparison = _best(deps, begun.references, evidence.template)
     policy = Policy(tenant.liveness_policy)
     outcome = decide(evidence, comparison, Challenge.NOT_TAKEN, policy)
     return _Finding(outcome, Code.CAPTURE_UNFIT, "the capture cannot be judged; take it again")
@@ -290,16 +284,22 @@ def _best(
     return max(comparisons, key=lambda c: (c.is_match, c.native), default=Missing.NO_FACE)
 
 
-async def _finish(deps: Deps, capture: _Capture, finding: _Finding) -> SubmitAnswer:
+async def _finish(deps: Deps, capture: _Capture, finding: _Finding, begun: _Begun) -> SubmitAnswer:
     """Write the verdict down, or find that it had been. Raises `service_unavailable` when the
     lease ran out.
+
+    The first try takes the records to be as beginning left them, and saves the reading; if they
+    are not, the commit says so.
     """
     alert_id = new_id(deps, Prefix.ALERT, capture.subject)
     event_ids = [new_id(deps, Prefix.EVENT, capture.subject) for _ in range(2)]
     earlier: bytes | None = None
+    known = _left(deps, begun)
 
     async def read() -> Records:
-        return await _read(deps, capture)
+        nonlocal known
+        records, known = known, None
+        return records or await _read(deps, capture)
 
     def decide(records: Records) -> Change | None:
         nonlocal earlier
@@ -320,6 +320,14 @@ async def _finish(deps: Deps, capture: _Capture, finding: _Finding) -> SubmitAns
     if done.change is not None and not done.is_repeat:
         _count(finding)
     return SubmitAnswer.load(done.answer if earlier is None else earlier)
+
+
+def _left(deps: Deps, begun: _Begun) -> Records | None:
+    """The records as they are now unless somebody else changed them."""
+    if begun.after is None:
+        return None
+    elapsed_s = asyncio.get_running_loop().time() - begun.at_s
+    return Records(deps.ledger.later(begun.after, elapsed_s), begun.session, None)
 
 
 def _count(finding: _Finding) -> None:

@@ -24,12 +24,14 @@ class Transaction:
     """What became of an operation.
 
     `change` is None when nothing had to be written. Where `is_repeat`, the operation had been
-    carried out before: `answer` is what it answered then, and `change` was not written.
+    carried out before: `answer` is what it answered then, and `change` was not written. `after`
+    are the records as the change left them, where that is known.
     """
 
     change: Change | None
     answer: bytes = field(repr=False)
     is_repeat: bool
+    after: Snapshot | None = field(default=None, repr=False)
 
 
 async def transact(deps: Deps, subject: Subject, op_id: str, decide: Decide) -> Transaction:
@@ -69,7 +71,7 @@ async def _carry_out(
     committed = await deps.ledger.commit(snapshot, change, op_id)
     if not committed.is_repeat:
         _count(change)
-    return Transaction(change, committed.answer, committed.is_repeat)
+    return Transaction(change, committed.answer, committed.is_repeat, committed.after)
 
 
 def _count(change: Change) -> None:

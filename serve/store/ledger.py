@@ -6,7 +6,7 @@ written either. So a lost reply can be repeated by anybody, any number of times.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,13 +27,14 @@ from serve.domain.ids import (
     token_partition,
 )
 from serve.domain.session import Session
+from serve.domain.tenant import Tenant
 from serve.errors import Code, ServeError
 from serve.ports import Committed, Records
 from serve.store import names
 from serve.store.changes import COMMANDS_MAX, Batch, Writer
 from serve.store.keyring import Keyring
 from serve.store.link import reaching_redis
-from serve.store.scripts import COMMIT, READ, run
+from serve.store.scripts import COMMIT, READ, run, run_beside
 from serve.store.sealing import OVERHEAD_BYTES, new_key, seal, unseal
 
 
@@ -75,9 +76,10 @@ class RedisLedger:
         return Snapshot(subject, int(fields[b"v"]), now_ms, customer, data_key, epoch, log_ids)
 
     async def read(
-        self, subject: Subject, session_id: str, op_id: str, *, with_templates: bool = False
+        self, subject: Subject, session_id: str, op_id: str, *, to_judge: bool = False
     ) -> Records:
-        """All that judging a submission needs, in one round trip.
+        """All that a submission is decided by, in one round trip; what it is judged by as well,
+        templates and tenant, where that is wanted.
 
         Raises `version_conflict` when a template is wanted and not in the log of faces. A
         customer who does not exist has no answer: a commit finds what whoever creates them said.
@@ -87,8 +89,13 @@ class RedisLedger:
             names.customer(subject), names.session(partition, session_id),
             names.operation(subject, op_id), names.faces(partition),
         ]  # fmt: skip
+        document: bytes | None = None
         with reaching_redis():
-            found, _ = await run(self.link, READ, keys, ["1" if with_templates else ""])
+            if to_judge:
+                tenant = ("GET", names.tenant(subject.tenant_id))
+                found, document = await run_beside(self.link, READ, keys, ["1"], tenant)
+            else:
+                found, _ = await run(self.link, READ, keys, [""])
         (seconds, micros), fields, row, sealed, entries = found
         now_ms = int(seconds) * 1000 + int(micros) // 1000
         snapshot = self._snapshot(subject, now_ms, _paired(fields))
@@ -97,8 +104,13 @@ class RedisLedger:
             snapshot,
             _open_session(snapshot, session_id, row),
             _open_answer(snapshot, sealed, op_id) if is_known else None,
-            _open_templates(snapshot, _paired(entries)) if with_templates else (),
+            _open_templates(snapshot, _paired(entries)) if to_judge else (),
+            None if document is None else Tenant.model_validate_json(document),
         )
+
+    def later(self, snapshot: Snapshot, elapsed_s: float) -> Snapshot:
+        """`snapshot` as it is that much later, unless somebody changed it: a commit tells."""
+        return replace(snapshot, now_ms=snapshot.now_ms + round(1000 * elapsed_s))
 
     def epoch_destroyed_by_ms(self, epoch: int) -> int:
         """When the key of `epoch` will have been destroyed, with every backup's data keys."""
@@ -158,7 +170,12 @@ class RedisLedger:
         if fields:
             batch.add("HSET", names.customer(subject), *fields)
         answer = seal(snapshot.data_key, change.answer, f"answer|{op_id}")
-        return await self._commit(snapshot, batch, op_id, str(version), answer)
+        done = await self._commit(snapshot, batch, op_id, str(version), answer)
+        if done.is_repeat:
+            return done
+        moved = change.faces or snapshot.version == 0  # the log gave them places unknown here
+        after = done.after and replace(done.after, version=version, customer=change.customer)
+        return Committed(change.answer, is_repeat=False, after=None if moved else after)
 
     async def erase(self, snapshot: Snapshot, receipt: ErasureReceipt, op_id: str) -> Committed:
         """Delete every record of the customer in one step and leave `receipt`.
@@ -243,12 +260,15 @@ class RedisLedger:
                 f"{reached} of {self.replicas[0]} replicas",
                 retry_after_s=1,
             )
-        is_repeat = result[0] == b"repeat"
+        if result[0] == b"done":
+            seconds, micros = result[1]
+            now_ms = int(seconds) * 1000 + int(micros) // 1000
+            return Committed(answer, is_repeat=False, after=replace(snapshot, now_ms=now_ms))
         if version == "":  # an erasure's answer is not sealed: it names nobody, the key is gone
-            return Committed(result[1], is_repeat)
-        if is_repeat:  # whoever came first may have brought another key for a new customer
-            snapshot = await self.snapshot(subject)
-        return Committed(_open_answer(snapshot, result[1], op_id), is_repeat)
+            return Committed(result[1], is_repeat=True)
+        # Whoever came first may have brought another key for a new customer.
+        snapshot = await self.snapshot(subject)
+        return Committed(_open_answer(snapshot, result[1], op_id), is_repeat=True)
 
 
 def _open_answer(snapshot: Snapshot, sealed: bytes, op_id: str) -> bytes:

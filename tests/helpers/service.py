@@ -17,6 +17,7 @@ from serve.domain.change import Change, Snapshot
 from serve.domain.handoff import Handoff
 from serve.domain.ids import Mode, Subject
 from serve.domain.preferences import Event, PreferencesPatch
+from serve.domain.progress import SubmitAnswer
 from serve.domain.session import Session
 from serve.domain.tenant import Tenant, TenantPatch
 from serve.errors import Code, ServeError
@@ -25,7 +26,7 @@ from serve.flows.access import authenticate
 from serve.flows.customers import EnrolAnswer, enrol
 from serve.flows.events import page
 from serve.flows.sessions import OpenAnswer, OpenRequest, list_sessions, open_session
-from serve.flows.submit import SubmitAnswer, submit
+from serve.flows.submit import submit
 from serve.flows.tenants import create_tenant
 from serve.ports import Committed, Records
 from serve.settings import Settings
@@ -70,11 +71,9 @@ class ShiftedLedger(RedisLedger):
         return replace(found, now_ms=found.now_ms + self.clock.shift_ms)
 
     async def read(
-        self, subject: Subject, session_id: str, op_id: str, *, with_templates: bool = False
+        self, subject: Subject, session_id: str, op_id: str, *, to_judge: bool = False
     ) -> Records:
-        found = await RedisLedger.read(
-            self, subject, session_id, op_id, with_templates=with_templates
-        )
+        found = await RedisLedger.read(self, subject, session_id, op_id, to_judge=to_judge)
         now_ms = found.snapshot.now_ms + self.clock.shift_ms
         return replace(found, snapshot=replace(found.snapshot, now_ms=now_ms))
 
@@ -86,6 +85,10 @@ class ShiftedLedger(RedisLedger):
         if fault is Fault.AFTER:
             raise ServeError(Code.STATE_UNAVAILABLE, "the link broke")
         return done
+
+    def later(self, snapshot: Snapshot, elapsed_s: float) -> Snapshot:
+        found = RedisLedger.later(self, snapshot, elapsed_s)  # from a commit, which is not shifted
+        return replace(found, now_ms=found.now_ms + self.clock.shift_ms)
 
     async def handoff(self, token: str) -> tuple[Handoff, int] | None:
         found = await RedisLedger.handoff(self, token)

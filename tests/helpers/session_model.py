@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize
 from pipeline.decision.policy import LivenessPolicy
 from serve.domain.api_key import Principal
 from serve.domain.ids import Subject
+from serve.domain.progress import SubmitAnswer
 from serve.domain.session import MOVES, Session, State
 from serve.domain.tenant import TenantPatch
 from serve.errors import Code, ServeError
@@ -24,7 +25,6 @@ from serve.flows.access import authenticate
 from serve.flows.customers import enrol
 from serve.flows.preferences import change
 from serve.flows.sessions import overview, status
-from serve.flows.submit import SubmitAnswer
 from serve.flows.tenants import create_tenant
 from serve.settings import State as StateSettings
 from serve.store.keyring import open_keyring

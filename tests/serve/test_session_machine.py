@@ -18,12 +18,13 @@ from hypothesis.stateful import (
 )
 
 from pipeline.decision.verdict import Outcome
+from serve.domain.progress import SubmitAnswer
 from serve.domain.session import State
 from serve.errors import Code, ServeError
 from serve.flows import sessions
 from serve.flows.customers import enrol, erase
 from serve.flows.handoff import connect
-from serve.flows.submit import SubmitAnswer, accept, judge_job, submit
+from serve.flows.submit import accept, judge_job, submit
 from serve.flows.upkeep import sweep_deadlines
 from serve.settings import State as StateSettings
 from tests.helpers.service import HOOK, Fault, refusal

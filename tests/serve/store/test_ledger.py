@@ -120,7 +120,7 @@ async def test_a_change_is_read_back(ledger: RedisLedger, subject: Subject) -> N
     found = await ledger.handoff(a_token(subject.partition))
     assert found is not None
     assert found[0].subject == subject
-    records = await ledger.read(subject, session_id, "op-enrol", with_templates=True)
+    records = await ledger.read(subject, session_id, "op-enrol", to_judge=True)
     assert replace(records.snapshot, now_ms=snapshot.now_ms) == snapshot
     assert (records.session, records.answer) == (session, b"answer to alice")
     (template,) = records.templates
@@ -267,11 +267,11 @@ async def test_of_the_erased_nothing_is_read(ledger: RedisLedger, subject: Subje
     (entry,) = snapshot.log_ids.values()
     await ledger.link.xdel(names.faces(subject.partition), entry)
     with pytest.raises(ServeError) as refused:
-        await ledger.read(subject, session_id, "op-enrol", with_templates=True)
+        await ledger.read(subject, session_id, "op-enrol", to_judge=True)
     assert refused.value.code is Code.VERSION_CONFLICT
     await ledger.erase(snapshot, a_receipt(subject.partition), "op-erase")
     for op_id in ("op-enrol", "op-erase"):
-        records = await ledger.read(subject, session_id, op_id, with_templates=True)
+        records = await ledger.read(subject, session_id, op_id, to_judge=True)
         assert (records.snapshot.version, records.snapshot.customer) == (0, None)
         assert (records.session, records.answer, records.templates) == (None, None, ())
 
