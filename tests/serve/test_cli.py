@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -22,12 +23,16 @@ def test_the_version_is_the_distribution_s() -> None:
     assert serve.__version__ == project["version"]
 
 
-def test_run_admits_that_there_is_no_cluster_yet() -> None:
-    """`limen run --engine ray` fails honestly instead of running something else."""
-    done = run("-c", MAIN, "run", "--engine", "ray")
+def test_a_cluster_is_not_joined_without_its_token(tmp_path: Path) -> None:
+    """`limen run` refuses to start before it would send images to whoever answers there."""
+    done = run(
+        "-c", MAIN, "run", "--data-dir", str(tmp_path / "var"), "--port", "0",
+        LIMEN_ENGINE_RAY_ADDRESS="127.0.0.1:1", LIMEN_ADMIN_LISTEN="127.0.0.1:0",
+    )  # fmt: skip
     assert done.returncode == EXIT_REFUSED
-    assert "not yet" in done.stderr
-    assert done.stdout == ""
+    assert "setting_invalid" in done.stderr
+    assert "engine.ray_token_file" in done.stderr
+    assert "listening" not in done.stdout
 
 
 def test_a_coded_error_is_one_line() -> None:
