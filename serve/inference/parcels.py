@@ -3,12 +3,24 @@
 Deadlines travel as seconds that are left: the clocks of two machines do not agree.
 """
 
+import copyreg
 import pickle
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from pipeline.errors import Failure
-from pipeline.evidence import FaceEvidence
+from pipeline.evidence import (
+    Age,
+    Box,
+    Detection,
+    FaceEvidence,
+    Mesh,
+    PassiveLiveness,
+    Pose,
+    Quality,
+    Template,
+)
 from serve.errors import Code, ServeError
 
 
@@ -48,6 +60,17 @@ class Report:
     waiting: int = 0
     image_s: float = 0.0
     slots: int = 1
+
+
+def _take_apart(value: Any) -> tuple[type, tuple[Any, ...]]:  # noqa: ANN401 (of EVIDENCE)
+    return type(value), tuple(getattr(value, name) for name in type(value).__slots__)
+
+
+EVIDENCE = (
+    FaceEvidence, Failure, Detection, Box, Mesh, Pose, Quality, Template, Age, PassiveLiveness,
+)  # fmt: skip
+for _kind in EVIDENCE:  # twice as fast as what frozen dataclasses do by themselves
+    copyreg.pickle(_kind, _take_apart)
 
 
 def pack(answer: Answer) -> bytes:
