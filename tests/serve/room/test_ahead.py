@@ -36,6 +36,7 @@ async def test_a_batch_waits_for_a_slot() -> None:
         await runner.decoding.came(5)  # with the fifth at the decoder, the fourth has left it
         assert runner.batches == [[b"0"]]
         assert room.waiting == 4
+        assert room.report().cpu_s > 0
         runner.running.let_go()
         await runner.running.came(2)
         assert room.waiting == 1
@@ -45,15 +46,19 @@ async def test_a_batch_waits_for_a_slot() -> None:
 
 
 async def test_every_slot_has_its_batch() -> None:
-    """Slots that are free take what is decoded, each image as soon as it is."""
+    """Slots that are free take what is decoded, each image as soon as it is; and while they are
+    busy there is a next batch for each.
+    """
     runner = Scripted()
-    async with opened(runner, decoders=2, slots=2) as room:
+    async with opened(runner, decoders=4, slots=2, batch_max=1) as room:
         tasks = await ask(room, 1, 2)
         await runner.running.came(2)
         assert sorted(runner.batches) == [[b"1"], [b"2"]]
+        tasks += await ask(room, 3, 4, 5)
+        await runner.decoding.came(4)
         runner.running.let_go()
-        assert await said(tasks) == [1, 2]
-        assert sorted(room.report().batches) == [1, 1]
+        assert await said(tasks) == [1, 2, 3, 4, 5]
+        assert room.report().batches == (1,) * 5
 
 
 async def test_the_most_urgent_is_decoded_and_run_first() -> None:
@@ -114,8 +119,11 @@ async def test_who_leaves_makes_room_ahead() -> None:
         for gone in (decoded, decoding):
             gone.cancel()
         await asyncio.sleep(0)
-        runner.decoding.let_go()
+        assert room.waiting == 2  # one is with the decoder still
+        runner.decoding.let_go(1)
         await runner.decoding.came()
+        assert room.waiting == 1
+        runner.decoding.let_go()
         runner.running.let_go()
         assert await said([*tasks, other]) == [0, 3]
         assert room.waiting == 0

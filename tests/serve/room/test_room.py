@@ -162,6 +162,18 @@ async def test_a_cancelled_caller_takes_its_image_along() -> None:
     assert runner.batches == [numbers(0, 1), [b"3"]]
 
 
+async def test_a_caller_who_leaves_at_once_costs_nothing() -> None:
+    """Gone before a batch is formed, though the slot is free, its image is in none."""
+    runner = Scripted()
+    async with opened(runner) as room:
+        asking = asyncio.create_task(room.examine(parcel(1)))
+        await asyncio.sleep(0)  # it is in the queue; the batch is formed after this
+        asking.cancel()
+        await asyncio.wait([asking])
+        assert room.report() == Report()
+    assert runner.batches == []
+
+
 async def test_in_a_full_room_the_small_tenant_is_served() -> None:
     """A tenant with twenty times as many images loses what is too much, and each of the other's
     is in the next batch there is.
@@ -244,7 +256,8 @@ async def test_a_report_tells_what_is_new() -> None:
         (["device device"] * DEVICE_FAILURES_MAX, False),
         (["device"] * DEVICE_FAILURES_MAX + ["1"], True),
         (["device", "device", "device 1", "device"], True),
-        (["corrupt", "defect"] * DEVICE_FAILURES_MAX, True),
+        (["corrupt"] * DEVICE_FAILURES_MAX, True),
+        (["defect"] * DEVICE_FAILURES_MAX, True),
     ],
 )
 async def test_a_device_that_fails_batch_after_batch_is_not_healthy(
