@@ -15,13 +15,13 @@ from pipeline.face.compare import ScoreScale
 from pipeline.face.steps import FacePipeline, Plan
 from pipeline.image.header import Limits
 from pipeline.models.cache import ModelCache
-from pipeline.models.load import LoadedPack, load_faces, read_scale
-from pipeline.models.options import SessionOptions
+from pipeline.models.load import LoadedPack, read_scale
 from serve.deps import Deps
 from serve.inference.absent import AbsentFaces
 from serve.inference.fallback import FallbackFaces
 from serve.inference.link.client import Limits as LinkLimits
 from serve.inference.link.client import LinkedFaces
+from serve.inference.loading import open_pack, pack_options
 from serve.inference.local import Limits as LocalLimits
 from serve.inference.local import LocalFaces
 from serve.inference.place import SOCKET, recorded
@@ -78,13 +78,9 @@ def open_cache(settings: Settings) -> ModelCache:
 
 def open_pipeline(settings: Settings) -> OpenedPipeline:
     """Load the packs in the cache. Raises what `load_faces` raises."""
-    wanted = settings.pipeline
-    limits = Limits(size_bytes_max=wanted.image_bytes_max, pixels_max=wanted.image_pixels_max)
-    options = SessionOptions(
-        runtime=wanted.runtime, device=wanted.device, precision=wanted.precision
-    )
-    pack = load_faces(open_cache(settings), wanted.detector, limits, options)
-    return OpenedPipeline(pack, limits, wanted.threads or os.cpu_count() or 1)
+    options = pack_options(settings)
+    threads = settings.pipeline.threads or os.cpu_count() or 1
+    return OpenedPipeline(open_pack(options), options.limits, threads)
 
 
 @asynccontextmanager

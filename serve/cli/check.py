@@ -124,7 +124,7 @@ def _serve_file(engine: EngineSection) -> Finding:
     except ServeError as error:
         return Finding("engine", Grade.FAIL, f"{error.code}: {error.detail}")
     gpus = plan.options.get("ray_actor_options", {}).get("num_gpus", 0)
-    text = f"ray: up to {plan.replicas_max} replicas, {gpus:g} GPUs each"
+    text = f"ray: up to {plan.replicas_max} replicas, {gpus} GPUs each"
     return Finding("engine", Grade.OK, text)
 
 

@@ -19,6 +19,8 @@ from serve.inference.batching import FairQueue, Pace, Waiting, retry_after_s
 from serve.inference.parcels import Lapse, Parcel, Report, pack
 from serve.observe import logs, metrics
 
+ENVELOPE_ITEMS_MAX = 16
+
 Call = Callable[[Sequence[Parcel]], Awaitable[tuple[Sequence[bytes], Report]]]
 """Carries an envelope to a replica and its packed answers back. Raises ReplicaLostError."""
 
@@ -37,7 +39,7 @@ class Limits:
 
     queue_max: int
     width: int
-    envelope_items_max: int = 16
+    envelope_items_max: int = ENVELOPE_ITEMS_MAX
     envelope_bytes_max: int = 2 * 2**20
     attempts_max: int = 3
 

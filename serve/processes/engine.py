@@ -21,7 +21,7 @@ from serve.inference.cluster import driver, naive
 from serve.inference.cluster.environment import TOKEN_PATH_VARIABLE
 from serve.inference.cluster.head import own_head
 from serve.inference.cluster.kin import end_leftovers
-from serve.inference.cluster.options import Plan, options_of, read_plan
+from serve.inference.cluster.options import Plan, ReplicaOptions, options_of, read_plan
 from serve.inference.cluster.probe import asks_for_token
 from serve.inference.cluster.replica import bind
 from serve.inference.dispatch import Call, Dispatcher, Limits
@@ -31,7 +31,6 @@ from serve.observe import logs
 from serve.processes.lifeline import Announce, answer_signals
 from serve.settings import EngineKind, Settings
 
-ENVELOPES_PER_SLOT = 2  # on their way to a replica: one that is worked on, one that waits there
 LOOK_S = 1.0  # between two looks at how many replicas there are
 
 
@@ -62,19 +61,22 @@ async def run_engine(settings: Settings, announce: Announce, stop: asyncio.Event
     assert folder is not None, "the supervisor makes the meeting place"
     is_naive = settings.engine.kind is EngineKind.NAIVE_SERVE
     plan = read_plan(settings.engine.ray_file)
-    slots = _slots(settings, plan)
+    options = (
+        options_of(settings, 1)
+        if is_naive
+        else options_of(settings, _slots(settings, plan)).overridden(plan.args)
+    )
     async with _address(settings, folder) as (address, lost):
         await driver.join(address)
         answer_signals(stop)  # again: Ray has put its own handlers in place of ours
         try:
-            options = options_of(settings, 1 if is_naive else slots)
             cluster: Cluster = (
                 await naive.deployed(options, os.cpu_count() or 1)
                 if is_naive
-                else await driver.deployed(bind(options.overridden(plan.args), plan.options))
+                else await driver.deployed(bind(options, plan.options))
             )
             model_id = await _checked_model(settings, cluster)
-            limits = _limits(settings, slots, is_naive=is_naive)
+            limits = _limits(settings, options, is_naive=is_naive)
             async with (
                 Dispatcher(cluster.examine, limits) as dispatcher,
                 serve_link(
@@ -143,11 +145,11 @@ async def _first(stop: asyncio.Event, lost: "asyncio.Future[Any]") -> None:
     asked.cancel()
 
 
-def _limits(settings: Settings, slots: int, *, is_naive: bool) -> Limits:
+def _limits(settings: Settings, options: ReplicaOptions, *, is_naive: bool) -> Limits:
     queue_max = settings.engine.queue_max
     if is_naive:
         return Limits(queue_max, width=queue_max, envelope_items_max=1)
-    return Limits(queue_max, width=ENVELOPES_PER_SLOT * slots)
+    return Limits(queue_max, width=options.envelopes)
 
 
 def _slots(settings: Settings, plan: Plan) -> int:

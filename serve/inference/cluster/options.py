@@ -1,13 +1,18 @@
 """What one replica is made of, and the Serve file that says how many there are on what."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from pipeline.models.load import Detector
+from pipeline.models.options import Device, Precision, Runtime
 from serve.errors import Code, ServeError
+from serve.inference.dispatch import ENVELOPE_ITEMS_MAX
+from serve.inference.loading import PackOptions, pack_options
+from serve.inference.room import BATCH_MAX
 from serve.settings import Settings
 
 APPLICATION = "limen"
@@ -22,30 +27,47 @@ OPTIONS = frozenset(
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class ReplicaOptions:
-    """Plain values, because they travel to the replica's machine.
+CHOICES = {"detector": Detector, "runtime": Runtime, "device": Device, "precision": Precision}
+MAY_BE_ZERO = frozenset({"decoders", "memory_bytes_max"})
+SHAPES = {"num_replicas": int, "autoscaling_config": dict, "ray_actor_options": dict}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaOptions(PackOptions):
+    """One replica: its pipeline, and how images reach it.
 
     `slots` batches run at once, of at most `batch_max` images; `decoders` threads decode ahead,
     0 where a slot decodes its own batch. `queue_max` images may wait in the replica.
     """
 
-    cache_dir: str
-    detector: str
-    image_bytes_max: int
-    image_pixels_max: int
     slots: int
     decoders: int = 0
-    batch_max: int = 16
+    batch_max: int = BATCH_MAX
     queue_max: int = 1024
+
+    @property
+    def envelopes(self) -> int:
+        """How many are on their way to it: what its slots work on, and as much to go on with."""
+        return 2 * self.slots * -(-self.batch_max // ENVELOPE_ITEMS_MAX)
 
     def overridden(self, args: dict[str, Any]) -> "ReplicaOptions":
         """With the `args` of a Serve file in place of values. Raises `setting_invalid`."""
-        known = {field.name: type(getattr(self, field.name)) for field in fields(self)}
         for name, value in args.items():
-            if type(value) is not known.get(name):
+            if not self._admits(name, value):
                 raise ServeError(Code.SETTING_INVALID, f"args.{name} = {value!r} of the Serve file")
-        return replace(self, **args)
+        made = replace(self, **args)
+        if made.precision == Precision.FP16 and made.device == Device.CPU:
+            raise ServeError(Code.SETTING_INVALID, "args.precision of the Serve file: needs a GPU")
+        return made
+
+    def _admits(self, name: str, value: object) -> bool:
+        if name not in {field.name for field in fields(self)}:
+            return False
+        if name in CHOICES:
+            return value in list(CHOICES[name])
+        if isinstance(value, int) and value < (name not in MAY_BE_ZERO):
+            return False
+        return type(value) is type(getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +86,7 @@ class Plan:
 
 def options_of(settings: Settings, threads: int) -> ReplicaOptions:
     """A replica as the settings want it, on `threads` threads."""
-    return ReplicaOptions(
-        cache_dir=str(settings.models.cache_dir.absolute()),
-        detector=str(settings.pipeline.detector),
-        image_bytes_max=settings.pipeline.image_bytes_max,
-        image_pixels_max=settings.pipeline.image_pixels_max,
-        slots=threads,
-    )
+    return ReplicaOptions(**asdict(pack_options(settings)), slots=threads)
 
 
 def read_plan(path: Path | None) -> Plan:
@@ -97,12 +113,16 @@ def _plan(document: Any, shown: str) -> Plan:  # noqa: ANN401 (whatever the file
     try:
         (application,) = (a for a in document["applications"] if a["name"] == APPLICATION)
         (deployment,) = (d for d in application["deployments"] if d["name"] == DEPLOYMENT)
-        options = {name: value for name, value in deployment.items() if name != "name"}
+        options = {
+            name: value
+            for name, value in deployment.items()
+            if name != "name" and value is not None
+        }
         args = dict(application.get("args") or {})
     except (KeyError, TypeError, ValueError) as error:
         detail = f"{shown}: no application {APPLICATION} with a deployment {DEPLOYMENT}"
         raise ServeError(Code.SETTING_INVALID, detail) from error
-    unknown = sorted(set(options) - OPTIONS)
-    if unknown:
-        raise ServeError(Code.SETTING_INVALID, f"{shown}: {DEPLOYMENT}.{unknown[0]}")
+    for name, value in options.items():
+        if name not in OPTIONS or not isinstance(value, SHAPES.get(name, object)):
+            raise ServeError(Code.SETTING_INVALID, f"{shown}: {DEPLOYMENT}.{name} = {value!r}")
     return Plan(args, options)

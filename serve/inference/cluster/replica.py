@@ -3,16 +3,14 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from ray import serve as ray_serve
 
-from pipeline.image.header import Limits
-from pipeline.models.cache import ModelCache
-from pipeline.models.load import Detector, LoadedPack, load_faces
+from pipeline.models.load import LoadedPack
 from serve.inference.cluster.options import DEPLOYMENT, ReplicaOptions, options_of
 from serve.inference.cluster.routing import LEAST_LOADED
+from serve.inference.loading import open_pack
 from serve.inference.parcels import Parcel, Report, pack
 from serve.inference.room import Layout, Room, Runner
 from serve.observe import logs
@@ -24,8 +22,7 @@ Answered = tuple[list[bytes], tuple[tuple[int, ...], float, int, float, int]]
 
 def loaded(options: ReplicaOptions) -> LoadedPack:
     """The packs of this machine's cache, every model warmed. Raises `pack_missing` and others."""
-    limits = Limits(options.image_bytes_max, options.image_pixels_max)
-    opened = load_faces(ModelCache(Path(options.cache_dir)), Detector(options.detector), limits)
+    opened = open_pack(options)
     opened.faces.warm()
     return opened
 
