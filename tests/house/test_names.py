@@ -34,6 +34,8 @@ HOSTS = tuple(
     )
 )
 MACHINE_PATHS = tuple("/".join(("", *parts, "")) for parts in (("work",), ("tmp", "x"), ("root",)))
+# Tests of `serve/inference/cluster` lie one floor up, where folders are not too deep.
+RAY_HOMES = ("serve/inference", "tests/serve/inference", "tests/serve/cluster")
 
 
 def badly_named(path: PurePosixPath) -> Iterator[str]:
@@ -57,7 +59,7 @@ def misplaced_ray(module: Module) -> Iterator[str]:
         for name, asname in names.items():
             if name.split(".")[0] != "ray":
                 continue
-            if module.path.parts[module.path.parts[0] == "tests" :][:2] != ("serve", "inference"):
+            if not any(map(module.path.is_relative_to, RAY_HOMES)):
                 yield f"{module.path}:{node.lineno}: Ray belongs to serve/inference"
             if name == "ray.serve" and asname != "ray_serve":
                 yield f"{module.path}:{node.lineno}: write `from ray import serve as ray_serve`"
