@@ -12,6 +12,7 @@ from serve.errors import Code, ServeError
 
 EVENTS = tuple(event for event in Event if getattr(Triggers(), event) is False)  # plain switches
 IN_FLIGHT = 8
+CUSTOMERS_MIN = 256  # several times what is in flight
 CALL_S_MAX = 60.0
 PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 
@@ -93,7 +94,10 @@ async def _together(
 
 
 def _customers(sessions: int) -> int:
-    return -(-sessions // len(EVENTS))
+    """So many that hardly two of one customer's captures are judged at once: that is rare, and
+    the later one has to read again what the earlier one changed.
+    """
+    return max(-(-sessions // len(EVENTS)), min(sessions, CUSTOMERS_MIN))
 
 
 def _customer(number: int) -> str:

@@ -22,7 +22,7 @@ BYTES_MAX = 2**28
 """Bytes of images that one door has with the engine at once; an image alone is always let in."""
 LOST_RETRY_AFTER_S = 5
 BACKOFF_FIRST_S = 0.05
-BACKOFF_S_MAX = 1.0
+BACKOFF_S_MAX = 0.25
 
 
 class EngineLostError(ServeError):
