@@ -8,6 +8,7 @@ one in most rounds (2.60). The engine is the only caller, so what it has sent is
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from itertools import count
 
 from ray.serve.config import RequestRouterConfig
@@ -25,8 +26,11 @@ FORGOTTEN_AFTER_S = 60.0  # twice what any image may take: that call ended unhea
 class LeastLoadedRouter(FIFOMixin, RequestRouter):
     """Counts the calls that each replica has of this process."""
 
-    def initialize_state(self, **_kwargs: object) -> None:
+    def initialize_state(
+        self, now_s: Callable[[], float] = time.monotonic, **_kwargs: object
+    ) -> None:
         """Called by Serve once."""
+        self._now_s = now_s
         self._turns = count()
         self._turn_of: dict[ReplicaID, int] = {}
         self._calls: dict[str, tuple[ReplicaID, float]] = {}
@@ -46,7 +50,7 @@ class LeastLoadedRouter(FIFOMixin, RequestRouter):
         )
         self._turn_of[chosen] = next(self._turns)
         if pending_request is not None:
-            self._calls[pending_request.metadata.internal_request_id] = chosen, time.monotonic()
+            self._calls[pending_request.metadata.internal_request_id] = chosen, self._now_s()
         self._forget({each.replica_id for each in candidate_replicas})
         return [[each for each in candidate_replicas if each.replica_id == chosen]]
 
@@ -56,7 +60,7 @@ class LeastLoadedRouter(FIFOMixin, RequestRouter):
         """Called by Serve: a choice may have served an older call than the one it was made for."""
         del result
         request_id = pending_request.metadata.internal_request_id
-        self._calls[request_id] = replica_id, time.monotonic()
+        self._calls[request_id] = replica_id, self._now_s()
 
     def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:
         """Called by Serve, however the call ended."""
@@ -66,7 +70,7 @@ class LeastLoadedRouter(FIFOMixin, RequestRouter):
     def _forget(self, alive: set[ReplicaID]) -> None:
         """Replicas that are gone, and calls whose end was never told."""
         self._turn_of = {each: turn for each, turn in self._turn_of.items() if each in alive}
-        oldest_s = time.monotonic() - FORGOTTEN_AFTER_S
+        oldest_s = self._now_s() - FORGOTTEN_AFTER_S
         self._calls = {
             request_id: (replica_id, sent_s)
             for request_id, (replica_id, sent_s) in self._calls.items()
