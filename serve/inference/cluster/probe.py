@@ -10,14 +10,14 @@ _PROBE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 _NOBODY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
 
 
-async def asks_for_token(address: str) -> bool:
+async def asks_for_token(address: str, timeout_s: float = PROBE_S_MAX) -> bool:
     """Whether the cluster at `address` refuses a caller without its token.
 
     Raises `engine_unavailable` when nobody answers there.
     """
     async with grpc.aio.insecure_channel(address) as channel:
         try:
-            await channel.unary_unary(_PROBE)(b"", timeout=PROBE_S_MAX)
+            await channel.unary_unary(_PROBE)(b"", timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
             if error.code() in _NOBODY:
                 detail = f"no Ray head at {address}"
