@@ -23,7 +23,7 @@ from serve.cli.options import AsJson, DataDir, print_json, settings_in
 from serve.domain.tenant import LOOPBACK_HOSTS
 from serve.errors import SENTENCES, ServeError
 from serve.inference.cluster.kin import exposed, kin
-from serve.inference.cluster.options import read_plan
+from serve.inference.cluster.options import options_of, read_plan
 from serve.inference.cluster.probe import asks_for_token
 from serve.inference.place import token_file
 from serve.processes.door import tls_context
@@ -108,19 +108,20 @@ async def findings_of_engine(settings: Settings) -> AsyncIterator[Finding]:
         return
     if engine.kind is EngineKind.NAIVE_SERVE:
         yield Finding("engine", Grade.WARN, "naive-serve is a yardstick of benchmarks")
-    yield _serve_file(engine)
+    yield _serve_file(settings)
     if engine.ray_address:
+        yield _given_token(engine)
         yield await _joined(engine)
     else:
-        yield _token(token_file(settings.state.data_dir))
-    file = engine.ray_token_file if engine.ray_address else token_file(settings.state.data_dir)
-    if file is not None:
+        file = token_file(settings.state.data_dir)
+        yield _token(file, Finding("ray token", Grade.OK, "made by the first start"))
         yield _listening(file)
 
 
-def _serve_file(engine: EngineSection) -> Finding:
+def _serve_file(settings: Settings) -> Finding:
     try:
-        plan = read_plan(engine.ray_file)
+        plan = read_plan(settings.engine.ray_file)
+        options_of(settings, 1).overridden(plan.args)
     except ServeError as error:
         return Finding("engine", Grade.FAIL, f"{error.code}: {error.detail}")
     gpus = plan.options.get("ray_actor_options", {}).get("num_gpus", 0)
@@ -141,12 +142,21 @@ async def _joined(engine: EngineSection) -> Finding:
     return Finding("ray cluster", grade, text)
 
 
-def _token(file: Path) -> Finding:
-    """Whether the secret of our own cluster is one."""
+def _given_token(engine: EngineSection) -> Finding:
+    """Whether there is a token to join somebody else's cluster with."""
+    file = engine.ray_token_file
+    if file is not None:
+        return _token(file, Finding("ray token", Grade.FAIL, f"{file} is not there"))
+    grade = Grade.WARN if engine.ray_allow_no_token else Grade.FAIL
+    return Finding("ray token", grade, "engine.ray_token_file is not set")
+
+
+def _token(file: Path, absent: Finding) -> Finding:
+    """Whether the secret of a cluster is one."""
     try:
         mode = file.stat().st_mode
     except FileNotFoundError:
-        return Finding("ray token", Grade.OK, "made by the first start")
+        return absent
     except OSError as error:
         return Finding("ray token", Grade.FAIL, f"{file}: {error.strerror}")
     if stat.S_IMODE(mode) & 0o077:
