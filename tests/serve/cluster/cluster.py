@@ -1,34 +1,38 @@
-"""A cluster of toy replicas for tests, and a door to it."""
+"""A cluster of toy replicas for tests, and doors to it."""
 
 import asyncio
 import json
 import os
+import subprocess
 import sys
 import tempfile
-from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Timer
+from typing import Any
 
 import psutil
 
 from serve.inference.cluster.environment import make_token, of_own_cluster
 from serve.inference.cluster.kin import end_leftovers, kin
-from serve.inference.link.client import Limits, LinkedFaces
+from serve.inference.dispatch import Limits
+from serve.inference.link import client
+from serve.inference.link.client import LinkedFaces
+from tests.helpers.tree import ROOT
+from tests.serve.inference.toy_runner import PATIENCE_S
 
-START_S_MAX = 120.0
-PATIENCE_S = 30.0
 REPLICA = "ray::ServeReplica"
+START_S_MAX = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A running engine of toy replicas, whose files are under `folder`."""
+    """A driver of toy replicas, in a process of its own; its files are under `folder`."""
 
-    process: Process
+    process: subprocess.Popen[str]
     address: str
-    socket: Path
     folder: Path
 
     @property
@@ -38,46 +42,73 @@ class Cluster:
 
     async def counted(self) -> dict[str, float]:
         """Calls, batches, images and retries since this was last asked."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(b"\n")
-        await self.process.stdin.drain()
-        found: dict[str, float] = json.loads(await self.process.stdout.readline())
-        return found
+        return await self._tell("count")
 
     def replicas(self) -> list[psutil.Process]:
         """The processes of its replicas."""
         return [each for each in kin(self.token_file) if REPLICA in " ".join(each.cmdline())]
 
     @asynccontextmanager
-    async def door(self, timeout_s: float = PATIENCE_S) -> AsyncIterator[LinkedFaces]:
-        """A front door's end of it."""
-        async with LinkedFaces(self.socket, Limits(timeout_s)) as faces:
-            async with asyncio.timeout(PATIENCE_S):
-                await faces.until_connected()
-            yield faces
+    async def engine(self, limits: Limits) -> AsyncIterator[Path]:
+        """A dispatcher before the replicas: the socket of the link to it."""
+        said = await self._tell("open", **asdict(limits))
+        try:
+            yield Path(said["socket"])
+        finally:
+            await self._tell("close")
+
+    async def _tell(self, wanted: str, **values: Any) -> dict[str, Any]:
+        return await asyncio.to_thread(_ask, self.process, {wanted: values})
+
+
+def _ask(process: subprocess.Popen[str], command: dict[str, Any] | None) -> dict[str, Any]:
+    """What is said next, and in answer to a command if there is one."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    if command is not None:
+        process.stdin.write(json.dumps(command) + "\n")
+        process.stdin.flush()
+    line = process.stdout.readline()
+    assert line, "the toy engine has ended"
+    found: dict[str, Any] = json.loads(line)
+    return found
 
 
 @asynccontextmanager
-async def toy_cluster(replicas: int) -> AsyncIterator[Cluster]:
-    """A cluster of so many replicas, until the block ends; nothing of it is left then."""
+async def a_door(socket: Path, timeout_s: float = PATIENCE_S) -> AsyncIterator[LinkedFaces]:
+    """A front door's end of the link, connected."""
+    async with LinkedFaces(socket, client.Limits(timeout_s)) as faces:
+        async with asyncio.timeout(PATIENCE_S):
+            await faces.until_connected()
+        yield faces
+
+
+@contextmanager
+def toy_cluster(cpus: int, options: dict[str, Any]) -> Iterator[Cluster]:
+    """Toy replicas deployed with these options, until the block ends; nothing is left then."""
     with tempfile.TemporaryDirectory(prefix="limen-toy-") as name:  # sockets want short paths
         folder = Path(name)
         make_token(folder / "token")
-        environment = of_own_cluster(os.environ, folder / "token")
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.serve.cluster.toy_engine", name, str(replicas)),
-            env=environment, stdin=PIPE, stdout=PIPE, stderr=DEVNULL,
-        )  # fmt: skip
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            async with asyncio.timeout(START_S_MAX):
-                said = json.loads(await process.stdout.readline() or b"{}")
-            assert said, "the toy engine did not start"
-            yield Cluster(process, said["address"], Path(said["socket"]), folder)
-        finally:
-            process.stdin.close()
-            await process.wait()
-            left = end_leftovers(folder / "token")
+        words = (name, str(cpus), json.dumps(options))
+        with subprocess.Popen(
+            [sys.executable, "-m", "tests.serve.cluster.toy_engine", *words],
+            cwd=ROOT,
+            env=of_own_cluster(os.environ, folder / "token"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as process:
+            giving_up = Timer(START_S_MAX, process.kill)
+            giving_up.start()
+            try:
+                address = _ask(process, None)["address"]
+                giving_up.cancel()
+                yield Cluster(process, address, folder)
+            finally:
+                giving_up.cancel()
+                assert process.stdin is not None
+                process.stdin.close()
+                process.wait()
+                left = end_leftovers(folder / "token")
     assert left == 0

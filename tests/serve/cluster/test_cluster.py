@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,11 +15,12 @@ from pipeline.errors import Code as PipelineCode
 from pipeline.evidence import FaceEvidence
 from serve.errors import Code, ServeError
 from serve.inference.cluster.kin import exposed, kin
+from serve.inference.cluster.options import read_plan
 from serve.inference.cluster.probe import asks_for_token
+from serve.inference.dispatch import Limits
 from serve.inference.link.client import LinkedFaces
-from tests.serve.cluster.cluster import PATIENCE_S, Cluster, toy_cluster
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+from tests.serve.cluster.cluster import Cluster, a_door, toy_cluster
+from tests.serve.inference.toy_runner import PATIENCE_S
 
 CLIENTS = 200
 CANARY_BYTES = 300_000
@@ -35,11 +36,23 @@ print("let in")
 """
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def cluster() -> AsyncIterator[Cluster]:
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
     """One cluster of two replicas for all tests here."""
-    async with toy_cluster(replicas=2) as running:
+    with toy_cluster(2, {**read_plan(None).options, "num_replicas": 2}) as running:
         yield running
+
+
+@pytest_asyncio.fixture
+async def socket(cluster: Cluster) -> AsyncIterator[Path]:
+    """Where doors reach the replicas: two envelopes for each are on their way at most."""
+    async with cluster.engine(Limits(queue_max=256, width=4)) as path:
+        yield path
+
+
+def width(number: int, more: bytes = b"") -> bytes:
+    """An image so wide."""
+    return b"width %d " % number + more
 
 
 async def widths(faces: LinkedFaces, images: list[bytes]) -> list[int | str]:
@@ -55,12 +68,12 @@ async def widths(faces: LinkedFaces, images: list[bytes]) -> list[int | str]:
     return list(await asyncio.gather(*map(one, images)))
 
 
-async def test_many_clients_share_few_calls_and_batches(cluster: Cluster) -> None:
+async def test_many_clients_share_few_calls_and_batches(cluster: Cluster, socket: Path) -> None:
     """200 clients with one image each: 30 handle calls and 20 device batches at most."""
-    async with cluster.door() as faces:
+    async with a_door(socket) as faces:
         await cluster.counted()
         for _ in range(2):
-            images = [str(number + 1).encode() for number in range(CLIENTS)]
+            images = [width(number + 1) for number in range(CLIENTS)]
             assert await widths(faces, images) == list(range(1, CLIENTS + 1))
             counted = await cluster.counted()
             assert counted["images"] == CLIENTS
@@ -68,12 +81,12 @@ async def test_many_clients_share_few_calls_and_batches(cluster: Cluster) -> Non
             assert counted["batches"] <= 20
 
 
-async def test_one_image_s_trouble_is_its_own(cluster: Cluster) -> None:
+async def test_one_image_s_trouble_is_its_own(socket: Path) -> None:
     """Corrupt bytes, a defect, a deadline and a caller who leaves change nothing for the rest."""
-    async with cluster.door() as faces, cluster.door(timeout_s=0.01) as hasty:
-        images = [b"1", b"broken", b"2", b"defect", *(str(n).encode() for n in range(3, 15))]
+    async with a_door(socket) as faces, a_door(socket, timeout_s=0.01) as hasty:
+        images = [width(1), b"broken", width(2), b"defect", *map(width, range(3, 15))]
         late = asyncio.create_task(hasty.examine(b"slow", tenant_id="ten_a"))
-        gone = asyncio.create_task(faces.examine(b"99", tenant_id="ten_a"))
+        gone = asyncio.create_task(faces.examine(width(99), tenant_id="ten_a"))
         asked = asyncio.create_task(widths(faces, images))
         await asyncio.sleep(0)
         gone.cancel()
@@ -88,11 +101,11 @@ async def test_one_image_s_trouble_is_its_own(cluster: Cluster) -> None:
             await gone
 
 
-async def test_what_a_lost_replica_had_is_done_by_another(cluster: Cluster) -> None:
+async def test_what_a_lost_replica_had_is_done_by_another(cluster: Cluster, socket: Path) -> None:
     """A replica killed with work in flight costs nobody an answer."""
-    async with cluster.door() as faces:
+    async with a_door(socket) as faces:
         victim = cluster.replicas()[0]
-        images = [b"7", b"slow"] * (CLIENTS // 8)  # two envelopes for each replica
+        images = [width(7), b"slow"] * (CLIENTS // 8)  # two envelopes for each replica
         await cluster.counted()
         asked = asyncio.create_task(widths(faces, images))
         while not (await cluster.counted())["images"]:  # it is at work on the second
@@ -103,12 +116,12 @@ async def test_what_a_lost_replica_had_is_done_by_another(cluster: Cluster) -> N
         await _until(cluster, replicas=2)
 
 
-async def test_an_image_that_kills_replicas_is_given_up(cluster: Cluster) -> None:
+async def test_an_image_that_kills_replicas_is_given_up(cluster: Cluster, socket: Path) -> None:
     """It is refused after its last attempt, and the replicas come back."""
-    async with cluster.door() as faces:
+    async with a_door(socket) as faces:
         assert await widths(faces, [b"deadly"]) == [str(Code.SERVICE_UNAVAILABLE)]
         await _until(cluster, replicas=2)
-        assert await widths(faces, [b"5"]) == [5]
+        assert await widths(faces, [width(5)]) == [5]
 
 
 async def test_a_stranger_is_refused(cluster: Cluster) -> None:
@@ -133,11 +146,11 @@ async def test_nobody_listens_beyond_the_loopback(cluster: Cluster) -> None:
     assert exposed(cluster.token_file) == []
 
 
-async def test_no_image_is_left_anywhere(cluster: Cluster) -> None:
+async def test_no_image_is_left_anywhere(cluster: Cluster, socket: Path) -> None:
     """An image is neither in a file of Ray's, nor in shared memory, once it was looked at."""
     canary = secrets.token_hex(32).encode()
-    async with cluster.door() as faces:
-        images = [b"%d " % (n + 1) + canary * (CANARY_BYTES // len(canary)) for n in range(32)]
+    async with a_door(socket) as faces:
+        images = [width(n + 1, canary * (CANARY_BYTES // len(canary))) for n in range(32)]
         assert await widths(faces, images) == list(range(1, 33))
     looked_at = list(_files(cluster))
     assert any("shm" in path for path in map(str, map(Path.readlink, _links(cluster))))

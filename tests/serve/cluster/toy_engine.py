@@ -1,8 +1,12 @@
-"""An engine of toy replicas: `python -m tests.serve.cluster.toy_engine FOLDER REPLICAS`.
+"""An engine of toy replicas: `python -m tests.serve.cluster.toy_engine FOLDER CPUS OPTIONS`.
 
-    <- {"address": ..., "socket": ...}   when a replica is ready
-    -> any line                          as often as wanted
-    <- {"calls": n, "batches": n, ...}   counted since the line before
+    <- {"address": ...}             when a replica is ready, deployed with these options
+    -> {"open": {"width": 2, ...}}  a dispatcher with these limits, in place of the one before
+    <- {"socket": ...}              where doors reach it
+    -> {"close": {}}                when what is under way has been answered
+    <- {}
+    -> {"count": {}}
+    <- {"calls": n, ...}            since it was last asked
 
 Ends with its input. In a process of its own because a driver dies with its node.
 """
@@ -11,20 +15,23 @@ import asyncio
 import json
 import os
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from serve.inference.cluster import driver
 from serve.inference.cluster.head import own_head
-from serve.inference.cluster.options import ReplicaOptions, read_plan
+from serve.inference.cluster.options import ReplicaOptions
 from serve.inference.cluster.replica import bind
 from serve.inference.dispatch import Dispatcher, Limits
 from serve.inference.link.server import serve_link
 from serve.observe import metrics
 from tests.serve.cluster.toy_replica import MODEL, ToyFaces
 
-SLOTS = 1  # as on a GPU
-QUEUE_MAX = 256
+REPLICA = ReplicaOptions(
+    cache_dir="", detector="", image_bytes_max=2**20, image_pixels_max=2**20,
+    slots=1,  # as on a GPU
+)  # fmt: skip
 SAMPLES = {
     "calls": "limen_engine_calls_total",
     "batches": "limen_engine_batch_images_count",
@@ -37,31 +44,41 @@ def counted() -> dict[str, float]:
     return {name: metrics.REGISTRY.get_sample_value(key) or 0.0 for name, key in SAMPLES.items()}
 
 
-def say(document: dict[str, object], stream: TextIO = sys.stdout) -> None:
+def say(document: dict[str, Any], stream: TextIO = sys.stdout) -> None:
     """To the stdout of the start: `join` gives Ray another."""
     stream.write(json.dumps(document) + "\n")
     stream.flush()
 
 
-async def main(folder: Path, replicas: int) -> None:
-    options = ReplicaOptions("", "", 2**20, 2**20, slots=SLOTS)
-    deployment = {**read_plan(None).options, "num_replicas": replicas}
-    async with own_head(folder / "ray", os.environ, replicas) as (address, _):
-        await driver.join(address)
-        made = await driver.deployed(bind(options, deployment, ToyFaces))
-        width = 2 * SLOTS * replicas
-        async with (
-            Dispatcher(made.examine, Limits(QUEUE_MAX, width)) as dispatcher,
-            serve_link(folder / "faces.sock", dispatcher, model_id=MODEL, queue_max=QUEUE_MAX),
-        ):
-            say({"address": address, "socket": str(folder / "faces.sock")})
-            before = counted()
-            while await asyncio.to_thread(sys.stdin.readline):
+async def obey(made: driver.Driver, path: Path) -> None:
+    """Do what is asked for until there is nothing more."""
+    before = counted()
+    async with AsyncExitStack() as engine:
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            ((wanted, values),) = json.loads(line).items()
+            if wanted == "count":
                 now = counted()
                 say({name: now[name] - before[name] for name in now})
                 before = now
+                continue
+            await engine.aclose()
+            if wanted == "open":
+                limits = Limits(**values)
+                dispatcher = await engine.enter_async_context(Dispatcher(made.examine, limits))
+                queue_max = limits.queue_max
+                link = serve_link(path, dispatcher, model_id=MODEL, queue_max=queue_max)
+                await engine.enter_async_context(link)
+            say({"socket": str(path)} if wanted == "open" else {})
+
+
+async def main(folder: Path, cpus: int, options: dict[str, Any]) -> None:
+    async with own_head(folder / "ray", os.environ, cpus) as (address, _):
+        await driver.join(address)
+        made = await driver.deployed(bind(REPLICA, options, ToyFaces))
+        say({"address": address})
+        await obey(made, folder / "faces.sock")
         await driver.leave()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])))

@@ -1,10 +1,16 @@
-"""Every adapter of the `Faces` port over toy images, opened the same way."""
+"""Every adapter of the `Faces` port over toy images, opened the same way.
+
+`ray` is the whole way of `limen run` but for the models: a cluster's replicas, its driver in a
+process of its own, and a door's end of the link to it.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from serve.inference import dispatch
 from serve.inference.dispatch import Dispatcher
@@ -15,6 +21,7 @@ from serve.inference.local import Limits, LocalFaces
 from serve.inference.parcels import Parcel, Report, pack
 from serve.inference.room import Layout, Room
 from serve.ports import Faces
+from tests.serve.cluster.cluster import Cluster, a_door
 from tests.serve.inference.toy_runner import PATIENCE_S, ToyRunner
 
 MODEL = "toy"
@@ -33,10 +40,10 @@ class Size:
 
 
 Opening = Callable[[Size], AbstractAsyncContextManager[Faces]]
-"""Opens an engine of that size; what it needs on the disk lies in a folder of the test's."""
+"""Opens an engine of that size; what it needs besides is asked of the test's fixtures."""
 
 
-def local(_folder: Path) -> Opening:
+def local(_request: pytest.FixtureRequest) -> Opening:
     """Threads in this process."""
 
     @asynccontextmanager
@@ -48,8 +55,9 @@ def local(_folder: Path) -> Opening:
     return opened
 
 
-def linked(folder: Path) -> Opening:
+def linked(request: pytest.FixtureRequest) -> Opening:
     """A door's end of the link, the engine's end, the dispatcher, and one replica's room."""
+    folder: Path = request.getfixturevalue("tmp_path")
 
     @asynccontextmanager
     async def opened(size: Size) -> AsyncIterator[Faces]:
@@ -62,6 +70,20 @@ def linked(folder: Path) -> Opening:
             LinkedFaces(path, limits, model_id=MODEL) as faces,
         ):
             await faces.until_connected()
+            yield faces
+
+    return opened
+
+
+def over_ray(request: pytest.FixtureRequest) -> Opening:
+    """A door's end of the link, and the rest in other processes. The replicas of the one cluster
+    have one slot each; `slots` tells how much may be on its way to them.
+    """
+    cluster: Cluster = request.getfixturevalue("cluster")
+
+    @asynccontextmanager
+    async def opened(size: Size) -> AsyncIterator[Faces]:
+        async with cluster.engine(_limits(size)) as path, a_door(path, size.timeout_s) as faces:
             yield faces
 
     return opened
@@ -80,4 +102,8 @@ def _carry(room: Room) -> dispatch.Call:
     return call
 
 
-ENGINES: dict[str, Callable[[Path], Opening]] = {"local": local, "linked": linked}
+ENGINES: dict[str, Callable[[pytest.FixtureRequest], Opening]] = {
+    "local": local,
+    "linked": linked,
+    "ray": over_ray,
+}

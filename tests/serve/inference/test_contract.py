@@ -10,8 +10,11 @@ import pytest
 
 from pipeline.evidence import FaceEvidence
 from serve.errors import Code, ServeError
+from serve.inference.cluster.options import read_plan
 from serve.inference.parcels import Outcome
 from serve.ports import Faces
+from tests.serve.cluster.cluster import Cluster, toy_cluster
+from tests.serve.cluster.serve_files import FOLDER, with_autoscaling
 from tests.serve.inference.engines import ENGINES, Opening, Size
 from tests.serve.inference.toy_runner import BROKEN, PATIENCE_S, Gate, a_gate
 
@@ -21,10 +24,20 @@ EXACT = Size(queue_max=QUEUE_MAX, envelope_max=1)
 Asked = asyncio.Task[Outcome]
 
 
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Toy replicas on Ray, as many as the autoscaling of the shipped file for GPUs has them."""
+    file = tmp_path_factory.mktemp("cluster") / "serve.yaml"
+    file.write_text(with_autoscaling((FOLDER / "serve-gpu.yaml").read_text()))
+    options = read_plan(file).options
+    with toy_cluster(2, {**options, "ray_actor_options": {"num_cpus": 1}}) as running:
+        yield running
+
+
 @pytest.fixture(params=ENGINES)
-def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opening:
+def opened(request: pytest.FixtureRequest) -> Opening:
     """How an engine is opened."""
-    return ENGINES[request.param](tmp_path)
+    return ENGINES[request.param](request)
 
 
 @pytest.fixture
@@ -157,7 +170,7 @@ async def test_a_full_queue_refuses_at_once(opened: Opening, gates: Callable[[],
 async def test_a_late_answer_is_unavailable(opened: Opening, gates: Callable[[], Gate]) -> None:
     """After the time limit the caller is refused, whether its image had begun or not."""
     gate, other = gates(), gates()
-    async with opened(Size(timeout_s=0.2, envelope_max=1)) as faces:
+    async with opened(Size(timeout_s=0.5, envelope_max=1)) as faces:
         tasks = [await held(faces, gate), *await ask(faces, other.image(1))]
         codes = [(await refusal(task)).code for task in tasks]
         assert codes == [Code.SERVICE_UNAVAILABLE] * 2

@@ -1,6 +1,7 @@
 """A pipeline of toy images that works in any process: an image is text, and says what it does.
 
-width 7        evidence of an image 7 pixels wide; a chip of that value, if one was asked for
+width 7        evidence of an image 7 pixels wide; a chip of that value, if one was asked for;
+               what follows does nothing
 broken         the failure of a corrupt image
 defect         breaks the pipeline, and with it the batch
 hold FOLDER 7  tells the gate in that folder that it has begun, waits there, then as `width 7`
@@ -42,7 +43,7 @@ def _look(text: str, plan: Plan) -> FaceEvidence | Failure:
         return BROKEN
     if kind == "hold":
         _wait_at(Path(words[0]))
-    width = int(words[-1])
+    width = int(words[kind == "hold"])
     chip = np.full((150, 150, 3), width % 256, np.uint8) if plan.chip else None
     return face_evidence(width_px=width, chip=chip)
 
