@@ -59,10 +59,10 @@ def test_threads_change_no_byte(
 
 def test_limits_of_the_settings_hold(model_cache: ModelCache, tmp_path: Path) -> None:
     """An image beyond the settings' bytes or pixels is refused, within them it is not."""
-    small = opened(model_cache, tmp_path, image_pixels_max=10_000, image_bytes_max=50_000)
+    small = opened(model_cache, tmp_path, image_pixels_max=10_000, image_bytes_max=20_000)
     assert small.limits.pixels_max == 10_000
     grey = np.full((90, 90, 3), 128, np.uint8)
-    noise = np.random.default_rng(0).integers(0, 256, (150, 150, 3), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)
     fits, too_wide, too_long = small.run(
         [encode_png(grey), encode_png(np.full((120, 120, 3), 128, np.uint8)), encode_png(noise)],
         FULL,
