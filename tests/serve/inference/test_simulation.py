@@ -15,14 +15,15 @@ from tests.serve.inference.simulation import Device, Result, in_virtual_time, of
 RATE_PER_S = 1_000.0
 SECONDS = 10.0
 BATCH_MAX = 64
+PEAK_PER_S = BATCH_MAX / (Device().batch_s + Device().image_s * BATCH_MAX)
 WAIT_S = 0.005
 WAIT_OF_A_RUN_S = 0.030
 PROGRAM = "tests.serve.inference.ray_batching_program"
 
 
 @in_virtual_time
-async def ours() -> Result:
-    """The same load through the dispatcher, one call at a time."""
+async def ours(rate_per_s: float = RATE_PER_S) -> Result:
+    """A load through the dispatcher, one call at a time."""
     device = Device()
 
     async def call(parcels: Sequence[Parcel]) -> tuple[Sequence[bytes], Report]:
@@ -35,7 +36,7 @@ async def ours() -> Result:
             parcel = Parcel(image, "ten_a", with_chip=False, remaining_s=20.0)
             return await dispatcher.examine(parcel)
 
-        return await offer(examine, device, RATE_PER_S, SECONDS)
+        return await offer(examine, device, rate_per_s, SECONDS)
 
 
 def rays(*waits_s: float) -> list[Result]:
@@ -50,6 +51,20 @@ def test_pulling_when_free_carries_what_the_model_can() -> None:
     result = ours()
     assert result.done >= 0.95 * result.offered
     assert result.mean_batch >= Device().batch_for(RATE_PER_S) / 2
+
+
+def test_batches_are_half_full_at_four_fifths_of_the_peak() -> None:
+    """Near its peak the model is asked in batches of half its largest at least, and answers."""
+    result = ours(0.8 * PEAK_PER_S)
+    assert result.done >= 0.95 * result.offered
+    assert result.mean_batch >= BATCH_MAX / 2
+
+
+def test_an_overload_costs_the_peak_nothing() -> None:
+    """Offered half as much again as it can do, it does what it can: the rest is refused."""
+    result = ours(1.5 * PEAK_PER_S)
+    assert result.done >= 0.95 * PEAK_PER_S * SECONDS
+    assert result.mean_batch >= 0.95 * BATCH_MAX
 
 
 def test_ray_s_batching_still_falls_behind() -> None:
