@@ -22,9 +22,12 @@ from serve.inference.fallback import FallbackFaces
 from serve.inference.link.client import LinkedFaces
 from serve.inference.local import LocalFaces
 from serve.inference.place import meeting_place
+from serve.observe import metrics
 from serve.settings import EngineKind, EngineSection, Models, Pipeline, Settings, State
 
 pytestmark = pytest.mark.models
+
+FALLBACKS = "limen_engine_fallbacks_total"
 
 
 def opened(model_cache: ModelCache, tmp_path: Path, **pipeline: int) -> OpenedPipeline:
@@ -132,12 +135,14 @@ async def test_settings_decide_who_looks_at_faces(
 async def test_a_fallback_looks_while_there_is_no_engine(
     state: State, model_cache: ModelCache
 ) -> None:
-    """A door with models of its own answers before the engine is there."""
+    """A door with models of its own answers before the engine is there; the engine comes first."""
+    before = metrics.REGISTRY.get_sample_value(FALLBACKS) or 0.0
     async with deps_of(state, model_cache, supervised=True, fallback=True) as deps:
         deps.faces.admit("ten_a")
         outcome = await deps.faces.examine(b"no image", tenant_id="ten_a")
     assert isinstance(outcome, Failure)
     assert outcome.code is Code.NOT_AN_IMAGE
+    assert metrics.REGISTRY.get_sample_value(FALLBACKS) == before + 1
 
 
 async def test_what_needs_no_models_opens_none(state: State) -> None:

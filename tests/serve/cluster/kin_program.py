@@ -1,9 +1,12 @@
 """A process of a cluster, or one that ends those of its cluster.
 
-python -m tests.serve.cluster.kin_program wait             until its input ends
-python -m tests.serve.cluster.kin_program listen ADDRESS   as well, at a free port that it says
-python -m tests.serve.cluster.kin_program end TOKEN_FILE   starts one of its own, then ends all:
-                                                           says how many, and that one's status
+    python -m tests.serve.cluster.kin_program wait             until its input ends
+    python -m tests.serve.cluster.kin_program listen ADDRESS   as well, at a free port that it says
+    python -m tests.serve.cluster.kin_program end TOKEN_FILE   has a child, then ends all: says how
+                                                               many, and whether the child lives
+    python -m tests.serve.cluster.kin_program below TOKEN_FILE has that done by a child of its own
+
+Which cluster it is of, its environment says.
 """
 
 import os
@@ -16,12 +19,18 @@ import psutil
 
 from serve.inference.cluster.kin import end_leftovers
 
+PROGRAM = (sys.executable, "-m", "tests.serve.cluster.kin_program")
+
 
 def main(kind: str, word: str = "") -> None:
     """Be one."""
+    if kind == "below":
+        subprocess.run([*PROGRAM, "end", word], check=True)
+        return
     if kind == "end":
-        command = [sys.executable, "-m", "tests.serve.cluster.kin_program", "wait"]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        with subprocess.Popen(
+            [*PROGRAM, "wait"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as child:
             assert child.stdout is not None
             child.stdout.readline()
             ended = end_leftovers(Path(word))

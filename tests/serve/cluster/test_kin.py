@@ -68,7 +68,7 @@ def test_what_was_left_is_ended(start: Start, tmp_path: Path) -> None:
 
 def test_who_ends_the_others_lives_on(start: Start, tmp_path: Path) -> None:
     """The engine carries the token as well, and so does what started it."""
-    process = start(tmp_path / "token", "end", str(tmp_path / "token"))
+    process = start(tmp_path / "token", "below", str(tmp_path / "token"))
     assert line(process) == "1 False"
     assert process.wait() == 0
 
