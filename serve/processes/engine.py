@@ -70,6 +70,8 @@ async def run_engine(settings: Settings, announce: Announce, stop: asyncio.Event
         await driver.join(address)
         answer_signals(stop)  # again: Ray has put its own handlers in place of ours
         try:
+            if not (is_naive or settings.engine.ray_address):  # where no other node can come
+                await driver.check_room(plan.resources)
             cluster: Cluster = (
                 await naive.deployed(options, os.cpu_count() or 1)
                 if is_naive

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -77,6 +77,17 @@ def _nowhere() -> TextIO:
 async def leave() -> None:
     """Disconnect from the cluster, which goes on without us."""
     await asyncio.to_thread(ray.shutdown)
+
+
+async def check_room(wanted: Mapping[str, float]) -> None:
+    """Raises `engine_unavailable` unless the cluster as it is has these resources: Serve would
+    wait for them for ever, and not say so.
+    """
+    there = await asyncio.to_thread(ray.cluster_resources)
+    for name, amount in wanted.items():
+        if amount > there.get(name, 0):
+            detail = f"the replicas want {amount:g} {name}, Ray finds {there.get(name, 0):g} here"
+            raise ServeError(Code.ENGINE_UNAVAILABLE, detail)
 
 
 async def deployed(application: ray_serve.Application) -> Driver:

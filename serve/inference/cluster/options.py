@@ -1,5 +1,6 @@
 """What one replica is made of, and the Serve file that says how many there are on what."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
@@ -18,18 +19,25 @@ from serve.settings import Settings
 APPLICATION = "limen"
 DEPLOYMENT = "Faces"
 FILE_BYTES_MAX = 2**20
-OPTIONS = frozenset(
-    {
-        "num_replicas", "max_ongoing_requests", "max_queued_requests", "autoscaling_config",
-        "graceful_shutdown_timeout_s", "health_check_period_s", "health_check_timeout_s",
-        "ray_actor_options", "placement_group_bundles", "placement_group_strategy",
-    }
-)  # fmt: skip
-
-
 CHOICES = {"detector": Detector, "runtime": Runtime, "device": Device, "precision": Precision}
 MAY_BE_ZERO = frozenset({"decoders", "memory_bytes_max"})
-SHAPES = {"num_replicas": int, "autoscaling_config": dict, "ray_actor_options": dict}
+NUMBER = (int, float)
+SHAPES: dict[str, type | tuple[type, ...]] = {  # what may be said of a deployment, and how
+    "num_replicas": int,
+    "max_ongoing_requests": int,
+    "max_queued_requests": int,
+    "graceful_shutdown_timeout_s": NUMBER,
+    "health_check_period_s": NUMBER,
+    "health_check_timeout_s": NUMBER,
+    "placement_group_bundles": list,
+    "placement_group_strategy": str,
+    "autoscaling_config": dict,
+    "autoscaling_config.min_replicas": int,
+    "autoscaling_config.max_replicas": int,
+    "ray_actor_options": dict,
+    "ray_actor_options.num_cpus": NUMBER,
+    "ray_actor_options.num_gpus": NUMBER,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +91,20 @@ class Plan:
         scaling = self.options.get("autoscaling_config") or {}
         return max(1, scaling.get("max_replicas") or self.options.get("num_replicas") or 1)
 
+    @property
+    def resources(self) -> dict[str, float]:
+        """What the replicas want that are to be there from the beginning, by Ray's names."""
+        scaling = self.options.get("autoscaling_config")
+        replicas = (
+            self.options.get("num_replicas", 1)
+            if scaling is None
+            else scaling.get("min_replicas", 1)
+        )
+        wanted = self.options.get("ray_actor_options", {})
+        return {
+            "CPU": replicas * wanted.get("num_cpus", 1), "GPU": replicas * wanted.get("num_gpus", 0)
+        }  # fmt: skip
+
 
 def options_of(settings: Settings, threads: int) -> ReplicaOptions:
     """A replica as the settings want it, on `threads` threads."""
@@ -122,7 +144,15 @@ def _plan(document: Any, shown: str) -> Plan:  # noqa: ANN401 (whatever the file
     except (KeyError, TypeError, ValueError) as error:
         detail = f"{shown}: no application {APPLICATION} with a deployment {DEPLOYMENT}"
         raise ServeError(Code.SETTING_INVALID, detail) from error
-    for name, value in options.items():
-        if name not in OPTIONS or not isinstance(value, SHAPES.get(name, object)):
+    for name, value in (*options.items(), *_inner(options)):
+        if name not in SHAPES or not isinstance(value, SHAPES[name]):
             raise ServeError(Code.SETTING_INVALID, f"{shown}: {DEPLOYMENT}.{name} = {value!r}")
     return Plan(args, options)
+
+
+def _inner(options: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The options inside of options that we count with."""
+    for name, _, key in (each.partition(".") for each in SHAPES if "." in each):
+        inner = options.get(name)
+        if isinstance(inner, dict) and key in inner:
+            yield f"{name}.{key}", inner[key]

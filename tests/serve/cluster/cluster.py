@@ -44,6 +44,11 @@ class Cluster:
         """Calls, batches, images and retries since this was last asked."""
         return await self._tell("count")
 
+    async def refusal(self, **wanted: float) -> str:
+        """What replicas are refused with that want these resources; empty if they are not."""
+        said = await self._tell("check", **wanted)
+        return str(said["refusal"])
+
     def replicas(self) -> list[psutil.Process]:
         """The processes of its replicas."""
         return [each for each in kin(self.token_file) if REPLICA in " ".join(each.cmdline())]

@@ -124,6 +124,15 @@ async def test_an_image_that_kills_replicas_is_given_up(cluster: Cluster, socket
         assert await widths(faces, [width(5)]) == [5]
 
 
+async def test_replicas_that_could_never_start_are_refused(cluster: Cluster) -> None:
+    """What the machine has not got is named; Ray itself would wait for it."""
+    assert await cluster.refusal(CPU=2, GPU=0) == ""
+    for wanted, words in (({"CPU": 3.0}, "3 CPU"), ({"CPU": 1.0, "GPU": 99.5}, "99.5 GPU")):
+        said = await cluster.refusal(**wanted)
+        assert str(Code.ENGINE_UNAVAILABLE) in said
+        assert f"want {words}" in said
+
+
 async def test_a_stranger_is_refused(cluster: Cluster) -> None:
     """Who has no token, or another, is not let in; who has it is."""
     assert await asks_for_token(cluster.address)

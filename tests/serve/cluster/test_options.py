@@ -84,6 +84,25 @@ def test_cores_are_shared_by_as_many_as_there_may_be(
 
 
 @pytest.mark.parametrize(
+    ("options", "resources"),
+    [
+        ({}, {"CPU": 1, "GPU": 0}),
+        ({"num_replicas": 3}, {"CPU": 3, "GPU": 0}),
+        ({"num_replicas": 3, "ray_actor_options": {"num_cpus": 2, "num_gpus": 0.5}},
+         {"CPU": 6, "GPU": 1.5}),
+        ({"autoscaling_config": {"min_replicas": 2, "max_replicas": 4},
+          "ray_actor_options": {"num_gpus": 1}}, {"CPU": 2, "GPU": 2}),
+        ({"autoscaling_config": {}, "ray_actor_options": {"num_gpus": 1}}, {"CPU": 1, "GPU": 1}),
+    ],
+)  # fmt: skip
+def test_resources_are_those_of_the_first_replicas(
+    options: dict[str, Any], resources: dict[str, float]
+) -> None:
+    """With autoscaling as few as there may be; a core each unless they say otherwise."""
+    assert Plan({}, options).resources == resources
+
+
+@pytest.mark.parametrize(
     ("content", "code"),
     [
         (b"\xff\xfe\xff", Code.CONFIG_UNREADABLE),
@@ -122,7 +141,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options",
     ["num_replica: 2", "num_replicas: auto", "num_replicas: '2'", "ray_actor_options: 1",
-     "autoscaling_config: auto", "user_config: {}"],
+     "autoscaling_config: auto", "user_config: {}", "health_check_period_s: soon"],
 )  # fmt: skip
 def test_an_option_that_nobody_reads_is_an_error(tmp_path: Path, options: str) -> None:
     """Misspelt, of another type, or none of ours: it is named."""
@@ -130,6 +149,20 @@ def test_an_option_that_nobody_reads_is_an_error(tmp_path: Path, options: str) -
         read_plan(of_deployment(tmp_path / "serve.yaml", options))
     assert caught.value.code is Code.SETTING_INVALID
     assert f"Faces.{options.partition(':')[0]}" in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("ray_actor_options.num_gpus", "one"), ("ray_actor_options.num_cpus", "[1]"),
+     ("autoscaling_config.min_replicas", "1.5"), ("autoscaling_config.max_replicas", "many")],
+)  # fmt: skip
+def test_what_is_counted_is_a_number(tmp_path: Path, option: str, value: str) -> None:
+    """Of the options inside of others, those that we reckon with."""
+    outer, _, inner = option.partition(".")
+    with pytest.raises(ServeError) as caught:
+        read_plan(of_deployment(tmp_path / "serve.yaml", f"{outer}: {{{inner}: {value}}}"))
+    assert caught.value.code is Code.SETTING_INVALID
+    assert f"Faces.{option} = " in caught.value.detail
 
 
 def test_what_is_left_empty_is_not_set(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@
     <- {}
     -> {"count": {}}
     <- {"calls": n, ...}            since it was last asked
+    -> {"check": {"GPU": 1, ...}}   whether the cluster has these resources
+    <- {"refusal": ...}             empty if it has
 
 Ends with its input. In a process of its own because a driver dies with its node.
 """
@@ -19,6 +21,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, TextIO
 
+from serve.errors import ServeError
 from serve.inference.cluster import driver
 from serve.inference.cluster.head import own_head
 from serve.inference.cluster.options import ReplicaOptions
@@ -50,6 +53,14 @@ def say(document: dict[str, Any], stream: TextIO = sys.stdout) -> None:
     stream.flush()
 
 
+async def refusal(wanted: dict[str, float]) -> str:
+    try:
+        await driver.check_room(wanted)
+    except ServeError as error:
+        return str(error)
+    return ""
+
+
 async def obey(made: driver.Driver, path: Path) -> None:
     """Do what is asked for until there is nothing more."""
     before = counted()
@@ -60,6 +71,9 @@ async def obey(made: driver.Driver, path: Path) -> None:
                 now = counted()
                 say({name: now[name] - before[name] for name in now})
                 before = now
+                continue
+            if wanted == "check":
+                say({"refusal": await refusal(values)})
                 continue
             await engine.aclose()
             if wanted == "open":
