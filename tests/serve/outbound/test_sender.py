@@ -91,7 +91,7 @@ async def test_a_connection_that_passed_the_guard_is_used_again() -> None:
     assert (len(peers), len(set(peers))) == (3, 1)
 
 
-@pytest.mark.parametrize(("skew_s", "accepted"), [(-301, False), (-290, True), (301, False)])
+@pytest.mark.parametrize(("skew_s", "accepted"), [(-301, False), (-290, True), (330, False)])
 async def test_an_attempt_out_of_its_time_is_rejected(skew_s: int, accepted: bool) -> None:
     """The signature covers the time of the attempt: a replay five minutes later fails."""
     async with receiver() as tenant:
