@@ -88,7 +88,9 @@ class Gate:
         os.write(self._gate, b"." * LET_GO)
 
     def close(self) -> None:
-        """Nothing is waited for any more."""
+        """Nothing is waited for any more: an image that comes later finds no gate to wait at."""
+        for name in ("begun", "gate"):
+            (self.folder / name).unlink()
         os.close(self._begun)
         os.close(self._gate)
 
