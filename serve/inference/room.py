@@ -22,6 +22,7 @@ from pipeline.errors import Failure
 from pipeline.face.steps import Plan
 from serve.inference.batching import FairQueue, Pace, Waiting, share
 from serve.inference.parcels import Answer, Lapse, Outcome, Parcel, Report
+from serve.inference.turns import Turns
 from serve.observe import logs
 
 BATCH_MAX = 16
@@ -95,6 +96,7 @@ class Room:
         self._cpu_s = 0.0
         self._failed_in_a_row = 0
         self._is_dispatching = False
+        self._answers = Turns()
 
     @property
     def waiting(self) -> int:
@@ -146,6 +148,7 @@ class Room:
             while self._busy:  # what ends starts the next
                 await asyncio.wait(self._busy)
         finally:
+            self._answers.hurry()
             self._threads = None
             threads.shutdown(wait=not self._busy)
 
@@ -239,7 +242,8 @@ class Room:
         found = done.result()
         now_s = asyncio.get_running_loop().time()
         for item, answer in zip(batch, found.answers, strict=True):
-            item.payload.settle(answer if now_s < item.deadline_s else Lapse.EXPIRED)
+            in_time = answer if now_s < item.deadline_s else Lapse.EXPIRED
+            self._answers.put(partial(item.payload.settle, in_time))
         self._batches.append(len(batch))
         self._cpu_s += found.cpu_s
         self._pace.observe(len(batch), found.wall_s)

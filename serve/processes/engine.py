@@ -11,7 +11,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from pipeline.errors import Code as PipelineCode
 from pipeline.models.cache import ModelCache
@@ -33,6 +33,8 @@ from serve.settings import EngineKind, Settings
 
 LOOK_S = 1.0  # between two looks at how many replicas there are
 
+_Found = TypeVar("_Found")
+
 
 class Cluster(Protocol):
     """What carries envelopes to replicas."""
@@ -51,6 +53,10 @@ class Cluster(Protocol):
         ...
 
 
+class _NotAwaitedError(Exception):
+    """A stop, or the end of the cluster, came before a replica was ready."""
+
+
 async def run_engine(settings: Settings, announce: Announce, stop: asyncio.Event) -> None:
     """Take images from front doors until `stop`; `announce` once a replica is ready.
 
@@ -59,42 +65,56 @@ async def run_engine(settings: Settings, announce: Announce, stop: asyncio.Event
     """
     folder = recorded(settings.state.data_dir)
     assert folder is not None, "the supervisor makes the meeting place"
-    is_naive = settings.engine.kind is EngineKind.NAIVE_SERVE
     plan = read_plan(settings.engine.ray_file)
-    options = (
-        options_of(settings, 1)
-        if is_naive
-        else options_of(settings, _slots(settings, plan)).overridden(plan.args)
-    )
-    async with _address(settings, folder) as (address, lost):
-        await driver.join(address)
-        answer_signals(stop)  # again: Ray has put its own handlers in place of ours
-        try:
-            if not (is_naive or settings.engine.ray_address):  # where no other node can come
-                await driver.check_room(plan.resources)
-            cluster: Cluster = (
-                await naive.deployed(options, os.cpu_count() or 1)
-                if is_naive
-                else await driver.deployed(bind(options, plan.options))
-            )
-            model_id = await _checked_model(settings, cluster)
-            limits = _limits(settings, options, is_naive=is_naive)
-            async with (
-                Dispatcher(cluster.examine, limits) as dispatcher,
-                serve_link(
-                    folder / SOCKET, dispatcher, model_id=model_id, queue_max=limits.queue_max
-                ),
-            ):
-                announce()
-                watching = asyncio.create_task(_follow(cluster, dispatcher, limits.width))
-                try:
+    try:
+        async with _address(settings, folder) as (address, lost):
+            joining = asyncio.create_task(_joined(settings, plan, address, stop))
+            cluster, model_id, limits = await _unless(stop, lost, joining)
+            try:
+                async with _served(cluster, model_id, limits, folder / SOCKET):
+                    announce()
                     await _first(stop, lost)
                     if not stop.is_set():
                         _end_at_once()
-                finally:
-                    watching.cancel()
+            finally:
+                await driver.leave()
+    except _NotAwaitedError:
+        os._exit(0 if stop.is_set() else 1)  # a thread waits for the cluster, and would for ever
+
+
+async def _joined(
+    settings: Settings, plan: Plan, address: str, stop: asyncio.Event
+) -> tuple[Cluster, str, Limits]:
+    """The cluster, once a replica is ready, with the model of its templates."""
+    is_naive = settings.engine.kind is EngineKind.NAIVE_SERVE
+    await driver.join(address)
+    answer_signals(stop)  # again: Ray has put its own handlers in place of ours
+    if is_naive:
+        options, cores = options_of(settings, 1), os.cpu_count() or 1
+        cluster: Cluster = await naive.deployed(options, cores)
+    else:
+        options = options_of(settings, _slots(settings, plan)).overridden(plan.args)
+        if not settings.engine.ray_address:  # where no other node can come
+            await driver.check_room(plan.resources)
+        cluster = await driver.deployed(bind(options, plan.options))
+    limits = _limits(settings, options, is_naive=is_naive)
+    return cluster, await _checked_model(settings, cluster), limits
+
+
+@asynccontextmanager
+async def _served(
+    cluster: Cluster, model_id: str, limits: Limits, socket: Path
+) -> AsyncIterator[None]:
+    """Front doors may call, and are answered from the cluster."""
+    async with (
+        Dispatcher(cluster.examine, limits) as dispatcher,
+        serve_link(socket, dispatcher, model_id=model_id, queue_max=limits.queue_max),
+    ):
+        watching = asyncio.create_task(_follow(cluster, dispatcher, limits.width))
+        try:
+            yield
         finally:
-            await driver.leave()
+            watching.cancel()
 
 
 def _end_at_once() -> NoReturn:
@@ -141,9 +161,20 @@ async def _follow(cluster: Cluster, dispatcher: Dispatcher, width: int) -> None:
         await asyncio.sleep(LOOK_S)
 
 
-async def _first(stop: asyncio.Event, lost: "asyncio.Future[Any]") -> None:
+async def _unless(
+    stop: asyncio.Event, lost: "asyncio.Future[Any]", awaited: "asyncio.Task[_Found]"
+) -> _Found:
+    """What is awaited. Raises _NotAwaitedError when one of the others comes first."""
+    await _first(stop, lost, awaited)
+    if not awaited.done():
+        raise _NotAwaitedError
+    return awaited.result()
+
+
+async def _first(stop: asyncio.Event, *others: "asyncio.Future[Any]") -> None:
+    """Return when one of them comes true."""
     asked = asyncio.create_task(stop.wait())
-    await asyncio.wait([asked, lost], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([asked, *others], return_when=asyncio.FIRST_COMPLETED)
     asked.cancel()
 
 

@@ -120,10 +120,7 @@ class RedisLedger:
         """What a session token finds, and the clock in ms; None when it finds nothing."""
         key = names.handoff(token_partition(token), digest(token))
         with reaching_redis():
-            async with self.link.pipeline(transaction=False) as pipe:
-                pipe.time()
-                pipe.get(key)
-                (seconds, micros), found = await pipe.execute()
+            (seconds, micros), found = await self.link.ask((("TIME",), {}), (("GET", key), {}))
         if found is None:
             return None
         return Handoff.model_validate_json(found), seconds * 1000 + micros // 1000

@@ -60,10 +60,9 @@ async def run_beside(
 ) -> tuple[Any, Any]:
     """What the script returns, and what another command does, in the same round trip."""
     with metrics.timed_store(script.name):
-        async with link.pipeline(transaction=False) as pipe:
-            pipe.execute_command("EVALSHA", script.sha1, len(keys), *keys, *arguments)
-            pipe.execute_command(*beside)
-            found, other = await pipe.execute(raise_on_error=False)
+        found, other = await link.ask(
+            (("EVALSHA", script.sha1, len(keys), *keys, *arguments), {}), (beside, {})
+        )
     if isinstance(other, Exception):
         raise other
     if isinstance(found, NoScriptError):

@@ -57,10 +57,14 @@ class LeastLoadedRouter(FIFOMixin, RequestRouter):
     def on_request_routed(
         self, pending_request: PendingRequest, replica_id: ReplicaID, result: object
     ) -> None:
-        """Called by Serve: a choice may have served an older call than the one it was made for."""
+        """Called by Serve: a choice may have served an older call than the one it was made for.
+
+        A call that the replica answers in one message has ended before this is said of it.
+        """
         del result
         request_id = pending_request.metadata.internal_request_id
-        self._calls[request_id] = replica_id, self._now_s()
+        if request_id in self._calls:
+            self._calls[request_id] = replica_id, self._now_s()
 
     def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:
         """Called by Serve, however the call ended."""

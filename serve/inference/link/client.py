@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,7 @@ from serve.inference.link import messages
 from serve.inference.link.connection import Connection
 from serve.inference.link.messages import Frame, Head, Kind, LinkBrokenError
 from serve.inference.parcels import Answer, Lapse, Outcome, outcome_of, unpack
+from serve.inference.turns import Turns
 from serve.observe import logs, metrics
 
 BYTES_MAX = 2**28
@@ -178,6 +180,7 @@ class _Engine(Connection):
         self.waiting = 0
         self._model_id = model_id
         self._rate_per_s = 0.0
+        self._answers = Turns()
         self.greeting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     @property
@@ -211,13 +214,14 @@ class _Engine(Connection):
             raise LinkBrokenError("the engine did not say who it is")
         elif head.kind == Kind.STATE:
             self.waiting, self._rate_per_s = head.number, head.value
-        elif (asked := self.asked.get(head.number)) is not None and not asked.done():
-            asked.set_result(frame.body)
+        elif (asked := self.asked.get(head.number)) is not None:
+            self._answers.put(partial(_settle, asked, frame.body))
 
     def lost(self) -> None:
         """What was asked is not answered any more."""
         self.is_usable = False
         self.gone.set()
+        self._answers.hurry()
         if not self.greeting.done():
             self.greeting.set_result(False)
         for asked in self.asked.values():
@@ -233,6 +237,11 @@ class _Engine(Connection):
             raise LinkBrokenError("the engine greets twice")
         self.queue_max, self.is_usable = head.number, True
         self.greeting.set_result(True)
+
+
+def _settle(asked: "asyncio.Future[bytes]", answer: bytes) -> None:
+    if not asked.done():
+        asked.set_result(answer)
 
 
 def _lost(detail: str) -> EngineLostError:

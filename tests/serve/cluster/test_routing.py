@@ -73,6 +73,12 @@ def test_what_serve_did_counts(chosen: Chosen) -> None:
     ) == ["a", "a", "b"]
 
 
+def test_what_ended_is_no_load_whatever_is_told_of_it_later(chosen: Chosen) -> None:
+    """Serve tells of short calls that they ended before it tells where they went."""
+    two = ["a", "b"]
+    assert chosen(send("0", two), ["done", "0"], ["routed", "0", "b"], send("1", two)) == ["a", "b"]
+
+
 def test_a_replica_that_is_gone_is_forgotten(chosen: Chosen) -> None:
     """With what was on its way to it; another that takes its place begins with nothing."""
     assert chosen(
