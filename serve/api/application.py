@@ -120,7 +120,7 @@ class FrontDoor:
                 server.refusals_per_minute_max, lambda: asyncio.get_running_loop().time()
             ),
             bodies=BodyBudget(server.inflight_bytes_max),
-            image_limits=BodyLimits(server.body_bytes_max, server.body_seconds_max),
+            image_limits=BodyLimits(server.body_bytes_max, server.body_seconds_max, has_image=True),
             json_limits=BodyLimits(JSON_BYTES_MAX, server.body_seconds_max),
         )
 
@@ -191,9 +191,9 @@ class FrontDoor:
         if not route.has_image or (route.may_be_later and prefers_later(request)):
             return
         if principal := request.get(PRINCIPAL):
-            self.deps.faces.admit(principal.tenant_id)
+            self.deps.faces.admit(principal.tenant_id, self.bodies.images_coming)
         elif found := request.get(HANDOFF):
-            self.deps.faces.admit(found.subject.tenant_id)
+            self.deps.faces.admit(found.subject.tenant_id, self.bodies.images_coming)
 
 
 def _parameters(route: Route[Any, Any], request: web.Request) -> Parameters:

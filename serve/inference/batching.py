@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 PACE_WEIGHT = 0.2  # of the newest batch in the running mean of seconds an image takes
 RETRY_AFTER_S_MAX = 60
+COMING_PART = 16  # of a queue's places that uploads may hold
 STALE_MAX = 16  # entries an order keeps for nothing, beside as many as are of use
 
 T = TypeVar("T")
@@ -55,11 +56,11 @@ class FairQueue(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
-    def has_room(self, tenant_id: str) -> bool:
-        """Whether an item of this tenant would stay if it were offered now, with a deadline no
-        nearer than those of the tenant's others.
+    def has_room(self, tenant_id: str, ahead: int = 0) -> bool:
+        """Whether an item of this tenant would stay if it were offered after `ahead` others, with
+        a deadline no nearer than those of the tenant's others.
         """
-        return len(self) < self._items_max or self._fullest(tenant_id) != tenant_id
+        return len(self) + ahead < self._items_max or self._fullest(tenant_id) != tenant_id
 
     def offer(self, item: Waiting[T]) -> Waiting[T] | None:
         """Let `item` wait. Returns what had to go: None, or where the queue is full the item
@@ -138,6 +139,15 @@ class FairQueue(Generic[T]):
         first = self._items[line.soonest.first()]
         self._turns.put(tenant_id, (line.turn, *_urgency(first)))
         self._longest.put(tenant_id, (-len(line),))
+
+
+def expected(coming: int, items_max: int) -> int:
+    """How many of the items that are `coming` are taken to be there already.
+
+    Some of them, or those that were let in to the last places would find them taken; few, or
+    slow uploads would fill a queue in which nothing waits.
+    """
+    return min(coming, items_max // COMING_PART)
 
 
 def share(waiting: int, slots: int, batch_max: int) -> int:

@@ -49,11 +49,11 @@ class LocalFaces:
         self._is_open = False
         await self._room.__aexit__(kind, error, trace)
 
-    def admit(self, tenant_id: str) -> None:
+    def admit(self, tenant_id: str, coming: int = 0) -> None:
         """See `serve.ports.Faces`."""
         if not self._is_open:
             raise ServeError(Code.SERVICE_UNAVAILABLE, "the engine is closing", retry_after_s=1)
-        if not self._room.has_room(tenant_id):
+        if not self._room.has_room(tenant_id, coming):
             raise ServeError(
                 Code.OVERLOADED,
                 f"{self.waiting} images are waiting",

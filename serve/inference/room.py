@@ -20,10 +20,10 @@ from typing import Any, Protocol, Self
 from pipeline.errors import Code as PipelineCode
 from pipeline.errors import Failure
 from pipeline.face.steps import Plan
-from serve.inference.batching import FairQueue, Pace, Waiting, share
+from serve.inference.batching import FairQueue, Pace, Waiting, expected, share
 from serve.inference.parcels import Answer, Lapse, Outcome, Parcel, Report
-from serve.inference.turns import Turns
 from serve.observe import logs
+from serve.turns import Turns
 
 BATCH_MAX = 16
 DEVICE_FAILURES_MAX = 3  # batches in a row of which nothing came back: the device is gone
@@ -118,9 +118,12 @@ class Room:
         """False when batch after batch fails whole on the device: a new process may mend it."""
         return self._failed_in_a_row < DEVICE_FAILURES_MAX
 
-    def has_room(self, tenant_id: str) -> bool:
-        """Whether an image of this tenant would be taken in now."""
-        return self._is_open and self._arrived.has_room(tenant_id)
+    def has_room(self, tenant_id: str, coming: int = 0) -> bool:
+        """Whether an image of this tenant would be taken in, were it there; `coming` others are
+        on their way.
+        """
+        ahead = expected(coming, self._layout.queue_max)
+        return self._is_open and self._arrived.has_room(tenant_id, ahead)
 
     def report(self) -> Report:
         """What was done since the last report."""

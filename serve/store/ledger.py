@@ -33,7 +33,7 @@ from serve.ports import Committed, Records
 from serve.store import names
 from serve.store.changes import COMMANDS_MAX, Batch, Writer
 from serve.store.keyring import Keyring
-from serve.store.link import reaching_redis
+from serve.store.link import ask_together, reaching_redis
 from serve.store.scripts import COMMIT, READ, run, run_beside
 from serve.store.sealing import OVERHEAD_BYTES, new_key, seal, unseal
 
@@ -120,7 +120,7 @@ class RedisLedger:
         """What a session token finds, and the clock in ms; None when it finds nothing."""
         key = names.handoff(token_partition(token), digest(token))
         with reaching_redis():
-            (seconds, micros), found = await self.link.ask((("TIME",), {}), (("GET", key), {}))
+            (seconds, micros), found = await ask_together(self.link, ("TIME",), ("GET", key))
         if found is None:
             return None
         return Handoff.model_validate_json(found), seconds * 1000 + micros // 1000

@@ -5,6 +5,8 @@ import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis, UnixDomainSocketConnection
@@ -18,6 +20,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from serve.errors import Code, ServeError
 from serve.settings import State
 from serve.store.embedded import socket_path
+from serve.turns import Turns
 
 Link = Redis  # the stores' connections, as the composition root hands them on
 CONNECTIONS_MAX = 64
@@ -26,10 +29,12 @@ RETRY_FIRST_S = 0.02
 RETRY_S_MAX = 0.2
 RETRY_AFTER_S = 1
 TRIPS_MAX = 2
-TOGETHER_MAX = 64
+TRIP_MAX = 64
+TRIP_BYTES_MAX = 2**20  # beyond the first command's
 WAITING_MAX = 10_000
 
-_Asked = tuple[Sequence[tuple[Sequence[Any], Mapping[str, Any]]], "asyncio.Future[list[Any]]"]
+Command = tuple[Sequence[Any], Mapping[str, Any]]
+"""A command's words, and redis-py's options for its answer."""
 
 # Refusals of a Redis that is there but cannot do its work now: full, loading, failing over.
 _UNABLE = re.compile(
@@ -68,9 +73,26 @@ class DirectPool(BlockingConnectionPool):
         return connection
 
 
-class Shared(Redis):
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Commands that stay together, and who waits for their answers."""
+
+    commands: Sequence[Command]
+    answered: "asyncio.Future[list[Any]]"
+    size_bytes: int
+
+    def settle(self, answers: list[Any]) -> None:
+        if not self.answered.done():
+            self.answered.set_result(answers)
+
+    def fail(self, error: Exception) -> None:
+        if not self.answered.done():
+            self.answered.set_exception(error)
+
+
+class SharedTrips(Redis):
     """A client whose commands travel together: those that are asked for while others are under
-    way go out in one write, and one read brings their answers.
+    way go out in one write, and their answers are read together.
 
     A trip costs the event loop about as much for one command as for ten. No timer holds a command
     back: one of `TRIPS_MAX` trips is free, or it goes with the next.
@@ -81,59 +103,72 @@ class Shared(Redis):
         self._waiting: deque[_Asked] = deque()
         self._trips: set[asyncio.Task[None]] = set()
         self._is_leaving = False  # at the end of this pass of the event loop
+        self._answers = Turns()
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
         """What Redis answers. Raises what redis-py raises."""
-        (answer,) = await self.ask((args, options))
+        (answer,) = await self.ask([(args, options)])
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    async def ask(self, *commands: tuple[Sequence[Any], Mapping[str, Any]]) -> list[Any]:
-        """The answers to commands that go out in this order, errors among them."""
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers to commands that go out in this order, Redis's refusals among them.
+
+        Raises `state_unavailable` when too many wait already.
+        """
         if len(self._waiting) >= WAITING_MAX:
             raise _unavailable("too many commands wait for it")
-        answered = asyncio.get_running_loop().create_future()
-        self._waiting.append((commands, answered))
+        loop = asyncio.get_running_loop()
+        size = sum(len(arg) for args, _ in commands for arg in args if isinstance(arg, bytes))
+        asked = _Asked(commands, loop.create_future(), size)
+        self._waiting.append(asked)
         if not self._is_leaving:
             self._is_leaving = True
-            asyncio.get_running_loop().call_soon(self._leave)
-        found: list[Any] = await answered
-        return found
+            loop.call_soon(self._leave)
+        return await asked.answered
 
     def _leave(self) -> None:
         self._is_leaving = False
         while self._waiting and len(self._trips) < TRIPS_MAX:
-            number = min(len(self._waiting), TOGETHER_MAX)
-            trip = asyncio.create_task(self._go([self._waiting.popleft() for _ in range(number)]))
-            self._trips.add(trip)
+            self._trips.add(trip := asyncio.create_task(self._go(self._next())))
             trip.add_done_callback(self._arrive)
+
+    def _next(self) -> list[_Asked]:
+        """Who goes on the next trip."""
+        going, size = [self._waiting.popleft()], 0
+        while self._waiting and len(going) < TRIP_MAX:
+            size += self._waiting[0].size_bytes
+            if size > TRIP_BYTES_MAX:
+                break
+            going.append(self._waiting.popleft())
+        return going
 
     def _arrive(self, trip: "asyncio.Task[None]") -> None:
         self._trips.discard(trip)
         self._leave()
 
-    async def _go(self, asked: Sequence[_Asked]) -> None:
-        pipe = self.pipeline(transaction=False)
-        for commands, _ in asked:
-            for args, options in commands:
+    async def _go(self, going: Sequence[_Asked]) -> None:
+        pipe: Any = self.pipeline(transaction=False)
+        for asked in going:
+            for args, options in asked.commands:
                 pipe.pipeline_execute_command(*args, **options)
         try:
             answers = iter(await pipe.execute(raise_on_error=False))
-        except BaseException as error:
-            for _, answered in asked:
-                if not answered.done():
-                    if isinstance(error, Exception):
-                        answered.set_exception(error)
-                    else:
-                        answered.cancel()
-            if not isinstance(error, Exception):
-                raise
+        except Exception as error:  # noqa: BLE001 (it is theirs)
+            for asked in going:
+                asked.fail(error)
             return
-        for commands, answered in asked:
-            found = [next(answers) for _ in commands]
-            if not answered.done():
-                answered.set_result(found)
+        for asked in going:
+            self._answers.put(partial(asked.settle, [next(answers) for _ in asked.commands]))
+
+
+async def ask_together(link: Redis, *commands: Sequence[Any]) -> list[Any]:
+    """The answers to commands that go out in this order, in one round trip; Redis's refusals are
+    among them. Raises as redis-py does.
+    """
+    assert isinstance(link, SharedTrips)
+    return await link.ask([(command, {}) for command in commands])
 
 
 def open_link(state: State) -> Redis:
@@ -158,7 +193,7 @@ def open_link(state: State) -> Redis:
             path=str(socket_path(state.data_dir)),
             **options,
         )
-    return Shared.from_pool(pool)
+    return SharedTrips.from_pool(pool)
 
 
 @contextmanager

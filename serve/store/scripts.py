@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from serve.observe import metrics
+from serve.store.link import ask_together
 
 Argument = str | bytes | int | float
 
@@ -60,8 +61,8 @@ async def run_beside(
 ) -> tuple[Any, Any]:
     """What the script returns, and what another command does, in the same round trip."""
     with metrics.timed_store(script.name):
-        found, other = await link.ask(
-            (("EVALSHA", script.sha1, len(keys), *keys, *arguments), {}), (beside, {})
+        found, other = await ask_together(
+            link, ("EVALSHA", script.sha1, len(keys), *keys, *arguments), beside
         )
     if isinstance(other, Exception):
         raise other

@@ -12,13 +12,13 @@ from types import TracebackType
 from typing import Self
 
 from serve.errors import Code, ServeError
-from serve.inference.batching import retry_after_s
+from serve.inference.batching import expected, retry_after_s
 from serve.inference.link import messages
 from serve.inference.link.connection import Connection
 from serve.inference.link.messages import Frame, Head, Kind, LinkBrokenError
 from serve.inference.parcels import Answer, Lapse, Outcome, outcome_of, unpack
-from serve.inference.turns import Turns
 from serve.observe import logs, metrics
+from serve.turns import Turns
 
 BYTES_MAX = 2**28
 """Bytes of images that one door has with the engine at once; an image alone is always let in."""
@@ -87,14 +87,14 @@ class LinkedFaces:
             with suppress(asyncio.CancelledError):
                 await keeper
 
-    def admit(self, tenant_id: str) -> None:
+    def admit(self, tenant_id: str, coming: int = 0) -> None:
         """See `serve.ports.Faces`. The queue is known as it was some milliseconds ago.
 
         When it is full, a tenant with less than a fair share of this door's images is let in.
         """
         engine = self._reached()
         self._check_bytes(1)
-        if engine.waiting < engine.queue_max:
+        if engine.waiting + expected(coming, engine.queue_max) < engine.queue_max:
             return
         own, others = self._tenants[tenant_id], self._tenants.keys() - {tenant_id}
         if own and own * (len(others) + 1) >= self._tenants.total():

@@ -17,7 +17,9 @@ from serve.observe import logs
 
 STATE_EVERY_S = 0.025
 STATE_STEPS = 16
-"""Doors are told of the queue when it changed by such a part of its bound, or is full or empty."""
+"""Doors are told of the queue when it changed by such a part of its bound, and of every change
+in the last such part.
+"""
 RATE_CHANGE = 0.1
 BACKLOG = 256
 
@@ -137,9 +139,11 @@ class _Hall:
     def _differs(self, waiting: int, rate_per_s: float) -> bool:
         """Whether doors would decide otherwise if they knew."""
         told, told_rate = self._told
+        nearly_full = self._queue_max * (STATE_STEPS - 1)
         return (
             (waiting >= self._queue_max) != (told >= self._queue_max)
             or (waiting == 0) != (told == 0)
+            or (waiting != told and (max(waiting, told) + 1) * STATE_STEPS >= nearly_full)
             or abs(waiting - told) * STATE_STEPS >= self._queue_max
             or abs(rate_per_s - told_rate) > told_rate * RATE_CHANGE
         )
