@@ -31,11 +31,11 @@ class Engine(Protocol):
 class Faces(Protocol):
     """The same for a service: one image of one request, batched behind this port."""
 
-    def admit(self, tenant_id: str, coming: int = 0) -> None:
+    def admit(self, tenant_id: str, let_in: int = 0) -> None:
         """Raises what `examine` would raise at once for an image of this tenant; reserves nothing.
 
-        For the door to ask before it reads a body. `coming` are images that it let in and has not
-        brought yet.
+        For the door to ask before it reads a body. `let_in` are the images that it has let in
+        and not answered yet: those that are not asked about are on their way.
         """
         ...
 

@@ -191,9 +191,9 @@ class FrontDoor:
         if not route.has_image or (route.may_be_later and prefers_later(request)):
             return
         if principal := request.get(PRINCIPAL):
-            self.deps.faces.admit(principal.tenant_id, self.bodies.images_coming)
+            self.deps.faces.admit(principal.tenant_id, self.bodies.images)
         elif found := request.get(HANDOFF):
-            self.deps.faces.admit(found.subject.tenant_id, self.bodies.images_coming)
+            self.deps.faces.admit(found.subject.tenant_id, self.bodies.images)
 
 
 def _parameters(route: Route[Any, Any], request: web.Request) -> Parameters:

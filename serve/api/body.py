@@ -35,7 +35,7 @@ class BodyBudget:
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._held: Counter[str] = Counter()
-        self.images_coming = 0  # bodies with an image that are not there yet
+        self.images = 0  # bodies with an image that have begun, until their requests are answered
 
     @property
     def held(self) -> int:
@@ -86,18 +86,16 @@ async def received(
     if waits_for_word(request):
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # the response proper has not begun
-    budget.images_coming += limits.has_image
+    budget.images += limits.has_image
+    size = 0
     try:
-        await _fill(body, request, limits, budget, address)
-    except BaseException:
-        budget.give(address, len(body))
-        raise
-    finally:
-        budget.images_coming -= limits.has_image
-    size = len(body)  # counted to the end, although the reader may empty it before
-    try:
+        try:
+            await _fill(body, request, limits, budget, address)
+        finally:
+            size = len(body)  # counted to the end, although the reader may empty it before
         yield body
     finally:
+        budget.images -= limits.has_image
         budget.give(address, size)
 
 

@@ -8,9 +8,9 @@ from serve.errors import Code, ServeError
 class AbsentFaces:
     """Stands where `Faces` and `Comparator` stand, and refuses: no score is ever made up."""
 
-    def admit(self, tenant_id: str, coming: int = 0) -> NoReturn:
+    def admit(self, tenant_id: str, let_in: int = 0) -> NoReturn:
         """Raises `service_unavailable`."""
-        _refuse(tenant_id, coming)
+        _refuse(tenant_id, let_in)
 
     async def examine(self, image: bytes, *, tenant_id: str, with_chip: bool = False) -> NoReturn:
         """Raises `service_unavailable`."""

@@ -147,7 +147,7 @@ def expected(coming: int, items_max: int) -> int:
     Some of them, or those that were let in to the last places would find them taken; few, or
     slow uploads would fill a queue in which nothing waits.
     """
-    return min(coming, items_max // COMING_PART)
+    return max(0, min(coming, items_max // COMING_PART))
 
 
 def share(waiting: int, slots: int, batch_max: int) -> int:

@@ -13,12 +13,12 @@ class FallbackFaces:
         self._first = first
         self._second = second
 
-    def admit(self, tenant_id: str, coming: int = 0) -> None:
+    def admit(self, tenant_id: str, let_in: int = 0) -> None:
         """See `serve.ports.Faces`."""
         try:
-            self._first.admit(tenant_id, coming)
+            self._first.admit(tenant_id, let_in)
         except EngineLostError:
-            self._second.admit(tenant_id, coming)
+            self._second.admit(tenant_id, let_in)
 
     async def examine(self, image: bytes, *, tenant_id: str, with_chip: bool = False) -> Outcome:
         """See `serve.ports.Faces`."""

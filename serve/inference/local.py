@@ -28,6 +28,7 @@ class LocalFaces:
         self._room = Room(runner, Layout(limits.workers, limits.queue_max))
         self._timeout_s = limits.timeout_s
         self._is_open = False
+        self._asked = 0
 
     @property
     def waiting(self) -> int:
@@ -49,11 +50,11 @@ class LocalFaces:
         self._is_open = False
         await self._room.__aexit__(kind, error, trace)
 
-    def admit(self, tenant_id: str, coming: int = 0) -> None:
+    def admit(self, tenant_id: str, let_in: int = 0) -> None:
         """See `serve.ports.Faces`."""
         if not self._is_open:
             raise ServeError(Code.SERVICE_UNAVAILABLE, "the engine is closing", retry_after_s=1)
-        if not self._room.has_room(tenant_id, coming):
+        if not self._room.has_room(tenant_id, let_in - self._asked):
             raise ServeError(
                 Code.OVERLOADED,
                 f"{self.waiting} images are waiting",
@@ -65,9 +66,11 @@ class LocalFaces:
         self.admit(tenant_id)
         loop = asyncio.get_running_loop()
         arrived_s = loop.time()
+        self._asked += 1
         try:
             answer = await self._room.examine(Parcel(image, tenant_id, with_chip, self._timeout_s))
         finally:
+            self._asked -= 1
             metrics.set_queue(self.waiting)
             report = self._room.report()
             metrics.observe_batches(report.batches, report.cpu_s)

@@ -48,7 +48,7 @@ class ScriptedFaces:
     crowded: set[str] = field(default_factory=set)
     examined: int = 0
 
-    def admit(self, tenant_id: str, coming: int = 0) -> None:
+    def admit(self, tenant_id: str, let_in: int = 0) -> None:
         """Raises `overloaded` for whom there is no room."""
         if tenant_id in self.crowded:
             raise ServeError(Code.OVERLOADED, "a full queue", retry_after_s=WAIT_S)

@@ -23,7 +23,7 @@ class ScriptedFaces:
     _arrived: asyncio.Event | None = None
     _opened: asyncio.Event | None = None
 
-    def admit(self, tenant_id: str, coming: int = 0) -> None:
+    def admit(self, tenant_id: str, let_in: int = 0) -> None:
         """Raises the trouble of `examine`, which keeps it."""
         if self.trouble is not None:
             raise self.trouble

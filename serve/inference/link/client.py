@@ -87,14 +87,15 @@ class LinkedFaces:
             with suppress(asyncio.CancelledError):
                 await keeper
 
-    def admit(self, tenant_id: str, coming: int = 0) -> None:
+    def admit(self, tenant_id: str, let_in: int = 0) -> None:
         """See `serve.ports.Faces`. The queue is known as it was some milliseconds ago.
 
         When it is full, a tenant with less than a fair share of this door's images is let in.
         """
         engine = self._reached()
         self._check_bytes(1)
-        if engine.waiting + expected(coming, engine.queue_max) < engine.queue_max:
+        coming = expected(let_in - len(engine.asked), engine.queue_max)
+        if engine.waiting + coming < engine.queue_max:
             return
         own, others = self._tenants[tenant_id], self._tenants.keys() - {tenant_id}
         if own and own * (len(others) + 1) >= self._tenants.total():

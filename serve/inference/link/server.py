@@ -16,6 +16,7 @@ from serve.inference.parcels import Lapse, Parcel, pack
 from serve.observe import logs
 
 STATE_EVERY_S = 0.025
+STATE_EVERY_S_WHEN_FULL = 0.005
 STATE_STEPS = 16
 """Doors are told of the queue when it changed by such a part of its bound, and of every change
 in the last such part.
@@ -111,7 +112,9 @@ class _Hall:
         """The queue may be changing: look at it, and on as long as there is work."""
         if self._next_look is None:
             loop = asyncio.get_running_loop()
-            self._next_look = loop.call_later(STATE_EVERY_S, self._look)
+            is_urgent = self._is_nearly_full(self.dispatcher.waiting)
+            delay_s = STATE_EVERY_S_WHEN_FULL if is_urgent else STATE_EVERY_S
+            self._next_look = loop.call_later(delay_s, self._look)
 
     async def close(self, drain_s: float) -> None:
         """Finish what doors wait for; what takes too long is given up."""
@@ -136,14 +139,16 @@ class _Hall:
         if any(door.tasks for door in self.doors):
             self.stir()
 
+    def _is_nearly_full(self, waiting: int) -> bool:
+        return (waiting + 1) * STATE_STEPS > self._queue_max * (STATE_STEPS - 1)
+
     def _differs(self, waiting: int, rate_per_s: float) -> bool:
         """Whether doors would decide otherwise if they knew."""
         told, told_rate = self._told
-        nearly_full = self._queue_max * (STATE_STEPS - 1)
         return (
             (waiting >= self._queue_max) != (told >= self._queue_max)
             or (waiting == 0) != (told == 0)
-            or (waiting != told and (max(waiting, told) + 1) * STATE_STEPS >= nearly_full)
+            or (waiting != told and (self._is_nearly_full(waiting) or self._is_nearly_full(told)))
             or abs(waiting - told) * STATE_STEPS >= self._queue_max
             or abs(rate_per_s - told_rate) > told_rate * RATE_CHANGE
         )

@@ -23,7 +23,7 @@ class Scripted:
         self.trouble = trouble
         self.asked: list[tuple[bytes, str, bool]] = []
 
-    def admit(self, tenant_id: str, coming: int = 0) -> None:
+    def admit(self, tenant_id: str, let_in: int = 0) -> None:
         if self.trouble is not None:
             raise self.trouble
 
