@@ -42,14 +42,17 @@ KYC = "/api/v1/kyc"
 class ScriptedFaces:
     """Stands where the models stand: an image is the name of who is on it.
 
-    For images of the tenants in `crowded` there is no room. `examined` counts the others.
+    For images of the tenants in `crowded` there is no room. `examined` counts the others, and
+    `let_in` is what the door said last of those it has let in.
     """
 
     crowded: set[str] = field(default_factory=set)
     examined: int = 0
+    let_in: int = 0
 
     def admit(self, tenant_id: str, let_in: int = 0) -> None:
         """Raises `overloaded` for whom there is no room."""
+        self.let_in = let_in
         if tenant_id in self.crowded:
             raise ServeError(Code.OVERLOADED, "a full queue", retry_after_s=WAIT_S)
 
@@ -57,7 +60,7 @@ class ScriptedFaces:
         self, image: bytes, *, tenant_id: str, with_chip: bool = False
     ) -> FaceEvidence | Failure:
         """A face for each name, none on `nobody`, and a failure for `broken`."""
-        self.admit(tenant_id)
+        self.admit(tenant_id, self.let_in)
         self.examined += 1
         if image == BROKEN:
             return Failure(PipelineCode.IMAGE_CORRUPT, "ends early")

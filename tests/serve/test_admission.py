@@ -119,6 +119,30 @@ async def test_an_enrolment_is_refused_by_its_key(link: Redis, keyring: Keyring)
         assert (await door.call("POST", ENROL, {"image": text(JOHN)}, key=other)).status == 201
 
 
+async def test_the_engine_hears_of_uploads_on_their_way(link: Redis, keyring: Keyring) -> None:
+    """From an upload's first byte until its request is answered, or ends without an answer."""
+    async with front_door(link, keyring) as door:
+        key, other = door.tenant.test_api_key, "/api/v1/customers/bob/faces"
+        for sent in (0, BODY_BYTES // 2):
+            async with connected(door) as (_, writer):
+                writer.write(head(ENROL, key, BODY_BYTES) + b" " * sent)
+                await let_in(door, key, 1)
+        await let_in(door, key, 0)
+        assert (await door.call("POST", other, {"image": text(JOHN)}, key=key)).status == 201
+        await let_in(door, key, 0)
+
+
+async def let_in(door: Door, key: str, number: int) -> None:
+    """Wait until the engine is told of so many uploads beside one that asks."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            async with connected(door) as (reader, writer):
+                writer.write(head("/api/v1/customers/carol/faces", key, 2) + b"{}")
+                await answered(reader)
+            if door.faces.let_in == number:
+                return
+
+
 async def test_a_token_in_the_body_is_refused_before_its_session_moves(
     link: Redis, keyring: Keyring
 ) -> None:

@@ -15,6 +15,7 @@ from serve.inference.batching import (
     FairQueue,
     Pace,
     Waiting,
+    expected,
     retry_after_s,
     share,
 )
@@ -151,6 +152,26 @@ def test_who_offers_twenty_times_as_much_is_served_no_more(
         if not (left["a"] and left["b"]):
             served.clear()
         assert abs(served["a"] - served["b"]) <= 2
+
+
+@pytest.mark.parametrize(
+    ("coming", "items_max", "there"),
+    [(-1, 256, 0), (0, 256, 0), (9, 256, 9), (16, 256, 16), (1_000, 256, 16), (1_000, 15, 0)],
+)
+def test_few_of_those_who_come_are_taken_to_be_there(
+    coming: int, items_max: int, there: int
+) -> None:
+    """A sixteenth of the places at most, however many uploads are slow."""
+    assert expected(coming, items_max) == there
+
+
+def test_who_is_ahead_takes_the_last_places() -> None:
+    """Only of the tenant that has most in the queue: another's image would stay."""
+    queue = FairQueue[str](3)
+    for number in range(2):
+        queue.offer(item(number, "a"))
+    assert [queue.has_room("a", ahead) for ahead in (0, 1)] == [True, False]
+    assert queue.has_room("b", 1)
 
 
 @given(offers=st.lists(st.sampled_from("ab" + "a" * 20), max_size=200), seed=st.integers(0, 9))

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.evidence import FaceEvidence
 from serve.errors import Code, ServeError
+from serve.inference.batching import COMING_PART
 from serve.inference.cluster.options import read_plan
 from serve.inference.parcels import Outcome
 from serve.ports import Faces
@@ -100,12 +101,12 @@ async def refusal(asking: Awaitable[object]) -> ServeError:
     return refused.value
 
 
-async def until_refused(faces: Faces, tenant_id: str) -> Code:
+async def until_refused(faces: Faces, tenant_id: str, let_in: int = 0) -> Code:
     """What a tenant's image would be refused with, once it is known that it would be."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
-                faces.admit(tenant_id)
+                faces.admit(tenant_id, let_in)
             except ServeError as error:
                 return Code(error.code)
             await asyncio.sleep(0)  # the engine tells in its own time
@@ -165,6 +166,20 @@ async def test_a_full_queue_refuses_at_once(opened: Opening, gates: Callable[[],
         stayed = [task for task in tasks if task not in refused]
         assert await widths([first, *stayed]) == list(range(QUEUE_MAX + 1))
         assert await widths(await ask(faces, 5)) == [5]
+
+
+async def test_the_last_place_is_kept_for_who_was_let_in(
+    opened: Opening, gates: Callable[[], Gate]
+) -> None:
+    """An image that is on its way holds it; those that are there already do not hold another."""
+    gate, places = gates(), COMING_PART
+    async with opened(Size(queue_max=places, envelope_max=1)) as faces:
+        tasks = [await held(faces, gate), *await ask(faces, *range(1, places))]
+        assert await until_refused(faces, A, let_in=places + 1) is Code.OVERLOADED
+        faces.admit(A, let_in=places)
+        faces.admit(B, let_in=places + 1)
+        gate.let_go()
+        assert await widths(tasks) == list(range(places))
 
 
 async def test_a_late_answer_is_unavailable(opened: Opening, gates: Callable[[], Gate]) -> None:

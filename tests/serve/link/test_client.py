@@ -17,7 +17,7 @@ from serve.inference.parcels import Answer, Lapse, Outcome, pack
 from serve.observe import metrics
 from tests.serve.link.ends import PATIENCE_S, End, Engines
 
-MODEL, QUEUE_MAX, TENANT = "a model", 10, "ten_a"
+MODEL, QUEUE_MAX, TENANT = "a model", 32, "ten_a"
 ANSWER = Failure(PipelineCode.IMAGE_CORRUPT, "ends early")
 Asked = asyncio.Task[Outcome]
 
@@ -80,10 +80,10 @@ async def refusal(asking: Awaitable[object]) -> ServeError:
     return refused.value
 
 
-def admission(faces: LinkedFaces, tenant_id: str = TENANT) -> object:
+def admission(faces: LinkedFaces, tenant_id: str = TENANT, let_in: int = 0) -> object:
     """The code that a tenant's image would be refused with at once."""
     try:
-        faces.admit(tenant_id)
+        faces.admit(tenant_id, let_in)
     except ServeError as error:
         return error.code
     return None
@@ -211,7 +211,7 @@ async def test_who_has_least_is_let_into_a_full_queue(engines: Engines) -> None:
             await examine_seen(end)
         await told(end, faces, QUEUE_MAX - 1, 0.0)
         assert admission(faces) is None
-        for rate_per_s, wait_s in ((0.0, 1), (2.5, 4), (100.0, 1), (0.01, 60)):
+        for rate_per_s, wait_s in ((0.0, 1), (2.5, 13), (100.0, 1), (0.01, 60)):
             await told(end, faces, QUEUE_MAX, rate_per_s)
             with pytest.raises(ServeError) as refused:
                 faces.admit("ten_a")
@@ -221,6 +221,21 @@ async def test_who_has_least_is_let_into_a_full_queue(engines: Engines) -> None:
         assert admission(faces) is None
         for task in tasks:
             task.cancel()
+
+
+async def test_who_was_let_in_holds_the_last_places(engines: Engines) -> None:
+    """Two of 32, however many uploads are slow; what the engine was asked about is there."""
+    async with linked(engines) as faces, engines.listening():
+        end = await greeted(engines, faces)
+        task = await ask(faces)
+        await examine_seen(end)
+        for free, let_in, is_refused in (
+            (1, 0, False), (1, 1, False), (1, 2, True), (2, 2, False), (2, 3, True), (2, 99, True),
+            (3, 99, False),
+        ):  # fmt: skip
+            await told(end, faces, QUEUE_MAX - free, 0.0)
+            assert admission(faces, let_in=let_in) == (Code.OVERLOADED if is_refused else None)
+        task.cancel()
 
 
 async def test_a_door_has_so_many_bytes_under_way(engines: Engines) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from serve.inference.link import messages
 from serve.inference.link.messages import ANSWER_BYTES_MAX, SAID_BY_ENGINES, Kind
-from serve.inference.link.server import Limits, serve_link
+from serve.inference.link.server import STATE_EVERY_S, Limits, serve_link
 from serve.inference.parcels import Lapse, Parcel, unpack
 from tests.serve.link.ends import PATIENCE_S, End
 
@@ -279,6 +279,21 @@ async def test_doors_are_told_of_the_queue(path: Path) -> None:
         hello = await late.next()
         assert (hello.text, hello.head.number) == (MODEL, QUEUE_MAX)
         assert (await late.next()).head.value == 105.0
+
+
+async def test_doors_are_told_of_every_change_of_a_queue_that_is_nearly_full(path: Path) -> None:
+    """In its last sixteenth, and when it leaves that; not of so small a change below."""
+    async with engine(path) as stage:
+        dispatcher, door = stage.dispatcher, await stage.door()
+        ask(door, 1)
+        await dispatcher.arrive()
+        for waiting in (QUEUE_MAX, 63, 62, 63, 60, 59):
+            dispatcher.waiting = waiting
+            assert (await door.next()).head.number == waiting
+        dispatcher.waiting = 58
+        await asyncio.sleep(4 * STATE_EVERY_S)
+        dispatcher.waiting = QUEUE_MAX
+        assert (await door.next()).head.number == QUEUE_MAX
 
 
 async def test_nobody_else_reaches_the_socket(path: Path) -> None:

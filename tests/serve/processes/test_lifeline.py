@@ -1,5 +1,6 @@
 """A child's own side: it stops when told to, and when its supervisor is gone."""
 
+import gc
 import os
 import resource
 import signal
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from serve.processes.lifeline import READY
+from serve.processes.lifeline import COLLECTOR_THRESHOLDS, READY, quiet_collector
 from tests.helpers.tree import ROOT
 
 DEADLINE_S = 60.0
@@ -50,6 +51,18 @@ def started(mode: str) -> Iterator[Started]:
             if begun.lifeline >= 0:
                 os.close(begun.lifeline)
             child.kill()
+
+
+def test_searches_for_cycles_are_seldom_and_leave_the_start_out() -> None:
+    """What a process is made of is looked through once, not for every ten thousand objects."""
+    before = gc.get_threshold()
+    try:
+        quiet_collector()
+        assert gc.get_freeze_count() > len(sys.modules)
+        assert gc.get_threshold() == COLLECTOR_THRESHOLDS
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
