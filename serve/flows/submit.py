@@ -23,7 +23,7 @@ from pipeline.decision.verdict import Challenge, Recapture, Verdict, decide
 from pipeline.errors import Failure
 from pipeline.evidence import Feedback, Missing, Template
 from serve.deps import Deps
-from serve.domain.callback import callback_object
+from serve.domain.callback import CallbackEvent, callback_object
 from serve.domain.change import Change, Job, JobHeader, Snapshot, closing, settle
 from serve.domain.customer import Customer
 from serve.domain.handoff import TOKEN_VALID_MS, Handoff
@@ -350,13 +350,14 @@ def _verdict_change(
         change,
         captures={session.id: capture.image} if is_held else change.captures,
         ended_jobs=_ended(capture),
-        answer=_answer(finding, session).dump(),
+        answer=_answer(finding, session, change.callbacks).dump(),
     )
 
 
-def _answer(finding: _Finding, session: Session) -> SubmitAnswer:
+def _answer(finding: _Finding, session: Session, told: Sequence[CallbackEvent]) -> SubmitAnswer:
     if isinstance(finding.outcome, Verdict):
-        return SubmitAnswer(200, callback_object(session).to_wire())
+        same = told[0].body.encode() if told else callback_object(session).to_wire()
+        return SubmitAnswer(200, same)
     body = {
         "code": finding.code,
         "detail": finding.detail,

@@ -7,6 +7,7 @@ written either. So a lost reply can be repeated by anybody, any number of times.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,8 @@ from serve.store.keyring import Keyring
 from serve.store.link import ask_together, reaching_redis
 from serve.store.scripts import COMMIT, READ, run, run_beside
 from serve.store.sealing import OVERHEAD_BYTES, new_key, seal, unseal
+
+TENANTS_KEPT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ class RedisLedger:
             _open_session(snapshot, session_id, row),
             _open_answer(snapshot, sealed, op_id) if is_known else None,
             _open_templates(snapshot, _paired(entries)) if to_judge else (),
-            None if document is None else Tenant.model_validate_json(document),
+            None if document is None else _tenant(document),
         )
 
     def later(self, snapshot: Snapshot, elapsed_s: float) -> Snapshot:
@@ -266,6 +269,12 @@ class RedisLedger:
         # Whoever came first may have brought another key for a new customer.
         snapshot = await self.snapshot(subject)
         return Committed(_open_answer(snapshot, result[1], op_id), is_repeat=True)
+
+
+@lru_cache(TENANTS_KEPT)
+def _tenant(document: bytes) -> Tenant:
+    """Read anew when it was written anew: every submission of a tenant asks for the same."""
+    return Tenant.model_validate_json(document)
 
 
 def _open_answer(snapshot: Snapshot, sealed: bytes, op_id: str) -> bytes:

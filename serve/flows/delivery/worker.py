@@ -201,11 +201,11 @@ class _Worker:
                 delivery = await self.sender.send(claim.item, secrets, moment.now_ms())
                 now_ms = moment.now_ms()
                 after = after_attempt(claim.item, delivery, now_ms, self.random())
-                if await self.deps.outbox.settle(claim, after):
-                    _tell(after, delivery, now_ms)
-                if after.state is DeliveryState.DISABLED:
+                if after.state is DeliveryState.DISABLED:  # first: who sends it again forgets that
                     tenant_id, url = claim.item.tenant_id, claim.item.url
                     await self.deps.directory.put_gone(tenant_id, url, is_gone=True)
+                if await self.deps.outbox.settle(claim, after):
+                    _tell(after, delivery, now_ms)
         except ServeError as error:
             logs.write("callback not settled", level=logging.WARNING, code=error.code)
         except Exception as error:  # noqa: BLE001 (one callback's defect stops no other)
