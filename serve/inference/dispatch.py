@@ -40,7 +40,7 @@ class Limits:
     queue_max: int
     width: int
     envelope_items_max: int = ENVELOPE_ITEMS_MAX
-    envelope_bytes_max: int = 2 * 2**20
+    envelope_bytes_max: int = 8 * 2**20
     attempts_max: int = 3
 
 

@@ -21,6 +21,7 @@ from tests.serve.inference.toy_runner import BROKEN, PATIENCE_S, Gate, a_gate
 
 A, B = "ten_a", "ten_b"
 CALLERS, QUEUE_MAX, REFUSED = 64, 4, 8
+LARGE_BYTES = 9 * 2**20
 EXACT = Size(queue_max=QUEUE_MAX, envelope_max=1)
 Asked = asyncio.Task[Outcome]
 
@@ -149,6 +150,13 @@ async def test_what_breaks_the_pipeline_breaks_for_nobody_else(
         assert refused.code is Code.SERVICE_UNAVAILABLE
         assert refused.retry_after_s is not None
         assert await widths([first, *tasks]) == [0, 1, 2, 3, 4]
+
+
+async def test_images_as_large_as_a_body_are_looked_at(opened: Opening) -> None:
+    """Alone and beside small ones: no message on the way is too short for them."""
+    async with opened(Size(slots=2)) as faces:
+        large = [f"width {number}".encode() + b" " * LARGE_BYTES for number in range(4)]
+        assert await widths(await ask(faces, *large, 4, 5)) == [0, 1, 2, 3, 4, 5]
 
 
 async def test_a_full_queue_refuses_at_once(opened: Opening, gates: Callable[[], Gate]) -> None:
