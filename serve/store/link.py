@@ -156,7 +156,9 @@ class SharedTrips(Redis):
         try:
             answers = iter(await pipe.execute(raise_on_error=False))
         except Exception as error:  # noqa: BLE001 (it is theirs)
-            for asked in going:
+            # Tried again in vain: who waits for the next trip would only wait for the same.
+            waiting, self._waiting = self._waiting, deque()
+            for asked in (*going, *waiting):
                 asked.fail(error)
             return
         for asked in going:

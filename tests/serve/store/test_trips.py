@@ -1,19 +1,22 @@
 """Commands travel together: counted by Redis itself, and each asker gets its own answer."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from serve.errors import Code, ServeError
 from serve.settings import State
 from serve.store import link as link_module
-from serve.store.link import ask_together, open_link
+from serve.store.link import SharedTrips, ask_together, open_link
 
 ASKERS = 200
 PATIENCE_S = 60.0
+PAUSE_MS = 5_000
 
 
 async def packets(link: Redis) -> int:
@@ -83,6 +86,32 @@ async def test_connections_that_are_cut_are_made_again(link: Redis, redis_state:
             assert {one for one in done if not isinstance(one, RedisConnectionError)} <= {b"there"}
             assert await link.get("text") == b"there"
     await killer.aclose()
+
+
+async def test_an_outage_is_everybody_s(
+    redis_state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those who wait for a later trip do not wait for another time limit each."""
+    trips = 0
+    go = SharedTrips._go  # noqa: SLF001
+
+    async def counted(self: SharedTrips, going: Any) -> None:
+        nonlocal trips
+        trips += 1
+        await go(self, going)
+
+    hung = open_link(redis_state.model_copy(update={"timeout_s": 0.2}))
+    other = open_link(redis_state.model_copy(update={"timeout_s": PATIENCE_S}))
+    await asyncio.gather(*(hung.get("text") for _ in range(10)), other.ping())
+    monkeypatch.setattr(SharedTrips, "_go", counted)
+    asked = [asyncio.ensure_future(hung.get("text")) for _ in range(10 * link_module.TRIP_MAX)]
+    await other.client_pause(PAUSE_MS)  # nobody is answered, not even who would end it
+    done = await asyncio.gather(*asked, return_exceptions=True)
+    assert isinstance(done[-1], RedisTimeoutError | RedisConnectionError)
+    assert trips <= 2 * link_module.TRIPS_MAX
+    await other.ping()
+    assert await hung.ping()
+    await asyncio.gather(hung.aclose(), other.aclose())
 
 
 async def test_too_many_waiting_are_refused(link: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
