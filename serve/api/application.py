@@ -159,7 +159,7 @@ class FrontDoor:
             return await self._call(route, request, parameters, route.body(), principal)
         limits = self.image_limits if route.has_image else self.json_limits
         check_head(request, limits.size_max)
-        self._admit(route, request)
+        self._admit(route, request, self.bodies.images)
         async with received(request, limits, self.bodies, address) as raw:
             body = await parsed(raw, route.body)
             raw.clear()  # the model holds it all again
@@ -177,13 +177,13 @@ class FrontDoor:
             request[TOKEN] = agreed_token(request.get(TOKEN, ""), body)
             if route.has_image and HANDOFF not in request:
                 request[HANDOFF], _ = await handoff.find_handoff(self.deps, request[TOKEN])
-                self._admit(route, request)
+                self._admit(route, request, self.bodies.images - 1)  # its own is one of them
         token = request.get(TOKEN, "")
         known = request.get(HANDOFF)
         call = Call(self.deps, request, body, parameters, token, principal, known)
         return await route.answer(call)
 
-    def _admit(self, route: Route[Any, Any], request: web.Request) -> None:
+    def _admit(self, route: Route[Any, Any], request: web.Request, let_in: int) -> None:
         """Ask the engine, for an image that it is to look at now, once it is known whose it is.
 
         Raises `overloaded` or `service_unavailable`.
@@ -191,9 +191,9 @@ class FrontDoor:
         if not route.has_image or (route.may_be_later and prefers_later(request)):
             return
         if principal := request.get(PRINCIPAL):
-            self.deps.faces.admit(principal.tenant_id, self.bodies.images)
+            self.deps.faces.admit(principal.tenant_id, let_in)
         elif found := request.get(HANDOFF):
-            self.deps.faces.admit(found.subject.tenant_id, self.bodies.images)
+            self.deps.faces.admit(found.subject.tenant_id, let_in)
 
 
 def _parameters(route: Route[Any, Any], request: web.Request) -> Parameters:

@@ -65,7 +65,7 @@ class BodyBudget:
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """How much may come, and in what time."""
+    """How much may come, in what time, and whether it holds an image."""
 
     size_max: int
     seconds_max: float

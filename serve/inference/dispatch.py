@@ -20,6 +20,7 @@ from serve.inference.parcels import Lapse, Parcel, Report, pack
 from serve.observe import logs, metrics
 
 ENVELOPE_ITEMS_MAX = 16
+ENVELOPE_BYTES_MAX = 8 * 2**20
 
 Call = Callable[[Sequence[Parcel]], Awaitable[tuple[Sequence[bytes], Report]]]
 """Carries an envelope to a replica and its packed answers back. Raises ReplicaLostError."""
@@ -40,7 +41,7 @@ class Limits:
     queue_max: int
     width: int
     envelope_items_max: int = ENVELOPE_ITEMS_MAX
-    envelope_bytes_max: int = 8 * 2**20
+    envelope_bytes_max: int = ENVELOPE_BYTES_MAX
     attempts_max: int = 3
 
 

@@ -21,7 +21,13 @@ from serve.inference.cluster import driver, naive
 from serve.inference.cluster.environment import TOKEN_PATH_VARIABLE
 from serve.inference.cluster.head import own_head
 from serve.inference.cluster.kin import end_leftovers
-from serve.inference.cluster.options import Plan, ReplicaOptions, options_of, read_plan
+from serve.inference.cluster.options import (
+    Plan,
+    ReplicaOptions,
+    limits_of,
+    options_of,
+    read_plan,
+)
 from serve.inference.cluster.probe import asks_for_token
 from serve.inference.cluster.replica import bind
 from serve.inference.dispatch import Call, Dispatcher, Limits
@@ -182,7 +188,7 @@ def _limits(settings: Settings, options: ReplicaOptions, *, is_naive: bool) -> L
     queue_max = settings.engine.queue_max
     if is_naive:
         return Limits(queue_max, width=queue_max, envelope_items_max=1)
-    return Limits(queue_max, width=options.envelopes)
+    return limits_of(settings, options)
 
 
 def _slots(settings: Settings, plan: Plan) -> int:

@@ -115,12 +115,13 @@ class SharedTrips(Redis):
     async def ask(self, commands: Sequence[Command]) -> list[Any]:
         """The answers to commands that go out in this order, Redis's refusals among them.
 
-        Raises `state_unavailable` when too many wait already.
+        Raises `state_unavailable` when too many wait already, and TypeError for a word that
+        cannot be sent: on its way it would take the others along.
         """
         if len(self._waiting) >= WAITING_MAX:
             raise _unavailable("too many commands wait for it")
         loop = asyncio.get_running_loop()
-        size = sum(len(arg) for args, _ in commands for arg in args if isinstance(arg, bytes))
+        size = sum(_size_bytes(word) for words, _ in commands for word in words)
         asked = _Asked(commands, loop.create_future(), size)
         self._waiting.append(asked)
         if not self._is_leaving:
@@ -156,9 +157,12 @@ class SharedTrips(Redis):
         try:
             answers = iter(await pipe.execute(raise_on_error=False))
         except Exception as error:  # noqa: BLE001 (it is theirs)
-            # Tried again in vain: who waits for the next trip would only wait for the same.
-            waiting, self._waiting = self._waiting, deque()
-            for asked in (*going, *waiting):
+            lost = [*going]
+            if isinstance(error, (RedisConnectionError, RedisTimeoutError)):
+                # Tried again in vain: who waits for the next trip would only wait for the same.
+                lost += self._waiting
+                self._waiting.clear()
+            for asked in lost:
                 asked.fail(error)
             return
         for asked in going:
@@ -243,6 +247,15 @@ async def now_ms(link: Redis) -> int:
     with reaching_redis():
         seconds, microseconds = await link.time()
     return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+def _size_bytes(word: object) -> int:
+    """Of what may be large in a command. Raises TypeError for what cannot be sent."""
+    if isinstance(word, bytes):
+        return len(word)
+    if isinstance(word, str | int | float):
+        return 0
+    raise TypeError(f"{type(word).__name__} in a command")
 
 
 def _unavailable(why: str) -> ServeError:

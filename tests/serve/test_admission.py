@@ -154,6 +154,7 @@ async def test_a_token_in_the_body_is_refused_before_its_session_moves(
         held_before = held_bytes()
         answer = await door.submit(token)
         assert (answer.status, answer.headers["Retry-After"]) == (503, str(WAIT_S))
+        assert door.faces.let_in == 0  # beside itself
         assert_documented(answer, "POST", SUBMIT)
         assert held_bytes() == held_before
         assert (await door.call("GET", f"{KYC}/face/verify/{token}", key="")).body == told.body

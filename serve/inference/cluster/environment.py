@@ -17,14 +17,14 @@ from serve.errors import Code, ServeError
 TOKEN_BYTES = 32
 TOKEN_PATH_VARIABLE = "RAY_AUTH_TOKEN_PATH"  # noqa: S105 (a name)
 HOOK = "serve.inference.cluster.hook.keep_to_loopback"
-ENVELOPE_BYTES_MAX = 2**28  # an image alone may be as large as a body
+MESSAGE_BYTES_MAX = 2**28  # an image alone may be as large as a body
 LOST_S = "5"  # until what cannot reach its head any more gives up
 
 # What holds of every cluster, joined or ours.
 _ALWAYS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Of one envelope, which may be one large image; gRPC itself stops at 4 MiB.
-    "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(ENVELOPE_BYTES_MAX),
+    "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(MESSAGE_BYTES_MAX),
     # User code, router and replica on one event loop, calls by value over gRPC: half the cost
     # of a call, and no image ever lies in the object store.
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",

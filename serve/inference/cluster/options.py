@@ -11,7 +11,7 @@ import yaml
 from pipeline.models.load import Detector
 from pipeline.models.options import Device, Precision, Runtime
 from serve.errors import Code, ServeError
-from serve.inference.dispatch import ENVELOPE_ITEMS_MAX
+from serve.inference.dispatch import ENVELOPE_BYTES_MAX, ENVELOPE_ITEMS_MAX, Limits
 from serve.inference.loading import PackOptions, pack_options
 from serve.inference.room import BATCH_MAX
 from serve.settings import Settings
@@ -19,6 +19,9 @@ from serve.settings import Settings
 APPLICATION = "limen"
 DEPLOYMENT = "Faces"
 FILE_BYTES_MAX = 2**20
+JOINED_ENVELOPE_BYTES_MAX = (
+    3 * 2**20
+)  # gRPC's own limit, 4 MiB, may hold in somebody else's cluster
 CHOICES = {"detector": Detector, "runtime": Runtime, "device": Device, "precision": Precision}
 MAY_BE_ZERO = frozenset({"decoders", "memory_bytes_max"})
 NUMBER = (int, float)
@@ -104,6 +107,12 @@ class Plan:
         return {
             "CPU": replicas * wanted.get("num_cpus", 1), "GPU": replicas * wanted.get("num_gpus", 0)
         }  # fmt: skip
+
+
+def limits_of(settings: Settings, options: ReplicaOptions) -> Limits:
+    """Of the queue before replicas like this, and of the envelopes on their way to them."""
+    bytes_max = JOINED_ENVELOPE_BYTES_MAX if settings.engine.ray_address else ENVELOPE_BYTES_MAX
+    return Limits(settings.engine.queue_max, options.envelopes, envelope_bytes_max=bytes_max)
 
 
 def options_of(settings: Settings, threads: int) -> ReplicaOptions:

@@ -12,10 +12,11 @@ from serve.inference.cluster.options import (
     FILE_BYTES_MAX,
     Plan,
     ReplicaOptions,
+    limits_of,
     options_of,
     read_plan,
 )
-from serve.settings import Models, Pipeline, Settings
+from serve.settings import EngineSection, Models, Pipeline, Settings
 from tests.serve.cluster.serve_files import FOLDER, SHIPPED, with_autoscaling
 
 OPTIONS = ReplicaOptions(
@@ -212,6 +213,14 @@ def test_settings_reach_the_replica(tmp_path: Path) -> None:
     assert {type(value) for value in found.values()} == {str, int}
     relative = options_of(Settings(models=Models(cache_dir=Path("packs"))), 1)
     assert Path(relative.cache_dir).is_absolute()
+
+
+def test_envelopes_to_somebody_else_s_cluster_fit_grpc_s_own_limit() -> None:
+    """It may not have been told that messages are longer here; ours is."""
+    joined = Settings(engine=EngineSection(ray_address="10.0.0.1:6379", queue_max=77))
+    limits = limits_of(joined, OPTIONS)
+    assert (limits.queue_max, limits.width) == (77, OPTIONS.envelopes)
+    assert limits.envelope_bytes_max < 4 * 2**20 < limits_of(Settings(), OPTIONS).envelope_bytes_max
 
 
 @pytest.mark.parametrize(

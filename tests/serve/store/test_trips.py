@@ -54,6 +54,14 @@ async def test_a_refusal_is_its_own_asker_s(link: Redis) -> None:
     assert "WRONGTYPE" in str(refused)
 
 
+async def test_a_defect_is_its_own_asker_s(link: Redis) -> None:
+    """What cannot be sent is refused before it travels."""
+    asked: list[Any] = [link.get("a"), link.execute_command("SET", "a", object()), link.get("b")]
+    first, defect, last = await asyncio.gather(*asked, return_exceptions=True)
+    assert (first, last) == (None, None)
+    assert isinstance(defect, TypeError)
+
+
 async def test_together_means_in_that_order(link: Redis) -> None:
     """Nothing comes between, and a refusal stands among the answers."""
     answers = await asyncio.gather(
