@@ -28,15 +28,15 @@ from serve.inference.place import SOCKET, recorded
 from serve.ports import Comparator, Faces
 from serve.settings import EngineKind, Settings
 from serve.store.directory import RedisDirectory
-from serve.store.embedded import join_embedded
-from serve.store.epochs import RedisEpochs
 from serve.store.erasures import RedisErasures
 from serve.store.install import open_install
-from serve.store.keyring import Keyring
 from serve.store.ledger import RedisLedger
 from serve.store.link import Link, open_link
 from serve.store.listings import RedisListings
+from serve.store.local.embedded import join_embedded
 from serve.store.queues import RedisDeadlines, RedisJobs, RedisOutbox
+from serve.store.vault.epochs import RedisEpochs
+from serve.store.vault.keyring import Keyring
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,14 @@ from pipeline.decision.comparison import Comparison
 from pipeline.errors import Failure
 from pipeline.evidence import FaceEvidence, Template
 from serve.domain.alert import Alert, AlertStatus
-from serve.domain.api_key import ApiKey
 from serve.domain.callback import CallbackEvent, Delivery
 from serve.domain.change import Change, Job, Snapshot
 from serve.domain.erasure import ErasureReceipt
 from serve.domain.handoff import Handoff
 from serve.domain.ids import Mode, Subject
 from serve.domain.session import Session
-from serve.domain.tenant import SigningSecret, Tenant
+from serve.domain.tenancy.api_key import ApiKey
+from serve.domain.tenancy.tenant import SigningSecret, Tenant
 
 Item = TypeVar("Item")
 

@@ -13,9 +13,9 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from serve.settings import State
-from serve.store.embedded import own_embedded
-from serve.store.keyring import Keyring, open_keyring
 from serve.store.link import open_link
+from serve.store.local.embedded import own_embedded
+from serve.store.vault.keyring import Keyring, open_keyring
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from serve.store.keyring import Keyring
+from serve.store.vault.keyring import Keyring
 from tests.helpers.service import Service, open_service
 
 

@@ -15,9 +15,9 @@ from serve.api.wire import Wire
 from serve.domain.alert import Alert, AlertStatus, AlertType
 from serve.domain.callback import CallbackEvent, DeliveryState, ReasonItem
 from serve.domain.erasure import ErasureReceipt, ErasureStep
-from serve.domain.preferences import Event, Preferences, PreferencesPatch
 from serve.domain.session import KycStatus, Session
-from serve.domain.tenant import Tenant
+from serve.domain.tenancy.preferences import Event, Preferences, PreferencesPatch
+from serve.domain.tenancy.tenant import Tenant
 from serve.flows.customers import EnrolAnswer
 from serve.ports import Page
 

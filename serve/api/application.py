@@ -8,18 +8,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from pydantic import BaseModel, ValidationError
 
-from serve.api import device
-from serve.api.address import GuessBudget, Network, client_address, trusted_networks
 from serve.api.answers import HealthResponse, answered, answered_bytes
-from serve.api.body import (
-    JSON_BYTES_MAX,
-    BodyBudget,
-    BodyLimits,
-    check_head,
-    parsed,
-    received,
-    wait_to_continue,
-)
 from serve.api.call import (
     HANDOFF,
     PRINCIPAL,
@@ -31,13 +20,24 @@ from serve.api.call import (
     prefers_later,
     session_token,
 )
+from serve.api.intake import device
+from serve.api.intake.address import GuessBudget, Network, client_address, trusted_networks
+from serve.api.intake.body import (
+    JSON_BYTES_MAX,
+    BodyBudget,
+    BodyLimits,
+    check_head,
+    parsed,
+    received,
+    wait_to_continue,
+)
 from serve.api.middleware import DEPS, ORIGINS, PUBLIC_METHODS, observe, preflight, refuse, share
 from serve.api.openapi import document
 from serve.api.problem import Fault, InputInvalid, parameter_faults
 from serve.api.routes import HEALTH_PATH, OPENAPI_PATH, ROUTES
 from serve.api.wire import Parameters
 from serve.deps import Deps
-from serve.domain.api_key import Principal
+from serve.domain.tenancy.api_key import Principal
 from serve.errors import Code, ServeError
 from serve.flows import access, handoff
 from serve.settings import Settings

@@ -14,8 +14,8 @@ from pipeline.errors import Code as PipelineCode
 from serve.api.problem import Fault, InputInvalid
 from serve.api.wire import Empty, Parameters
 from serve.deps import Deps
-from serve.domain.api_key import Principal, Scope
 from serve.domain.handoff import Handoff
+from serve.domain.tenancy.api_key import Principal, Scope
 from serve.errors import Code, ServeError
 
 BodyT = TypeVar("BodyT", bound=BaseModel)

@@ -2,9 +2,9 @@
 
 from aiohttp import web
 
-from serve.api import proof
 from serve.api.answers import EnrolResponse, ErasureResponse, StatusResponse, answered
 from serve.api.call import Call
+from serve.api.intake import proof
 from serve.api.wire import CustomerParameters, Empty, EnrolBody, ErasureParameters
 from serve.flows import customers
 

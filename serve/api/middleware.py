@@ -10,11 +10,11 @@ from time import monotonic, perf_counter
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from serve.api.body import waits_for_word
 from serve.api.call import CODE, PRINCIPAL, REQUEST_ID, TOKEN
+from serve.api.intake.body import waits_for_word
 from serve.api.problem import Refusal, refusal_of, rendered
 from serve.deps import Deps
-from serve.domain.api_key import Principal
+from serve.domain.tenancy.api_key import Principal
 from serve.errors import Code, ServeError
 from serve.flows import access
 from serve.observe import logs, metrics

@@ -6,10 +6,10 @@ from pipeline.errors import Code as PipelineCode
 from serve.api import answers, customers, sessions, tenants, wire
 from serve.api.call import Route
 from serve.domain.alert import AlertPatch
-from serve.domain.api_key import Scope
 from serve.domain.callback import CallbackObject
-from serve.domain.preferences import PreferencesPatch
-from serve.domain.tenant import TenantPatch
+from serve.domain.tenancy.api_key import Scope
+from serve.domain.tenancy.preferences import PreferencesPatch
+from serve.domain.tenancy.tenant import TenantPatch
 from serve.errors import Code
 
 KYC = "/api/v1/kyc"

@@ -5,7 +5,6 @@ import json
 from aiohttp import web
 
 from pipeline.decision.verdict import Outcome
-from serve.api import proof
 from serve.api.answers import (
     ConnectResponse,
     HandoffResponse,
@@ -17,6 +16,7 @@ from serve.api.answers import (
     answered_bytes,
 )
 from serve.api.call import Call, prefers_later
+from serve.api.intake import proof
 from serve.api.wire import (
     ConnectBody,
     Empty,

@@ -20,8 +20,8 @@ from serve.api.wire import (
     PageParameters,
 )
 from serve.domain.alert import AlertPatch
-from serve.domain.preferences import PreferencesPatch
-from serve.domain.tenant import TenantPatch
+from serve.domain.tenancy.preferences import PreferencesPatch
+from serve.domain.tenancy.tenant import TenantPatch
 from serve.flows import alerts, events, preferences, tenants
 
 

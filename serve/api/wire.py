@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from serve.domain.alert import AlertStatus, AlertType
-from serve.domain.preferences import Amount, Count
-from serve.domain.tenant import URL_LENGTH_MAX
+from serve.domain.tenancy.preferences import Amount, Count
+from serve.domain.tenancy.tenant import URL_LENGTH_MAX
 
 NAME_LENGTH_MAX = 256
 LIMIT_MAX = 100

@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 
-from serve.domain.preferences import Event, Triggers
+from serve.domain.tenancy.preferences import Event, Triggers
 from serve.errors import Code, ServeError
 
 EVENTS = tuple(event for event in Event if getattr(Triggers(), event) is False)  # plain switches

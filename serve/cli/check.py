@@ -20,7 +20,7 @@ from pipeline.decision.policy import LivenessPolicy
 from serve.app import open_deps
 from serve.cli.machine import Finding, Grade, findings_here
 from serve.cli.options import AsJson, DataDir, print_json, settings_in
-from serve.domain.tenant import LOOPBACK_HOSTS
+from serve.domain.tenancy.tenant import LOOPBACK_HOSTS
 from serve.errors import SENTENCES, ServeError
 from serve.inference.cluster.kin import exposed, kin
 from serve.inference.cluster.options import options_of, read_plan
@@ -30,8 +30,8 @@ from serve.processes.door import tls_context
 from serve.processes.listening import split_address
 from serve.settings import EngineKind, EngineSection, Settings
 from serve.store import names
-from serve.store.embedded import join_embedded
 from serve.store.link import configuration, open_link, reaching_redis, server_version
+from serve.store.local.embedded import join_embedded
 from serve.store.local.places import places
 
 STYLES = {Grade.OK: "green", Grade.WARN: "yellow", Grade.FAIL: "bold red"}

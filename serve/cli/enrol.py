@@ -26,8 +26,8 @@ from serve.cli.options import AsJson, DataDir, print_json, settings_in
 from serve.cli.photos import NotEnrolled, Photo, Photos, photos_in
 from serve.cli.tenants import find_tenant
 from serve.deps import Deps
-from serve.domain.api_key import Principal, Scope
 from serve.domain.ids import Mode
+from serve.domain.tenancy.api_key import Principal, Scope
 from serve.errors import CaptureUnfit, Code, ServeError
 from serve.flows.customers import enrol
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from serve.api.body import parse
+from serve.api.intake.body import parse
 from serve.api.problem import InputInvalid
 from serve.app import open_deps
 from serve.deps import Deps

@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from serve.api.body import parse
-from serve.api.proof import decode
+from serve.api.intake.body import parse
+from serve.api.intake.proof import decode
 from serve.api.wire import Name, Wire
 from serve.cli.options import faults_of, read_bounded
 from serve.errors import Code, ServeError

@@ -15,9 +15,9 @@ from pipeline.decision.policy import LivenessPolicy
 from serve.api.answers import TenantResponse, timestamp
 from serve.cli.options import AsJson, DataDir, parsed, print_json, settings_in, with_deps
 from serve.deps import Deps
-from serve.domain.api_key import ApiKey, Scope
 from serve.domain.ids import Mode
-from serve.domain.tenant import NAME_LENGTH_MAX, Tenant, TenantPatch
+from serve.domain.tenancy.api_key import ApiKey, Scope
+from serve.domain.tenancy.tenant import NAME_LENGTH_MAX, Tenant, TenantPatch
 from serve.errors import Code, ServeError
 from serve.flows import tenants
 

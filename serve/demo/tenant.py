@@ -7,7 +7,7 @@ from pipeline.decision.policy import LivenessPolicy
 from pipeline.models.cache import write_atomically
 from serve.demo.credentials import FILE_NAME
 from serve.deps import Deps
-from serve.domain.tenant import TenantPatch
+from serve.domain.tenancy.tenant import TenantPatch
 from serve.errors import Code, ServeError
 from serve.flows.tenants import CreatedTenant, create_tenant, list_tenants
 

@@ -6,7 +6,7 @@ The whole document is encrypted at rest under the customer's own data key.
 from pydantic import Field
 
 from serve.domain.document import Document
-from serve.domain.preferences import Event
+from serve.domain.tenancy.preferences import Event
 
 REFERENCES_MAX = 5
 CARRY_OVER_MS = 24 * 3_600_000

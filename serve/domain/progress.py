@@ -19,7 +19,6 @@ from serve.domain.customer import (
 )
 from serve.domain.handoff import TOKEN_VALID_MS
 from serve.domain.ids import Mode
-from serve.domain.preferences import Event, Reactions
 from serve.domain.session import (
     CAPTURES_MAX,
     Session,
@@ -28,6 +27,7 @@ from serve.domain.session import (
     elapsed,
     moved,
 )
+from serve.domain.tenancy.preferences import Event, Reactions
 from serve.errors import Code, ServeError
 
 

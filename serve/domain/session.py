@@ -15,7 +15,7 @@ from pydantic import Field
 from pipeline.decision.reasons import Reason
 from serve.domain.document import Document
 from serve.domain.ids import Mode
-from serve.domain.preferences import Event, Reactions
+from serve.domain.tenancy.preferences import Event, Reactions
 
 CAPTURES_MAX = 20
 REVIEW_MS_MAX = 30 * 24 * 3_600_000

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 
 from serve.deps import Deps
-from serve.domain.api_key import ApiKey, Principal, Scope, is_proved, key_id_of
 from serve.domain.ids import Mode
-from serve.domain.tenant import Tenant
+from serve.domain.tenancy.api_key import ApiKey, Principal, Scope, is_proved, key_id_of
+from serve.domain.tenancy.tenant import Tenant
 from serve.errors import Code, ServeError
 
 ORIGINS_KEPT_S = 1.0

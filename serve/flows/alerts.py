@@ -3,8 +3,8 @@
 from serve.deps import Deps
 from serve.domain import alert as rules
 from serve.domain.alert import Alert, AlertPatch, AlertStatus
-from serve.domain.api_key import Principal
 from serve.domain.change import Change, Snapshot
+from serve.domain.tenancy.api_key import Principal
 from serve.errors import Code, ServeError
 from serve.flows.transact import new_operation, transact
 from serve.ports import Page

@@ -8,12 +8,12 @@ from pipeline.errors import Failure
 from pipeline.evidence import FaceEvidence, Feedback, Template
 from pipeline.image.decode import encode_jpeg
 from serve.deps import Deps
-from serve.domain.api_key import Principal
 from serve.domain.change import Change, EnrolledFace, Snapshot
 from serve.domain.customer import REFERENCES_MAX, Customer, Reference
 from serve.domain.erasure import ErasureReceipt, receipt_of
 from serve.domain.ids import Prefix, keyed_digest
 from serve.domain.session import KycStatus
+from serve.domain.tenancy.api_key import Principal
 from serve.errors import STATUSES, CaptureUnfit, Code, ServeError
 from serve.flows.access import tenant_of
 from serve.flows.transact import new_id, new_operation, retried, transact

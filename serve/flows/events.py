@@ -1,8 +1,8 @@
 """Callbacks, as a tenant looks back on them."""
 
 from serve.deps import Deps
-from serve.domain.api_key import Principal
 from serve.domain.callback import CallbackEvent
+from serve.domain.tenancy.api_key import Principal
 from serve.errors import Code, ServeError
 from serve.ports import Page
 

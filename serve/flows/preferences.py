@@ -1,9 +1,9 @@
 """A tenant's preferences, one set for each of its two worlds."""
 
 from serve.deps import Deps
-from serve.domain.api_key import Principal
-from serve.domain.preferences import Preferences, PreferencesPatch, patched
-from serve.domain.tenant import Tenant
+from serve.domain.tenancy.api_key import Principal
+from serve.domain.tenancy.preferences import Preferences, PreferencesPatch, patched
+from serve.domain.tenancy.tenant import Tenant
 from serve.flows.access import tenant_of
 from serve.flows.tenants import change_tenant
 

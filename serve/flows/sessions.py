@@ -6,18 +6,18 @@ from dataclasses import asdict, dataclass, field, replace
 
 from pipeline.decision.verdict import Outcome
 from serve.deps import Deps
-from serve.domain.api_key import Principal
 from serve.domain.callback import CallbackObject, callback_object
 from serve.domain.change import Change, Snapshot, merged, settle, supersede
 from serve.domain.customer import Customer
 from serve.domain.handoff import Handoff
 from serve.domain.ids import TOKEN_RANDOM_BYTES, Prefix, Subject, digest, make_token
-from serve.domain.preferences import Event, Preferences
 from serve.domain.progress import Opening, Progress, cancel, review
 from serve.domain.progress import open_session as opened
 from serve.domain.session import Session, elapsed
-from serve.domain.tenant import Tenant, check_url
-from serve.domain.trigger import Exemption, Occurrence, exemption
+from serve.domain.tenancy.api_key import Principal
+from serve.domain.tenancy.preferences import Event, Preferences
+from serve.domain.tenancy.tenant import Tenant, check_url
+from serve.domain.tenancy.trigger import Exemption, Occurrence, exemption
 from serve.errors import Code, ServeError
 from serve.flows.access import tenant_of
 from serve.flows.handoff import read_handoff

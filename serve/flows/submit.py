@@ -30,7 +30,7 @@ from serve.domain.handoff import TOKEN_VALID_MS, Handoff
 from serve.domain.ids import Prefix, Subject
 from serve.domain.progress import Progress, SubmitAnswer, begin, is_current, judge, release
 from serve.domain.session import Session, State, Submission, elapsed
-from serve.domain.tenant import Tenant
+from serve.domain.tenancy.tenant import Tenant
 from serve.errors import STATUSES, Code, ServeError
 from serve.flows.handoff import find_handoff
 from serve.flows.transact import new_id, new_operation, transact, transact_read

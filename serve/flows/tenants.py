@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from serve.deps import Deps
-from serve.domain.api_key import (
+from serve.domain.ids import ID_RANDOM_BYTES, Mode
+from serve.domain.tenancy.api_key import (
     KEY_ID_BYTES,
     SECRET_BYTES,
     ApiKey,
@@ -15,9 +16,8 @@ from serve.domain.api_key import (
     hash_key,
     make_key,
 )
-from serve.domain.ids import ID_RANDOM_BYTES, Mode
-from serve.domain.preferences import Preferences
-from serve.domain.tenant import SigningSecret, Tenant, TenantPatch, patched
+from serve.domain.tenancy.preferences import Preferences
+from serve.domain.tenancy.tenant import SigningSecret, Tenant, TenantPatch, patched
 from serve.errors import Code, ServeError
 from serve.flows.access import tenant_of
 from serve.flows.transact import PAUSE_S_MAX, TRIES_MAX

@@ -27,8 +27,8 @@ from pipeline.decision.verdict import Outcome
 from serve.domain.alert import AlertType
 from serve.domain.callback import DeliveryState
 from serve.domain.erasure import ErasureStep
-from serve.domain.preferences import Event
-from serve.domain.trigger import Exemption
+from serve.domain.tenancy.preferences import Event
+from serve.domain.tenancy.trigger import Exemption
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

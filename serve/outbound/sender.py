@@ -20,7 +20,7 @@ from aiohttp.abc import AbstractResolver
 from standardwebhooks import Webhook
 
 from serve.domain.callback import CallbackEvent, Delivery, DeliveryAttempt
-from serve.domain.tenant import SigningSecret
+from serve.domain.tenancy.tenant import SigningSecret
 from serve.outbound.guard import guarded_sockets
 from serve.outbound.resolver import ThreadResolver
 from serve.settings import Callbacks

@@ -26,9 +26,9 @@ from serve.processes.lifeline import forbid_core_dumps
 from serve.processes.listening import listen, shown_host
 from serve.processes.supervisor import Supervisor, stopped_by_signals
 from serve.settings import EngineKind, Settings, replaced
-from serve.store.embedded import OwnedServer, own_embedded
 from serve.store.install import open_install
 from serve.store.link import open_link, ping
+from serve.store.local.embedded import OwnedServer, own_embedded
 from serve.store.local.filelocks import try_lock
 
 _PART = (sys.executable, "-m", "serve.processes")

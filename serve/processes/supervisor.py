@@ -10,7 +10,7 @@ from serve.errors import ServeError
 from serve.observe import logs
 from serve.processes.child import CRASHES_MAX, Child, Crashes, GaveUpError, PartState, Program
 from serve.processes.lifeline import ORPHAN_S_MAX
-from serve.store.embedded import OwnedServer
+from serve.store.local.embedded import OwnedServer
 
 STOP_S_MAX = ORPHAN_S_MAX
 

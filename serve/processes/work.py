@@ -5,8 +5,8 @@ import random
 
 from serve.app import open_deps
 from serve.flows.delivery import run_delivery
-from serve.flows.erasures import run_erasures
-from serve.flows.upkeep import run_upkeep
+from serve.flows.upkeep.deadlines import run_upkeep
+from serve.flows.upkeep.erasures import run_erasures
 from serve.outbound.sender import open_sender
 from serve.processes.lifeline import Announce
 from serve.settings import Settings

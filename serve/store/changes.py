@@ -17,7 +17,7 @@ from serve.domain.ids import keyed_digest
 from serve.domain.session import Session
 from serve.store import names
 from serve.store.scripts import Argument
-from serve.store.sealing import seal
+from serve.store.vault.sealing import seal
 
 DAY_MS = 24 * 3_600_000
 FOREVER_MS = 2**53 - 1  # the largest score a ZSET holds exactly

@@ -7,14 +7,14 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from serve.domain.api_key import ApiKey
 from serve.domain.ids import keyed_digest
-from serve.domain.tenant import SigningSecret, Tenant
+from serve.domain.tenancy.api_key import ApiKey
+from serve.domain.tenancy.tenant import SigningSecret, Tenant
 from serve.store import names
-from serve.store.keyring import Keyring
 from serve.store.link import now_ms, reaching_redis
 from serve.store.scripts import REPLACE, run
-from serve.store.sealing import seal, unseal
+from serve.store.vault.keyring import Keyring
+from serve.store.vault.sealing import seal, unseal
 
 TENANTS_MAX = 10_000
 

@@ -14,8 +14,8 @@ from serve.domain.ids import PARTITIONS
 from serve.errors import Code, ServeError
 from serve.settings import State
 from serve.store import names
-from serve.store.keyring import Keyring, open_keyring
 from serve.store.link import configuration, now_ms, reaching_redis, server_version
+from serve.store.vault.keyring import Keyring, open_keyring
 
 SCHEMA_VERSION = 1
 REDIS_VERSION_MIN = (6, 2)

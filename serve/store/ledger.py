@@ -28,15 +28,15 @@ from serve.domain.ids import (
     token_partition,
 )
 from serve.domain.session import Session
-from serve.domain.tenant import Tenant
+from serve.domain.tenancy.tenant import Tenant
 from serve.errors import Code, ServeError
 from serve.ports import Committed, Records
 from serve.store import names
 from serve.store.changes import COMMANDS_MAX, Batch, Writer
-from serve.store.keyring import Keyring
 from serve.store.link import ask_together, reaching_redis
 from serve.store.scripts import COMMIT, READ, run, run_beside
-from serve.store.sealing import OVERHEAD_BYTES, new_key, seal, unseal
+from serve.store.vault.keyring import Keyring
+from serve.store.vault.sealing import OVERHEAD_BYTES, new_key, seal, unseal
 
 TENANTS_KEPT = 256
 

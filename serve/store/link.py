@@ -19,7 +19,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from serve.errors import Code, ServeError
 from serve.settings import State
-from serve.store.embedded import socket_path
+from serve.store.local.embedded import socket_path
 from serve.turns import Turns
 
 Link = Redis  # the stores' connections, as the composition root hands them on

@@ -17,9 +17,9 @@ from serve.domain.session import Session
 from serve.errors import Code, ServeError
 from serve.ports import Page
 from serve.store import names
-from serve.store.keyring import Keyring
 from serve.store.link import reaching_redis
 from serve.store.records import SealedRecords
+from serve.store.vault.keyring import Keyring
 
 LIMIT_MAX = 100
 CURSOR_LENGTH_MAX = 200

@@ -17,11 +17,11 @@ from serve.domain.change import Job, JobHeader
 from serve.domain.ids import Prefix, Subject, partition_of
 from serve.ports import Lease
 from serve.store import names
-from serve.store.keyring import Keyring
 from serve.store.link import now_ms, reaching_redis
 from serve.store.records import SealedRecords
 from serve.store.scripts import CLAIM, SETTLE, Argument, run, run_each
-from serve.store.sealing import seal, unseal
+from serve.store.vault.keyring import Keyring
+from serve.store.vault.sealing import seal, unseal
 
 LEASE_MS = 45_000
 POLL_S = 1.0

@@ -10,9 +10,9 @@ from redis.asyncio import Redis
 
 from serve.domain.ids import Mode, Subject
 from serve.store import names
-from serve.store.keyring import Keyring
 from serve.store.link import reaching_redis
-from serve.store.sealing import unseal
+from serve.store.vault.keyring import Keyring
+from serve.store.vault.sealing import unseal
 
 
 @dataclass(frozen=True, slots=True)

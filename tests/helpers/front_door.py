@@ -21,11 +21,11 @@ from serve.api.application import build_application, build_runner
 from serve.api.routes import ROUTES
 from serve.app import Models, build_deps
 from serve.deps import Deps
-from serve.domain.tenant import TenantPatch
+from serve.domain.tenancy.tenant import TenantPatch
 from serve.errors import Code, ServeError
 from serve.flows.tenants import CreatedTenant, create_tenant
 from serve.settings import Server, Settings, replaced
-from serve.store.keyring import Keyring
+from serve.store.vault.keyring import Keyring
 from tests.helpers.builders import face_evidence
 from tests.helpers.records import MODEL, a_template
 

@@ -10,8 +10,8 @@ from serve.domain.callback import CallbackEvent, callback_for
 from serve.domain.customer import Customer
 from serve.domain.handoff import Handoff
 from serve.domain.ids import Mode, Prefix, make_id, make_token
-from serve.domain.preferences import Event, Reactions
 from serve.domain.session import Session, State
+from serve.domain.tenancy.preferences import Event, Reactions
 
 NOW_MS = 1_763_700_000_000
 TENANT = "ten_a"

@@ -11,15 +11,15 @@ from redis.asyncio import Redis
 from pipeline.decision.policy import LivenessPolicy
 from serve.app import Models, build_deps
 from serve.deps import Deps
-from serve.domain.api_key import Principal, Scope
 from serve.domain.callback import CallbackEvent
 from serve.domain.change import Change, Snapshot
 from serve.domain.handoff import Handoff
 from serve.domain.ids import Mode, Subject
-from serve.domain.preferences import Event, PreferencesPatch
 from serve.domain.progress import SubmitAnswer
 from serve.domain.session import Session
-from serve.domain.tenant import Tenant, TenantPatch
+from serve.domain.tenancy.api_key import Principal, Scope
+from serve.domain.tenancy.preferences import Event, PreferencesPatch
+from serve.domain.tenancy.tenant import Tenant, TenantPatch
 from serve.errors import Code, ServeError
 from serve.flows import preferences
 from serve.flows.access import authenticate
@@ -30,8 +30,8 @@ from serve.flows.submit import submit
 from serve.flows.tenants import create_tenant
 from serve.ports import Committed, Records
 from serve.settings import Settings
-from serve.store.keyring import Keyring
 from serve.store.ledger import RedisLedger
+from serve.store.vault.keyring import Keyring
 from tests.helpers.scripted_faces import ScriptedFaces
 from tests.helpers.toy_faces import MODEL, SCALE
 

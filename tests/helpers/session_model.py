@@ -15,11 +15,11 @@ from typing import Any, ClassVar, TypeVar
 from hypothesis.stateful import RuleBasedStateMachine, initialize
 
 from pipeline.decision.policy import LivenessPolicy
-from serve.domain.api_key import Principal
 from serve.domain.ids import Subject
 from serve.domain.progress import SubmitAnswer
 from serve.domain.session import MOVES, Session, State
-from serve.domain.tenant import TenantPatch
+from serve.domain.tenancy.api_key import Principal
+from serve.domain.tenancy.tenant import TenantPatch
 from serve.errors import Code, ServeError
 from serve.flows.access import authenticate
 from serve.flows.customers import enrol
@@ -27,8 +27,8 @@ from serve.flows.preferences import change
 from serve.flows.sessions import overview, status
 from serve.flows.tenants import create_tenant
 from serve.settings import State as StateSettings
-from serve.store.keyring import open_keyring
 from serve.store.link import open_link
+from serve.store.vault.keyring import open_keyring
 from tests.helpers.service import Service, every_trigger, open_service
 
 STEP_MINUTES = 7

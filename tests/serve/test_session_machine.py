@@ -25,7 +25,7 @@ from serve.flows import sessions
 from serve.flows.customers import enrol, erase
 from serve.flows.handoff import connect
 from serve.flows.submit import accept, judge_job, submit
-from serve.flows.upkeep import sweep_deadlines
+from serve.flows.upkeep.deadlines import sweep_deadlines
 from serve.settings import State as StateSettings
 from tests.helpers.service import HOOK, Fault, refusal
 from tests.helpers.session_model import (

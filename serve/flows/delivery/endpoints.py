@@ -8,7 +8,7 @@ receiver that asks for a pause gets one. `now_s` is any clock that never goes ba
 from collections import Counter
 from dataclasses import dataclass
 
-from serve.domain.tenant import origin_of
+from serve.domain.tenancy.tenant import origin_of
 
 ENDPOINT_INFLIGHT_MAX = 8
 TENANT_SHARE = 4  # a tenant has at most one of so many parts

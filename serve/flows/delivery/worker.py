@@ -20,7 +20,7 @@ from serve.deps import Deps
 from serve.domain.callback import CallbackEvent, Delivery, DeliveryState
 from serve.domain.ids import Prefix, partition_of
 from serve.domain.retry import after_attempt, disabled
-from serve.domain.tenant import SigningSecret
+from serve.domain.tenancy.tenant import SigningSecret
 from serve.errors import ServeError
 from serve.flows.delivery.endpoints import Endpoints, Key, endpoint_of
 from serve.observe import logs, metrics

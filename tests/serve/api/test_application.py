@@ -9,12 +9,12 @@ from redis.asyncio import Redis
 from serve.api.application import FrontDoor, build_application, public_methods
 from serve.api.call import Route
 from serve.api.routes import ROUTES
-from serve.domain.api_key import Scope
 from serve.domain.ids import Mode
+from serve.domain.tenancy.api_key import Scope
 from serve.errors import Code, ServeError
 from serve.flows.tenants import create_key, revoke_key
 from serve.settings import Server, Settings
-from serve.store.keyring import Keyring
+from serve.store.vault.keyring import Keyring
 from tests.helpers.front_door import KYC, Door, assert_documented, deps_on, front_door
 
 PRIVATE = [route for route in ROUTES if route.scope is not None]

@@ -3,7 +3,7 @@
 from redis.asyncio import Redis
 
 from serve.domain.customer import REFERENCES_MAX
-from serve.store.keyring import Keyring
+from serve.store.vault.keyring import Keyring
 from tests.helpers.front_door import (
     BROKEN,
     KYC,

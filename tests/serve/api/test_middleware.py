@@ -12,7 +12,7 @@ from serve.api.middleware import UNMATCHED
 from serve.errors import Code, ServeError
 from serve.flows import preferences
 from serve.observe import logs, metrics
-from serve.store.keyring import Keyring
+from serve.store.vault.keyring import Keyring
 from tests.helpers.front_door import DESKTOP, KYC, ORIGIN, front_door, text
 
 SUBMIT = f"{KYC}/face/submit"

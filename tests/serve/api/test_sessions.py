@@ -3,7 +3,7 @@
 import pytest
 from redis.asyncio import Redis
 
-from serve.store.keyring import Keyring
+from serve.store.vault.keyring import Keyring
 from tests.helpers.front_door import (
     BROKEN,
     DESKTOP,

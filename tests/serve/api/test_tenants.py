@@ -2,7 +2,7 @@
 
 from redis.asyncio import Redis
 
-from serve.store.keyring import Keyring
+from serve.store.vault.keyring import Keyring
 from tests.helpers.front_door import KYC, ORIGIN, Door, assert_documented, front_door
 
 TENANT, PREFERENCES = "/api/v1/tenant", f"{KYC}/preferences"

@@ -8,7 +8,7 @@ from serve.bench.figures import pooled_by_place
 from serve.bench.front_door import Options, measure
 from serve.bench.goals import goals
 from serve.bench.tenant import EVENTS
-from serve.domain.preferences import Event
+from serve.domain.tenancy.preferences import Event
 from serve.pictures.front_door import draw_front_door
 from serve.settings import EngineKind, EngineSection, Models, Settings
 

@@ -11,7 +11,7 @@ from pipeline.models.cache import ModelCache
 from serve.cli.check import findings_set, findings_stored
 from serve.cli.machine import Finding, Grade
 from serve.settings import Admin, Callbacks, Server, Settings, State
-from serve.store.keyring import open_keyring
+from serve.store.vault.keyring import open_keyring
 from tests.serve.cli.command_line import limen
 
 

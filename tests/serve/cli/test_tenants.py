@@ -8,8 +8,8 @@ import pytest
 from redis.asyncio import Redis
 
 from serve.app import open_deps
-from serve.domain.api_key import Principal, Scope
 from serve.domain.ids import Mode
+from serve.domain.tenancy.api_key import Principal, Scope
 from serve.errors import Code, ServeError
 from serve.flows.access import authenticate
 from serve.settings import Settings, State

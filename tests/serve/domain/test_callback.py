@@ -6,8 +6,8 @@ import pytest
 
 from pipeline.decision.reasons import Reason
 from serve.domain.callback import CallbackEvent, DeliveryState, callback_for, callback_object
-from serve.domain.preferences import Reactions
 from serve.domain.session import Session, State
+from serve.domain.tenancy.preferences import Reactions
 from tests.helpers.records import NOW_MS, a_session
 
 HARSH = Reactions(

@@ -4,9 +4,9 @@ import pytest
 
 from pipeline.decision.verdict import Outcome
 from serve.domain.change import Change, closing, merged, settle, supersede
-from serve.domain.preferences import Event
 from serve.domain.progress import Progress, cancel, release, review
 from serve.domain.session import Session, State, Submission, moved
+from serve.domain.tenancy.preferences import Event
 from tests.helpers.records import NOW_MS, a_customer, a_session
 
 LATER_MS = NOW_MS + 1_000

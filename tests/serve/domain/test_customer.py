@@ -12,7 +12,7 @@ from serve.domain.customer import (
     without_carried,
     without_open_session,
 )
-from serve.domain.preferences import Event
+from serve.domain.tenancy.preferences import Event
 from tests.helpers.records import NOW_MS, a_customer
 
 DAY_MS = 24 * 3_600_000

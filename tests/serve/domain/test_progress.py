@@ -14,7 +14,6 @@ from pipeline.evidence import Feedback
 from serve.domain.alert import AlertType
 from serve.domain.customer import Customer
 from serve.domain.ids import Mode
-from serve.domain.preferences import Event, Reactions
 from serve.domain.progress import (
     Opening,
     Progress,
@@ -29,6 +28,7 @@ from serve.domain.progress import (
     run_out,
 )
 from serve.domain.session import CAPTURES_MAX, Session, State, Submission
+from serve.domain.tenancy.preferences import Event, Reactions
 from serve.errors import Code, ServeError
 from tests.helpers.records import NOW_MS, TENANT, a_customer, a_session
 

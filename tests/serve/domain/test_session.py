@@ -5,7 +5,6 @@ from itertools import product
 import pytest
 
 from pipeline.decision.reasons import Reason
-from serve.domain.preferences import Reactions
 from serve.domain.session import (
     INITIAL,
     MOVES,
@@ -17,6 +16,7 @@ from serve.domain.session import (
     elapsed,
     moved,
 )
+from serve.domain.tenancy.preferences import Reactions
 from tests.helpers.records import NOW_MS, a_session
 
 PUBLISHED = {

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from serve.domain.api_key import Scope
 from serve.domain.ids import Mode
-from serve.domain.tenant import TenantPatch
+from serve.domain.tenancy.api_key import Scope
+from serve.domain.tenancy.tenant import TenantPatch
 from serve.errors import Code, ServeError
 from serve.flows.access import KnownOrigins, authenticate, require, tenant_of, token_origins
 from serve.flows.tenants import change_settings, create_key, revoke_key

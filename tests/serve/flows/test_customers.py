@@ -10,11 +10,11 @@ from serve.domain.customer import REFERENCES_MAX
 from serve.domain.erasure import ErasureStep
 from serve.domain.ids import Prefix
 from serve.domain.session import KycStatus
-from serve.domain.tenant import TenantPatch
+from serve.domain.tenancy.tenant import TenantPatch
 from serve.errors import CaptureUnfit, Code, ServeError
 from serve.flows.customers import enrol, erase, erasure, kyc_status
 from serve.flows.tenants import change_settings
-from serve.store.sealing import unseal
+from serve.store.vault.sealing import unseal
 from tests.helpers.records import an_id
 from tests.helpers.service import Service, refusal, stranger
 from tests.helpers.toy_faces import MODEL

@@ -8,17 +8,17 @@ import pytest
 from redis.asyncio import Redis
 from standardwebhooks import Webhook
 
-from serve.domain.api_key import Principal
 from serve.domain.callback import CallbackEvent, DeliveryState
 from serve.domain.retry import ATTEMPTS_MAX, DELAYS_MS
-from serve.domain.tenant import SigningSecret
+from serve.domain.tenancy.api_key import Principal
+from serve.domain.tenancy.tenant import SigningSecret
 from serve.flows.delivery.worker import CLAIM_MAX, START_S_MAX
 from serve.flows.events import resend
 from serve.outbound.sender import SendError
 from serve.ports import Lease
 from serve.settings import Callbacks
-from serve.store.keyring import Keyring
 from serve.store.queues import LEASE_MS, RedisOutbox
+from serve.store.vault.keyring import Keyring
 from tests.helpers.front_door import deps_on
 from tests.helpers.receivers import Receiver, answering, receiver, talking
 from tests.serve.outbound.office import PATIENCE_S, SECRET, Gate, Office, WatchedOutbox

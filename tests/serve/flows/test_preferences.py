@@ -2,7 +2,7 @@
 
 import asyncio
 
-from serve.domain.preferences import Event, PreferencesPatch
+from serve.domain.tenancy.preferences import Event, PreferencesPatch
 from serve.flows.preferences import change, read
 from tests.helpers.service import Service
 

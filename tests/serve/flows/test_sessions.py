@@ -9,12 +9,12 @@ import pytest
 
 from pipeline.decision.policy import LivenessPolicy
 from pipeline.decision.verdict import Outcome
-from serve.domain.api_key import Principal
 from serve.domain.ids import Mode, Prefix
-from serve.domain.preferences import Event, PreferencesPatch
 from serve.domain.session import KycStatus, State
-from serve.domain.tenant import TenantPatch
-from serve.domain.trigger import Exemption
+from serve.domain.tenancy.api_key import Principal
+from serve.domain.tenancy.preferences import Event, PreferencesPatch
+from serve.domain.tenancy.tenant import TenantPatch
+from serve.domain.tenancy.trigger import Exemption
 from serve.errors import Code
 from serve.flows import preferences, sessions
 from serve.flows.customers import erase

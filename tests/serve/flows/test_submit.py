@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.decision.policy import LivenessPolicy
 from serve.domain.session import CAPTURES_MAX, State
-from serve.domain.tenant import TenantPatch
+from serve.domain.tenancy.tenant import TenantPatch
 from serve.errors import Code, ServeError
 from serve.flows import alerts
 from serve.flows.customers import erase

@@ -6,10 +6,10 @@ import base64
 import pytest
 
 from pipeline.decision.policy import LivenessPolicy
-from serve.domain.api_key import Scope
 from serve.domain.ids import Mode
-from serve.domain.preferences import Reactions, Triggers
-from serve.domain.tenant import TenantPatch
+from serve.domain.tenancy.api_key import Scope
+from serve.domain.tenancy.preferences import Reactions, Triggers
+from serve.domain.tenancy.tenant import TenantPatch
 from serve.errors import Code
 from serve.flows.access import authenticate
 from serve.flows.tenants import (

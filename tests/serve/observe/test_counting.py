@@ -7,8 +7,8 @@ import pytest
 
 from serve.domain.erasure import ErasureStep
 from serve.flows.customers import erase
-from serve.flows.erasures import ErasureRounds
 from serve.flows.sessions import OpenRequest, open_session
+from serve.flows.upkeep.erasures import ErasureRounds
 from serve.observe import metrics
 from tests.helpers.service import Service
 

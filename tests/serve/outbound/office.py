@@ -13,7 +13,7 @@ from serve.deps import Deps
 from serve.domain.callback import CallbackEvent
 from serve.domain.change import Change
 from serve.domain.ids import Mode
-from serve.domain.tenant import SigningSecret
+from serve.domain.tenancy.tenant import SigningSecret
 from serve.errors import Code, ServeError
 from serve.flows.delivery import run_delivery
 from serve.outbound.sender import open_sender

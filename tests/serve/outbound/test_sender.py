@@ -13,7 +13,7 @@ from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from serve.domain.callback import CallbackEvent, Delivery
-from serve.domain.tenant import SigningSecret
+from serve.domain.tenancy.tenant import SigningSecret
 from serve.outbound.sender import REPLY_BYTES_MAX, SendError, open_sender, retry_after_s
 from serve.settings import Callbacks
 from tests.helpers.receivers import Posted, answering, receiver, talking

@@ -15,8 +15,8 @@ import aiohttp
 import psutil
 
 from serve.processes.child import EXIT_REFUSED
-from serve.store.embedded import join_embedded, own_embedded
-from serve.store.keyring import SECRETS
+from serve.store.local.embedded import join_embedded, own_embedded
+from serve.store.vault.keyring import SECRETS
 from tests.helpers.tree import ROOT
 
 DEADLINE_S = 90.0

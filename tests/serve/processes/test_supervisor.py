@@ -11,7 +11,7 @@ from pathlib import Path
 from serve.processes.child import CRASHES_MAX, EXIT_REFUSED, PartState, Program
 from serve.processes.listening import listen
 from serve.processes.supervisor import Supervisor, stopped_by_signals
-from serve.store.embedded import OwnedServer, own_embedded
+from serve.store.local.embedded import OwnedServer, own_embedded
 
 DEADLINE_S = 60.0
 IDLE = (sys.executable, "-m", "tests.serve.processes.child_program", "idle")

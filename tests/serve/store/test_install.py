@@ -17,7 +17,7 @@ from serve.store.install import (
     keys_folder,
     open_install,
 )
-from serve.store.keyring import Keyring, open_keyring
+from serve.store.vault.keyring import Keyring, open_keyring
 
 
 @pytest_asyncio.fixture

@@ -16,8 +16,8 @@ from serve.domain.erasure import ErasureReceipt, ErasureStep, StepRecord
 from serve.domain.ids import Mode, Prefix, Subject, digest
 from serve.errors import Code, ServeError
 from serve.store import names
-from serve.store.keyring import Keyring
 from serve.store.ledger import RedisLedger
+from serve.store.vault.keyring import Keyring
 from tests.helpers.records import (
     MODEL,
     NOW_MS,

@@ -9,9 +9,9 @@ from serve.domain.alert import AlertStatus
 from serve.domain.change import Change
 from serve.domain.ids import Mode, Prefix
 from serve.errors import Code, ServeError
-from serve.store.keyring import Keyring
 from serve.store.ledger import RedisLedger
 from serve.store.listings import RedisListings
+from serve.store.vault.keyring import Keyring
 from tests.helpers.records import (
     TENANT,
     a_callback,

@@ -10,9 +10,9 @@ from serve.domain.callback import DeliveryState
 from serve.domain.change import Change, Job, JobHeader
 from serve.domain.ids import Mode, Prefix
 from serve.store import names
-from serve.store.keyring import Keyring
 from serve.store.ledger import RedisLedger
 from serve.store.queues import LEASE_MS, RedisDeadlines, RedisJobs, RedisOutbox
+from serve.store.vault.keyring import Keyring
 from tests.helpers.records import TENANT, a_callback, a_customer, a_session, an_id
 
 

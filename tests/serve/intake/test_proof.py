@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve.api.proof import decode, decoded
+from serve.api.intake.proof import decode, decoded
 from serve.errors import Code, ServeError
 
 

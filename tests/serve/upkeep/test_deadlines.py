@@ -4,11 +4,11 @@ import asyncio
 
 from pipeline.decision.policy import LivenessPolicy
 from serve.domain.session import REVIEW_MS_MAX, State
-from serve.domain.tenant import TenantPatch
+from serve.domain.tenancy.tenant import TenantPatch
 from serve.errors import Code
 from serve.flows.sessions import overview, status
 from serve.flows.tenants import change_settings
-from serve.flows.upkeep import run_upkeep, sweep_deadlines
+from serve.flows.upkeep.deadlines import run_upkeep, sweep_deadlines
 from tests.helpers.service import MINUTE_MS, WAIT_S, Service, refusal
 
 

@@ -4,8 +4,8 @@ import asyncio
 
 from serve.domain.erasure import ErasureReceipt, ErasureStep
 from serve.flows.customers import erase, erasure
-from serve.flows.erasures import REWRITE_EVERY_MS, ErasureRounds, run_erasures
-from serve.store.keyring import Keyring
+from serve.flows.upkeep.erasures import REWRITE_EVERY_MS, ErasureRounds, run_erasures
+from serve.store.vault.keyring import Keyring
 from tests.helpers.service import Service
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve.errors import Code, ServeError
-from serve.store.sealing import OVERHEAD_BYTES, VERSION, new_key, seal, unseal
+from serve.store.vault.sealing import OVERHEAD_BYTES, VERSION, new_key, seal, unseal
 from tests.helpers import tree
 
 KEY = bytes(range(32))
@@ -68,7 +68,7 @@ def test_no_nonce_is_used_twice() -> None:
 
 FORK = """
 import os
-from serve.store.sealing import new_key, seal
+from serve.store.vault.sealing import new_key, seal
 
 key = new_key()
 seal(key, b"", "label")

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve.domain.preferences import (
+from serve.domain.tenancy.preferences import (
     Event,
     FrequencyTrigger,
     Preferences,
     ThresholdTrigger,
     Triggers,
 )
-from serve.domain.trigger import Exemption, Occurrence, exemption
+from serve.domain.tenancy.trigger import Exemption, Occurrence, exemption
 
 THRESHOLD_EVENTS = (Event.DEPOSIT, Event.WITHDRAWAL, Event.LARGE_BET_PLACEMENT)
 FREQUENCY_EVENT = Event.HIGH_FREQUENCY_BETTING

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from pipeline.decision.policy import LivenessPolicy
 from serve.domain.ids import Mode
-from serve.domain.tenant import (
+from serve.domain.tenancy.tenant import (
     ORIGINS_MAX,
     URL_LENGTH_MAX,
     SigningSecret,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from serve.domain.preferences import (
+from serve.domain.tenancy.preferences import (
     Event,
     FrequencyTrigger,
     Preferences,

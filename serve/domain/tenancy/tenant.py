@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from pipeline.decision.policy import LivenessPolicy
 from serve.domain.document import Document
 from serve.domain.ids import Mode
-from serve.domain.preferences import Preferences
+from serve.domain.tenancy.preferences import Preferences
 from serve.errors import Code, ServeError
 
 ORIGINS_MAX = 32

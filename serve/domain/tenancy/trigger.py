@@ -7,7 +7,7 @@ without a verified face. Each comes back as a reason, so that the caller can cou
 from dataclasses import dataclass
 from enum import StrEnum
 
-from serve.domain.preferences import Event, FrequencyTrigger, Preferences, ThresholdTrigger
+from serve.domain.tenancy.preferences import Event, FrequencyTrigger, Preferences, ThresholdTrigger
 
 
 class Exemption(StrEnum):

@@ -3,7 +3,7 @@
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from serve.api.device import USER_AGENT_LENGTH_MAX, check_mobile
+from serve.api.intake.device import USER_AGENT_LENGTH_MAX, check_mobile
 from serve.errors import Code, ServeError
 
 WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0"

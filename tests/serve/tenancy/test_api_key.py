@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve.domain.api_key import ApiKey, Scope, hash_key, is_proved, key_id_of, make_key
 from serve.domain.ids import Mode
+from serve.domain.tenancy.api_key import ApiKey, Scope, hash_key, is_proved, key_id_of, make_key
 
 PEPPER = b"p" * 32
 KEY, KEY_ID = make_key(Mode.LIVE, b"i" * 12, b"s" * 32)

@@ -11,9 +11,9 @@ from typing import Any
 from redis.asyncio import Redis
 
 from serve.store import names
-from serve.store.keyring import Keyring
 from serve.store.link import now_ms, reaching_redis
 from serve.store.scripts import REWRAP, run
+from serve.store.vault.keyring import Keyring
 
 SCAN_COUNT = 512
 

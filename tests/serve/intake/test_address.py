@@ -2,8 +2,8 @@
 
 import pytest
 
-from serve.api import address
-from serve.api.address import GuessBudget, nearest_untrusted, trusted_networks
+from serve.api.intake import address
+from serve.api.intake.address import GuessBudget, nearest_untrusted, trusted_networks
 from serve.errors import Code, ServeError
 
 TRUSTED = trusted_networks(["10.0.0.0/8", "2001:db8::/32", "127.0.0.1"])

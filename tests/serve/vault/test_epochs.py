@@ -12,10 +12,10 @@ from serve.domain.ids import Mode, Prefix
 from serve.errors import Code, ServeError
 from serve.settings import State
 from serve.store import names
-from serve.store.epochs import RedisEpochs
 from serve.store.erasures import RedisErasures
-from serve.store.keyring import Keyring, open_keyring
 from serve.store.ledger import RedisLedger
+from serve.store.vault.epochs import RedisEpochs
+from serve.store.vault.keyring import Keyring, open_keyring
 from tests.helpers.records import TENANT, a_customer, an_id
 
 CUSTOMERS = 30

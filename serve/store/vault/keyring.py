@@ -23,7 +23,7 @@ from pipeline.models.cache import sync_folder, write_atomically
 from serve.domain.document import Document
 from serve.errors import Code, ServeError
 from serve.store.local.filelocks import lock
-from serve.store.sealing import KEY_BYTES, new_key, seal, unseal
+from serve.store.vault.sealing import KEY_BYTES, new_key, seal, unseal
 
 SECRETS = ("salt", "pepper", "master")
 EPOCHS_FILE = "epochs.json"

@@ -10,13 +10,13 @@ import pytest
 from pydantic import BaseModel
 from redis.asyncio import Redis
 
-from serve.api.body import BodyBudget, parse, parsed
+from serve.api.intake.body import BodyBudget, parse, parsed
 from serve.api.problem import InputInvalid
 from serve.api.wire import ConnectBody, OpenBody, SubmitBody
-from serve.domain.preferences import PreferencesPatch
+from serve.domain.tenancy.preferences import PreferencesPatch
 from serve.errors import Code, ServeError
 from serve.observe import metrics
-from serve.store.keyring import Keyring
+from serve.store.vault.keyring import Keyring
 from tests.helpers.front_door import KYC, PHONE, Door, assert_documented, front_door
 
 OPEN, SUBMIT = f"{KYC}/face/session", f"{KYC}/face/submit"

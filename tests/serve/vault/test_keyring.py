@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from serve.errors import Code, ServeError
-from serve.store.keyring import DAY_MS, HOUR_MS, SECRETS, Keyring, open_keyring
-from serve.store.sealing import new_key
+from serve.store.vault.keyring import DAY_MS, HOUR_MS, SECRETS, Keyring, open_keyring
+from serve.store.vault.sealing import new_key
 from tests.helpers.tree import run
 
 SUBJECT = "0" * 32
@@ -16,7 +16,7 @@ DATA_KEY = bytes(range(32))
 OPEN = """
 import sys
 from pathlib import Path
-from serve.store.keyring import open_keyring
+from serve.store.vault.keyring import open_keyring
 print(open_keyring(Path(sys.argv[1]), 0, create=True).fingerprint())
 """
 

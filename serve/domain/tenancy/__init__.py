@@ -1,0 +1,1 @@
+"""Who a tenant is, what its keys may do, and which events call for a face."""

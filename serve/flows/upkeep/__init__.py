@@ -1,0 +1,1 @@
+"""What is done when nobody asks: what time does to records, step by step."""

@@ -1,0 +1,1 @@
+"""Keys and ciphers: the only code that holds secrets of the install in its hands."""
