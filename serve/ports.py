@@ -127,6 +127,14 @@ class Ledger(Protocol):
         """
         ...
 
+    async def answer(self, snapshot: Snapshot, op_id: str) -> bytes | None:
+        """What an operation of the last 24 hours answered, if it was carried out."""
+        ...
+
+    async def receipt(self, subject: Subject, op_id: str) -> ErasureReceipt | None:
+        """The same of an erasure, whose answer outlives the customer."""
+        ...
+
     def later(self, snapshot: Snapshot, elapsed_s: float) -> Snapshot:
         """`snapshot` as it is that much later, unless somebody changed it: a commit tells."""
         ...

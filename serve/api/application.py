@@ -40,6 +40,7 @@ from serve.deps import Deps
 from serve.domain.tenancy.api_key import Principal
 from serve.errors import Code, ServeError
 from serve.flows import access, handoff
+from serve.flows.transact import new_operation
 from serve.settings import Settings
 
 KEEPALIVE_S = 20.0
@@ -180,7 +181,8 @@ class FrontDoor:
                 self._admit(route, request, self.bodies.images - 1)  # its own is one of them
         token = request.get(TOKEN, "")
         known = request.get(HANDOFF)
-        call = Call(self.deps, request, body, parameters, token, principal, known)
+        operation = new_operation(self.deps)
+        call = Call(self.deps, request, body, parameters, operation, token, principal, known)
         return await route.answer(call)
 
     def _admit(self, route: Route[Any, Any], request: web.Request, let_in: int) -> None:

@@ -15,6 +15,7 @@ from serve.api.problem import Fault, InputInvalid
 from serve.api.wire import Empty, Parameters
 from serve.deps import Deps
 from serve.domain.handoff import Handoff
+from serve.domain.operation import Operation
 from serve.domain.tenancy.api_key import Principal, Scope
 from serve.errors import Code, ServeError
 
@@ -35,13 +36,15 @@ _PLACEHOLDER = re.compile(r"{(\w+)}")
 class Call(Generic[BodyT, ParametersT]):
     """What a handler gets: who asks, with what. `token` is empty where no session token came.
 
-    `handoff` is what the token finds, on a route with an image.
+    `operation` is what a change is carried out under; `handoff` what the token finds, on a route
+    with an image.
     """
 
     deps: Deps
     request: web.Request
     body: BodyT
     parameters: ParametersT
+    operation: Operation
     token: str = ""
     principal: Principal | None = None
     handoff: Handoff | None = None

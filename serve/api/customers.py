@@ -12,15 +12,16 @@ from serve.flows import customers
 async def enrol(call: Call[EnrolBody, CustomerParameters]) -> web.Response:
     """Adds a reference face; the same bytes again add nothing."""
     image = await proof.decoded(call.body.image)
-    answer = await customers.enrol(
-        call.deps, call.tenant, call.parameters.customer_id, image, call.body.consent_id
-    )
+    request = customers.EnrolRequest(call.parameters.customer_id, image, call.body.consent_id)
+    answer = await customers.enrol(call.deps, call.tenant, request, call.operation)
     return answered(EnrolResponse.of(answer), 200 if answer.is_repeat else 201)
 
 
 async def erase(call: Call[Empty, CustomerParameters]) -> web.Response:
     """Erases a customer and says by when each copy is gone."""
-    receipt = await customers.erase(call.deps, call.tenant, call.parameters.customer_id)
+    receipt = await customers.erase(
+        call.deps, call.tenant, call.parameters.customer_id, call.operation
+    )
     return answered(ErasureResponse.of(receipt))
 
 

@@ -32,7 +32,6 @@ from serve.errors import STATUSES, CaptureUnfit, Code
 from serve.flows import handoff, sessions, submit
 from serve.observe import metrics
 
-OP_ID_BYTES = 16
 _CODES = {str(code): code for code in STATUSES}
 
 
@@ -49,8 +48,7 @@ async def open_session(call: Call[OpenBody, Empty]) -> web.Response:
         redirect_url=body.redirect_url,
         callback_url=body.callback_url,
     )
-    op_id = call.deps.random(OP_ID_BYTES).hex()
-    answer = await sessions.open_session(call.deps, call.tenant, request, op_id)
+    answer = await sessions.open_session(call.deps, call.tenant, request, call.operation)
     return answered(
         OpenResponse(
             reference=answer.reference,
@@ -119,7 +117,9 @@ async def read_session(call: Call[Empty, SessionParameters]) -> web.Response:
 
 async def cancel_session(call: Call[Empty, SessionParameters]) -> web.Response:
     """Ends a session that is still open."""
-    ended = await sessions.cancel_session(call.deps, call.tenant, call.parameters.session_id)
+    ended = await sessions.cancel_session(
+        call.deps, call.tenant, call.parameters.session_id, call.operation
+    )
     return _told(callback_object(ended))
 
 
@@ -127,7 +127,7 @@ async def review_session(call: Call[ReviewBody, SessionParameters]) -> web.Respo
     """Decides a session that needs a reviewer."""
     outcome = Outcome(call.body.decision)
     decided = await sessions.review_session(
-        call.deps, call.tenant, call.parameters.session_id, outcome
+        call.deps, call.tenant, call.parameters.session_id, outcome, call.operation
     )
     return _told(callback_object(decided))
 

@@ -62,7 +62,9 @@ async def read_alert(call: Call[Empty, AlertParameters]) -> web.Response:
 
 async def change_alert(call: Call[AlertPatch, AlertParameters]) -> web.Response:
     """Changes an alert's type or status."""
-    changed = await alerts.change(call.deps, call.tenant, call.parameters.alert_id, call.body)
+    changed = await alerts.change(
+        call.deps, call.tenant, call.parameters.alert_id, call.body, call.operation
+    )
     return answered(AlertResponse.of(changed))
 
 

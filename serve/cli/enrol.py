@@ -29,7 +29,8 @@ from serve.deps import Deps
 from serve.domain.ids import Mode
 from serve.domain.tenancy.api_key import Principal, Scope
 from serve.errors import CaptureUnfit, Code, ServeError
-from serve.flows.customers import enrol
+from serve.flows.customers import EnrolRequest, enrol
+from serve.flows.transact import new_operation
 
 AT_ONCE_MAX = 16
 FAILURES_LISTED_MAX = 1_000
@@ -136,7 +137,8 @@ async def enrol_all(
 async def _enrol_one(deps: Deps, principal: Principal, photo: Photo) -> Outcome | NotEnrolled:
     try:
         image = await asyncio.to_thread(photo.read)
-        answer = await enrol(deps, principal, photo.customer_id, image, photo.consent_id)
+        request = EnrolRequest(photo.customer_id, image, photo.consent_id)
+        answer = await enrol(deps, principal, request, new_operation(deps))
     except (ServeError, PipelineError) as error:
         if error.code in ENDS_ALL:
             raise

@@ -4,9 +4,10 @@ from serve.deps import Deps
 from serve.domain import alert as rules
 from serve.domain.alert import Alert, AlertPatch, AlertStatus
 from serve.domain.change import Change, Snapshot
+from serve.domain.operation import Operation
 from serve.domain.tenancy.api_key import Principal
 from serve.errors import Code, ServeError
-from serve.flows.transact import new_operation, transact
+from serve.flows.transact import transact
 from serve.ports import Page
 
 
@@ -25,7 +26,9 @@ async def alert(deps: Deps, principal: Principal, alert_id: str) -> Alert:
     return found
 
 
-async def change(deps: Deps, principal: Principal, alert_id: str, patch: AlertPatch) -> Alert:
+async def change(
+    deps: Deps, principal: Principal, alert_id: str, patch: AlertPatch, op: Operation
+) -> Alert:
     """The alert after `patch`. Raises `not_found`."""
     found = await alert(deps, principal, alert_id)
     subject = deps.ledger.subject(principal.tenant_id, principal.mode, found.customer_id)
@@ -37,6 +40,8 @@ async def change(deps: Deps, principal: Principal, alert_id: str, patch: AlertPa
         after = rules.patched(before, patch, snapshot.now_ms)
         return Change(customer=snapshot.customer, alerts=(after,))
 
-    done = await transact(deps, subject, new_operation(deps), decide)
+    done = await transact(deps, subject, op, decide)
+    if done.is_repeat:
+        return await alert(deps, principal, alert_id)
     assert done.change is not None
     return done.change.alerts[0]

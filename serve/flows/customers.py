@@ -12,17 +12,27 @@ from serve.domain.change import Change, EnrolledFace, Snapshot
 from serve.domain.customer import REFERENCES_MAX, Customer, Reference
 from serve.domain.erasure import ErasureReceipt, receipt_of
 from serve.domain.ids import Prefix, keyed_digest
+from serve.domain.operation import Operation
 from serve.domain.session import KycStatus
 from serve.domain.tenancy.api_key import Principal
 from serve.errors import STATUSES, CaptureUnfit, Code, ServeError
 from serve.flows.access import tenant_of
-from serve.flows.transact import new_id, new_operation, retried, transact
+from serve.flows.transact import new_id, retried, transact
 from serve.observe import metrics
 
 CHIP_QUALITY = 95
 SESSIONS_COUNTED_MAX = 100
 NO_PRIOR_KYC = "The customer has no prior KYC."
 VERIFIED = "The customer has a verified face."
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolRequest:
+    """A photo of a customer's face; `consent_id` names the tenant's record of the consent."""
+
+    customer_id: str = field(repr=False)
+    image: bytes = field(repr=False)
+    consent_id: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +48,28 @@ class EnrolAnswer:
 
 
 async def enrol(
-    deps: Deps, principal: Principal, customer_id: str, image: bytes, consent_id: str | None
+    deps: Deps, principal: Principal, request: EnrolRequest, op: Operation
 ) -> EnrolAnswer:
-    """Keep the face in `image` as a reference of the customer, who begins to exist with it.
+    """Keep the face in the image as a reference of the customer, who begins to exist with it.
 
     The same photo again answers the same face. Raises `references_full`, `capture_unfit` or the
     code of an unreadable image as `CaptureUnfit`, `overloaded`, `service_unavailable`.
     """
     tenant = await tenant_of(deps, principal)
-    subject = deps.ledger.subject(principal.tenant_id, principal.mode, customer_id)
-    digest = await asyncio.to_thread(lambda: hashlib.sha256(image).hexdigest())
+    subject = deps.ledger.subject(principal.tenant_id, principal.mode, request.customer_id)
+    op.subject = subject
+    digest = await asyncio.to_thread(lambda: hashlib.sha256(request.image).hexdigest())
     photo_digest = keyed_digest(deps.pepper, "photo", subject.key, digest)
     known = _known((await deps.ledger.snapshot(subject)).customer, photo_digest)
     if known is not None:
-        return _answer(customer_id, known, is_repeat=True)
-    evidence = await _fit(deps, image, tenant.id, with_chip=tenant.keep_reference_images)
+        return _answer(request.customer_id, known, is_repeat=True)
+    evidence = await _fit(deps, request.image, tenant.id, with_chip=tenant.keep_reference_images)
     face = await _face(new_id(deps, Prefix.FACE, subject), evidence)
     reference = Reference(
         face_id=face.face_id,
         model_id=face.template.model_id,
         enrolled_at_ms=0,  # when it is committed
-        consent_id=consent_id,
+        consent_id=request.consent_id,
         has_chip=face.chip is not None,
         photo_digest=photo_digest,
         quality={part.measure.value: part.value for part in evidence.quality},
@@ -67,28 +78,34 @@ async def enrol(
     async def decide(snapshot: Snapshot) -> Change | None:
         nonlocal known
         known = _known(snapshot.customer, photo_digest)
-        return None if known else _with_reference(snapshot, customer_id, face, reference)
+        return None if known else _with_reference(snapshot, request.customer_id, face, reference)
 
-    await transact(deps, subject, new_operation(deps), decide)
-    return _answer(customer_id, known or reference, is_repeat=known is not None)
+    done = await transact(deps, subject, op, decide)
+    if done.is_repeat:
+        known = _known((await deps.ledger.snapshot(subject)).customer, photo_digest)
+    return _answer(request.customer_id, known or reference, is_repeat=known is not None)
 
 
-async def erase(deps: Deps, principal: Principal, customer_id: str) -> ErasureReceipt:
+async def erase(
+    deps: Deps, principal: Principal, customer_id: str, op: Operation
+) -> ErasureReceipt:
     """Delete everything about the customer; the receipt says what is done and what is due when.
 
-    Raises `not_found` for a customer who does not exist, or does not any more.
+    A repeat of `op` gets the same receipt. Raises `not_found` for a customer who does not exist,
+    or does not any more.
     """
     subject = deps.ledger.subject(principal.tenant_id, principal.mode, customer_id)
-    op_id = new_operation(deps)
     erasure_id = new_id(deps, Prefix.ERASURE, subject)
 
     async def attempt(snapshot: Snapshot) -> ErasureReceipt:
+        if op.may_repeat and (found := await deps.ledger.receipt(subject, op.id)) is not None:
+            return found
         if snapshot.customer is None:
             raise ServeError(Code.NOT_FOUND, "no such customer")
         sessions = await deps.listings.sessions(snapshot, None, SESSIONS_COUNTED_MAX)
         destroyed_by_ms = deps.ledger.epoch_destroyed_by_ms(snapshot.epoch)
         receipt = receipt_of(erasure_id, snapshot, len(sessions), destroyed_by_ms)
-        done = await deps.ledger.erase(snapshot, receipt, op_id)
+        done = await deps.ledger.erase(snapshot, receipt, op.id)
         return ErasureReceipt.model_validate_json(done.answer)
 
     return await retried(deps, subject, attempt)

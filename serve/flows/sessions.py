@@ -11,6 +11,7 @@ from serve.domain.change import Change, Snapshot, merged, settle, supersede
 from serve.domain.customer import Customer
 from serve.domain.handoff import Handoff
 from serve.domain.ids import TOKEN_RANDOM_BYTES, Prefix, Subject, digest, make_token
+from serve.domain.operation import Operation
 from serve.domain.progress import Opening, Progress, cancel, review
 from serve.domain.progress import open_session as opened
 from serve.domain.session import Session, elapsed
@@ -21,7 +22,7 @@ from serve.domain.tenancy.trigger import Exemption, Occurrence, exemption
 from serve.errors import Code, ServeError
 from serve.flows.access import tenant_of
 from serve.flows.handoff import read_handoff
-from serve.flows.transact import new_id, new_operation, transact
+from serve.flows.transact import new_id, transact
 from serve.observe import logs, metrics
 
 HANDOFF_PATH = "/reuse-kyc-submit"
@@ -57,12 +58,12 @@ class OpenAnswer:
 
 
 async def open_session(
-    deps: Deps, principal: Principal, request: OpenRequest, op_id: str
+    deps: Deps, principal: Principal, request: OpenRequest, op: Operation
 ) -> OpenAnswer:
     """Open a session if the event calls for a face; otherwise nothing is stored.
 
-    The same `op_id` again gets the same answer. An older session of the customer for the same
-    event is canceled. Raises `url_refused`.
+    A repeat of `op` gets the same answer. An older session of the customer for the same event is
+    canceled. Raises `url_refused`.
     """
     tenant = await tenant_of(deps, principal)
     for url in (request.redirect_url, request.callback_url):
@@ -99,8 +100,8 @@ async def open_session(
         change = replace(change, answer=json.dumps(asdict(answer)).encode())
         return change if ending is None else merged(ending, change)
 
-    done = await transact(deps, subject, op_id, decide)
-    if done.change is None:
+    done = await transact(deps, subject, op, decide)
+    if done.change is None and not done.is_repeat:
         return _not_required(principal, request, preferences, Exemption.NO_PRIOR_KYC)
     if not done.is_repeat:
         metrics.count_session(opening.event)
@@ -131,16 +132,18 @@ async def list_sessions(
     return [elapsed(item, snapshot.now_ms) for item in found]
 
 
-async def cancel_session(deps: Deps, principal: Principal, session_id: str) -> Session:
+async def cancel_session(
+    deps: Deps, principal: Principal, session_id: str, op: Operation
+) -> Session:
     """Cancel a session, and tell its `callback_url`.
 
     Raises `not_found`, `session_closed`, or `submission_in_progress` while it is being judged.
     """
-    return await _move(deps, await _owner(deps, principal, session_id), session_id, cancel)
+    return await _move(deps, await _owner(deps, principal, session_id), session_id, op, cancel)
 
 
 async def review_session(
-    deps: Deps, principal: Principal, session_id: str, outcome: Outcome
+    deps: Deps, principal: Principal, session_id: str, outcome: Outcome, op: Operation
 ) -> Session:
     """Write down a reviewer's decision, approved or declined, and tell the `callback_url`.
 
@@ -152,7 +155,7 @@ async def review_session(
     def step(before: Session, customer: Customer, now_ms: int) -> Progress:
         return review(before, customer, outcome, alert_id, now_ms)
 
-    return await _move(deps, subject, session_id, step)
+    return await _move(deps, subject, session_id, op, step)
 
 
 async def overview(deps: Deps, principal: Principal) -> dict[str, int]:
@@ -254,8 +257,12 @@ async def _session(deps: Deps, subject: Subject, session_id: str) -> Session:
     return elapsed(found, snapshot.now_ms)
 
 
-async def _move(deps: Deps, subject: Subject, session_id: str, step: Step) -> Session:
-    """Carry out a step that the tenant asked for and that a callback tells of."""
+async def _move(
+    deps: Deps, subject: Subject, session_id: str, op: Operation, step: Step
+) -> Session:
+    """Carry out a step that the tenant asked for and that a callback tells of, or show the session
+    of a repeat.
+    """
     event_id = new_id(deps, Prefix.EVENT, subject)
 
     async def decide(snapshot: Snapshot) -> Change:
@@ -265,6 +272,8 @@ async def _move(deps: Deps, subject: Subject, session_id: str, step: Step) -> Se
         progress = step(before, snapshot.customer, snapshot.now_ms)
         return settle(before, progress, event_id, snapshot.now_ms, tells=True)
 
-    done = await transact(deps, subject, new_operation(deps), decide)
+    done = await transact(deps, subject, op, decide)
+    if done.is_repeat:
+        return await _session(deps, subject, session_id)
     assert done.change is not None
     return done.change.sessions[0]

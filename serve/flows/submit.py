@@ -28,6 +28,7 @@ from serve.domain.change import Change, Job, JobHeader, Snapshot, closing, settl
 from serve.domain.customer import Customer
 from serve.domain.handoff import TOKEN_VALID_MS, Handoff
 from serve.domain.ids import Prefix, Subject
+from serve.domain.operation import Operation
 from serve.domain.progress import Progress, SubmitAnswer, begin, is_current, judge, release
 from serve.domain.session import Session, State, Submission, elapsed
 from serve.domain.tenancy.tenant import Tenant
@@ -221,7 +222,7 @@ async def _begin(
         outcome = _Begun(change.sessions[0], records.tenant, records.templates)
         return change
 
-    done = await transact_read(deps, new_operation(deps), read, decide)
+    done = await transact_read(deps, new_operation(deps).id, read, decide)
     assert outcome is not None
     if isinstance(outcome, SubmitAnswer):
         return outcome
@@ -396,4 +397,4 @@ async def _drop(deps: Deps, capture: _Capture) -> None:
             return None
         return Change(customer=snapshot.customer, ended_jobs=_ended(capture))
 
-    await transact(deps, capture.subject, f"drop-{capture.job_id}", attempt)
+    await transact(deps, capture.subject, Operation(f"drop-{capture.job_id}"), attempt)

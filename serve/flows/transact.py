@@ -8,6 +8,7 @@ from typing import TypeVar
 from serve.deps import Deps
 from serve.domain.change import Change, Snapshot
 from serve.domain.ids import ID_RANDOM_BYTES, Prefix, Subject, make_id
+from serve.domain.operation import Operation
 from serve.errors import Code, ServeError
 from serve.observe import metrics
 from serve.ports import Records
@@ -34,16 +35,20 @@ class Transaction:
     after: Snapshot | None = field(default=None, repr=False)
 
 
-async def transact(deps: Deps, subject: Subject, op_id: str, decide: Decide) -> Transaction:
-    """Carry out the operation `op_id`: commit what `decide` makes of the records as they are.
+async def transact(deps: Deps, subject: Subject, op: Operation, decide: Decide) -> Transaction:
+    """Carry out `op`: commit what `decide` makes of the records as they are.
 
     `decide` reads and judges but writes nothing, and is called again when the records moved on;
-    None from it means that nothing is to be written. Raises what it raises, and
-    `version_conflict` when the records kept moving.
+    None from it means that nothing is to be written. One that may be a repeat, and is, is not
+    decided again. Raises what `decide` raises, and `version_conflict` when the records kept
+    moving.
     """
+    op.subject = subject
 
     async def attempt(snapshot: Snapshot) -> Transaction:
-        return await _carry_out(deps, snapshot, op_id, await decide(snapshot))
+        if op.may_repeat and (found := await deps.ledger.answer(snapshot, op.id)) is not None:
+            return Transaction(None, found, is_repeat=True)
+        return await _carry_out(deps, snapshot, op.id, await decide(snapshot))
 
     return await retried(deps, subject, attempt)
 
@@ -112,6 +117,6 @@ def new_id(deps: Deps, prefix: Prefix, subject: Subject) -> str:
     return make_id(prefix, subject.partition, deps.random(ID_RANDOM_BYTES))
 
 
-def new_operation(deps: Deps) -> str:
-    """A fresh id for an operation that nobody outside can repeat."""
-    return deps.random(ID_RANDOM_BYTES).hex()
+def new_operation(deps: Deps) -> Operation:
+    """An operation that nobody outside can repeat."""
+    return Operation(deps.random(ID_RANDOM_BYTES).hex())

@@ -111,6 +111,20 @@ class RedisLedger:
             None if document is None else _tenant(document),
         )
 
+    async def answer(self, snapshot: Snapshot, op_id: str) -> bytes | None:
+        """What an operation of the last 24 hours answered, if it was carried out."""
+        if snapshot.version == 0:
+            return None
+        with reaching_redis():
+            sealed: Any = await self.link.get(names.operation(snapshot.subject, op_id))
+        return None if sealed is None else _open_answer(snapshot, sealed, op_id)
+
+    async def receipt(self, subject: Subject, op_id: str) -> ErasureReceipt | None:
+        """The same of an erasure, whose answer outlives the customer."""
+        with reaching_redis():
+            found = await self.link.get(names.operation(subject, op_id))
+        return None if found is None else ErasureReceipt.model_validate_json(found)
+
     def later(self, snapshot: Snapshot, elapsed_s: float) -> Snapshot:
         """`snapshot` as it is that much later, unless somebody changed it: a commit tells."""
         return replace(snapshot, now_ms=snapshot.now_ms + round(1000 * elapsed_s))

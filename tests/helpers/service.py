@@ -15,6 +15,7 @@ from serve.domain.callback import CallbackEvent
 from serve.domain.change import Change, Snapshot
 from serve.domain.handoff import Handoff
 from serve.domain.ids import Mode, Subject
+from serve.domain.operation import Operation
 from serve.domain.progress import SubmitAnswer
 from serve.domain.session import Session
 from serve.domain.tenancy.api_key import Principal, Scope
@@ -23,11 +24,12 @@ from serve.domain.tenancy.tenant import Tenant, TenantPatch
 from serve.errors import Code, ServeError
 from serve.flows import preferences
 from serve.flows.access import authenticate
-from serve.flows.customers import EnrolAnswer, enrol
+from serve.flows.customers import EnrolAnswer, EnrolRequest, enrol
 from serve.flows.events import page
 from serve.flows.sessions import OpenAnswer, OpenRequest, list_sessions, open_session
 from serve.flows.submit import submit
 from serve.flows.tenants import create_tenant
+from serve.flows.transact import new_operation
 from serve.ports import Committed, Records
 from serve.settings import Settings
 from serve.store.ledger import RedisLedger
@@ -110,14 +112,15 @@ class Service:
 
     async def enrolled(self, customer_id: str = "alice", image: str = "face 0") -> EnrolAnswer:
         """The customer with this reference face."""
-        return await enrol(self.deps, self.live, customer_id, image.encode(), None)
+        request = EnrolRequest(customer_id, image.encode())
+        return await enrol(self.deps, self.live, request, new_operation(self.deps))
 
     async def opened(self, customer_id: str = "alice", **changes: Any) -> OpenAnswer:
         """A session of the customer's, for a login."""
         fields = {"reference": "order-1", "event": "login", "callback_url": HOOK, **changes}
         request = OpenRequest(customer_id=customer_id, **fields)
         self.asked += 1
-        return await open_session(self.deps, self.live, request, f"open-{self.asked}")
+        return await open_session(self.deps, self.live, request, repeatable(f"open-{self.asked}"))
 
     async def ready(self, **changes: Any) -> str:
         """The token of an open session of a customer with a reference face."""
@@ -223,6 +226,11 @@ def every_trigger() -> PreferencesPatch:
     return PreferencesPatch.model_validate(
         {"is_reuse_kyc_enabled": True, "reuse_kyc_triggers": rules}
     )
+
+
+def repeatable(op_id: str = "op") -> Operation:
+    """An operation under an id of the caller's."""
+    return Operation(op_id, may_repeat=True)
 
 
 def stranger() -> Principal:

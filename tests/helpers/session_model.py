@@ -22,10 +22,11 @@ from serve.domain.tenancy.api_key import Principal
 from serve.domain.tenancy.tenant import TenantPatch
 from serve.errors import Code, ServeError
 from serve.flows.access import authenticate
-from serve.flows.customers import enrol
+from serve.flows.customers import EnrolRequest, enrol
 from serve.flows.preferences import change
 from serve.flows.sessions import overview, status
 from serve.flows.tenants import create_tenant
+from serve.flows.transact import new_operation
 from serve.settings import State as StateSettings
 from serve.store.link import open_link
 from serve.store.vault.keyring import open_keyring
@@ -269,7 +270,12 @@ class ComparedService(RuleBasedStateMachine):
             self.customers[is_strict, "alice"] = ModelCustomer(is_strict)
         self.customers[False, "bob"] = ModelCustomer(is_strict=False)
         for (is_strict, name), customer in self.customers.items():
-            await enrol(service.deps, self.principals[is_strict], name, b"face 0", None)
+            await enrol(
+                service.deps,
+                self.principals[is_strict],
+                EnrolRequest(name, b"face 0", None),
+                new_operation(service.deps),
+            )
             customer.is_enrolled = True
         return service
 

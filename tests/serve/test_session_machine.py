@@ -22,12 +22,13 @@ from serve.domain.progress import SubmitAnswer
 from serve.domain.session import State
 from serve.errors import Code, ServeError
 from serve.flows import sessions
-from serve.flows.customers import enrol, erase
+from serve.flows.customers import EnrolRequest, enrol, erase
 from serve.flows.handoff import connect
 from serve.flows.submit import accept, judge_job, submit
+from serve.flows.transact import new_operation
 from serve.flows.upkeep.deadlines import sweep_deadlines
 from serve.settings import State as StateSettings
-from tests.helpers.service import HOOK, Fault, refusal
+from tests.helpers.service import HOOK, Fault, refusal, repeatable
 from tests.helpers.session_model import (
     IMAGES,
     JOB_MINUTES,
@@ -56,7 +57,12 @@ class SessionMachine(ComparedService):
 
     @rule(who=WHO)
     def enrol(self, who: Who) -> None:
-        call = enrol(self.service.deps, self.principals[who[0]], who[1], b"face 0", None)
+        call = enrol(
+            self.service.deps,
+            self.principals[who[0]],
+            EnrolRequest(who[1], b"face 0", None),
+            new_operation(self.service.deps),
+        )
         assert self.run(call).is_repeat == self.customers[who].is_enrolled
         self.customers[who].is_enrolled = True
 
@@ -67,7 +73,7 @@ class SessionMachine(ComparedService):
 
         def open_again() -> Coroutine[Any, Any, sessions.OpenAnswer]:
             principal = self.principals[who[0]]
-            return sessions.open_session(self.service.deps, principal, request, op_id)
+            return sessions.open_session(self.service.deps, principal, request, repeatable(op_id))
 
         answer = self.run(open_again())
         customer = self.customers[who]
@@ -299,9 +305,13 @@ class SessionMachine(ComparedService):
         session_id = self.record(session).id
         deps, principal = self.service.deps, self.principals[who[0]]
         if outcome is None:
-            done = self.tried(sessions.cancel_session(deps, principal, session_id))
+            done = self.tried(
+                sessions.cancel_session(deps, principal, session_id, new_operation(deps))
+            )
         else:
-            done = self.tried(sessions.review_session(deps, principal, session_id, outcome))
+            done = self.tried(
+                sessions.review_session(deps, principal, session_id, outcome, new_operation(deps))
+            )
         view = session.view(self.minutes)
         customer = self.customers[who]
         if outcome is not None and view is State.NEEDS_REVIEW:
@@ -318,7 +328,11 @@ class SessionMachine(ComparedService):
 
     @rule(who=WHO)
     def erase(self, who: Who) -> None:
-        done = self.tried(erase(self.service.deps, self.principals[who[0]], who[1]))
+        done = self.tried(
+            erase(
+                self.service.deps, self.principals[who[0]], who[1], new_operation(self.service.deps)
+            )
+        )
         customer = self.customers[who]
         assert (done == Code.NOT_FOUND) != customer.is_enrolled
         customer.erase()

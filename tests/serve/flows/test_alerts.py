@@ -8,6 +8,7 @@ from serve.errors import Code
 from serve.flows import alerts
 from serve.flows.customers import erase
 from serve.flows.sessions import overview
+from serve.flows.transact import new_operation
 from tests.helpers.records import an_id
 from tests.helpers.service import Service, refusal, stranger
 
@@ -37,7 +38,9 @@ async def test_an_alert_tells_whom_to_look_at(service: Service) -> None:
 async def test_a_change_moves_it_between_the_lists(service: Service) -> None:
     """It is found under its new status alone, and counted there."""
     (alert,) = await raised(service, "alice")
-    changed = await alerts.change(service.deps, service.live, alert.id, SEEN)
+    changed = await alerts.change(
+        service.deps, service.live, alert.id, SEEN, new_operation(service.deps)
+    )
     assert changed.status is AlertStatus.IN_REVIEW
     assert await alerts.alert(service.deps, service.live, alert.id) == changed
     for status in AlertStatus:
@@ -52,8 +55,8 @@ async def test_concurrent_changes_both_count(service: Service) -> None:
     (alert,) = await raised(service, "alice")
     typed = AlertPatch(alert_type=AlertType.DUPLICATE_FACE)
     await asyncio.gather(
-        alerts.change(service.deps, service.live, alert.id, SEEN),
-        alerts.change(service.deps, service.live, alert.id, typed),
+        alerts.change(service.deps, service.live, alert.id, SEEN, new_operation(service.deps)),
+        alerts.change(service.deps, service.live, alert.id, typed, new_operation(service.deps)),
     )
     after = await alerts.alert(service.deps, service.live, alert.id)
     assert (after.status, after.alert_type) == (AlertStatus.IN_REVIEW, AlertType.DUPLICATE_FACE)
@@ -81,11 +84,11 @@ async def test_foreign_and_unknown_alerts_are_not_found(service: Service) -> Non
     (alert,) = await raised(service, "alice")
     for principal in (stranger(), service.test):
         assert await refusal(alerts.alert(service.deps, principal, alert.id)) == Code.NOT_FOUND
-        call = alerts.change(service.deps, principal, alert.id, SEEN)
+        call = alerts.change(service.deps, principal, alert.id, SEEN, new_operation(service.deps))
         assert await refusal(call) == Code.NOT_FOUND
         assert (await alerts.page(service.deps, principal, None, "", 10)).items == ()
     for unknown in (an_id(Prefix.ALERT, 7), "alr_", ""):
         assert await refusal(alerts.alert(service.deps, service.live, unknown)) == Code.NOT_FOUND
-    await erase(service.deps, service.live, "alice")
-    gone = alerts.change(service.deps, service.live, alert.id, SEEN)
+    await erase(service.deps, service.live, "alice", new_operation(service.deps))
+    gone = alerts.change(service.deps, service.live, alert.id, SEEN, new_operation(service.deps))
     assert await refusal(gone) == Code.NOT_FOUND

@@ -12,8 +12,9 @@ from serve.domain.ids import Prefix
 from serve.domain.session import KycStatus
 from serve.domain.tenancy.tenant import TenantPatch
 from serve.errors import CaptureUnfit, Code, ServeError
-from serve.flows.customers import enrol, erase, erasure, kyc_status
+from serve.flows.customers import EnrolRequest, enrol, erase, erasure, kyc_status
 from serve.flows.tenants import change_settings
+from serve.flows.transact import new_operation
 from serve.store.vault.sealing import unseal
 from tests.helpers.records import an_id
 from tests.helpers.service import Service, refusal, stranger
@@ -108,7 +109,12 @@ async def test_a_tenant_may_refuse_to_keep_chips(service: Service) -> None:
 
 async def test_consent_is_remembered(service: Service) -> None:
     """The reference carries the consent it was given under."""
-    await enrol(service.deps, service.live, "alice", b"face 0", "consent-1")
+    await enrol(
+        service.deps,
+        service.live,
+        EnrolRequest("alice", b"face 0", "consent-1"),
+        new_operation(service.deps),
+    )
     subject = service.deps.ledger.subject(service.tenant.id, service.live.mode, "alice")
     customer = (await service.deps.ledger.snapshot(subject)).customer
     assert customer is not None
@@ -119,7 +125,7 @@ async def test_erasure_leaves_nothing_but_a_receipt(service: Service) -> None:
     """Search and store are done at once, the rest is dated, and nobody is named."""
     token = await service.ready()
     await service.submitted(token, "face 60")
-    receipt = await erase(service.deps, service.live, "alice")
+    receipt = await erase(service.deps, service.live, "alice", new_operation(service.deps))
     assert (receipt.faces, receipt.sessions) == (1, 1)
     done = [step.step for step in receipt.steps if step.done_at_ms is not None]
     assert done == [ErasureStep.SEARCH, ErasureStep.STORE]
@@ -132,7 +138,7 @@ async def test_erasure_leaves_nothing_but_a_receipt(service: Service) -> None:
 async def test_an_erased_customer_may_come_back(service: Service) -> None:
     """The same photo is then a new face of a new customer, and not the answer of old."""
     first = await service.enrolled()
-    await erase(service.deps, service.live, "alice")
+    await erase(service.deps, service.live, "alice", new_operation(service.deps))
     again = await service.enrolled()
     assert not again.is_repeat
     assert again.face_id != first.face_id
@@ -143,9 +149,15 @@ async def test_nobody_is_erased_twice(service: Service) -> None:
     """A customer who is not there, or not this tenant's, is not found; so are their receipts."""
     await service.enrolled()
     for principal in (stranger(), service.test):
-        assert await refusal(erase(service.deps, principal, "alice")) == Code.NOT_FOUND
-    receipt = await erase(service.deps, service.live, "alice")
-    assert await refusal(erase(service.deps, service.live, "alice")) == Code.NOT_FOUND
+        assert (
+            await refusal(erase(service.deps, principal, "alice", new_operation(service.deps)))
+            == Code.NOT_FOUND
+        )
+    receipt = await erase(service.deps, service.live, "alice", new_operation(service.deps))
+    assert (
+        await refusal(erase(service.deps, service.live, "alice", new_operation(service.deps)))
+        == Code.NOT_FOUND
+    )
     assert await refusal(erasure(service.deps, service.test, receipt.id)) == Code.NOT_FOUND
     unknown = an_id(Prefix.ERASURE, 7)
     assert await refusal(erasure(service.deps, service.live, unknown)) == Code.NOT_FOUND

@@ -9,6 +9,7 @@ from serve.errors import Code
 from serve.flows.customers import erase
 from serve.flows.handoff import connect, read_handoff
 from serve.flows.sessions import cancel_session
+from serve.flows.transact import new_operation
 from tests.helpers.service import MINUTE_MS, Fault, Service, refusal
 
 UNKNOWN = f"st_07{'a' * 43}"
@@ -39,7 +40,7 @@ async def test_a_phone_may_come_after_the_end(service: Service) -> None:
     """Connecting to a session that is over does not move it."""
     token = await service.ready()
     session = await service.only_session()
-    await cancel_session(service.deps, service.live, session.id)
+    await cancel_session(service.deps, service.live, session.id, new_operation(service.deps))
     assert (await connect(service.deps, token, connected=True)).mobile_connected
     assert (await service.only_session()).state is State.CANCELED
 
@@ -72,7 +73,7 @@ async def test_it_is_read_for_fifteen_minutes(service: Service) -> None:
 async def test_unknown_and_erased_tokens_are_not_found(service: Service) -> None:
     """Both alike, for reading and for connecting."""
     token = await service.ready()
-    await erase(service.deps, service.live, "alice")
+    await erase(service.deps, service.live, "alice", new_operation(service.deps))
     for text in (UNKNOWN, token, ""):
         assert await refusal(read_handoff(service.deps, text)) == Code.NOT_FOUND
         assert await refusal(connect(service.deps, text, connected=True)) == Code.NOT_FOUND

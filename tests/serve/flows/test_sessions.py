@@ -20,8 +20,9 @@ from serve.flows import preferences, sessions
 from serve.flows.customers import erase
 from serve.flows.sessions import OpenRequest, open_session, status
 from serve.flows.tenants import change_settings
+from serve.flows.transact import new_operation
 from tests.helpers.records import an_id
-from tests.helpers.service import HOOK, HOUR_MS, MINUTE_MS, Service, refusal, stranger
+from tests.helpers.service import HOOK, HOUR_MS, MINUTE_MS, Service, refusal, repeatable, stranger
 
 
 @pytest.mark.parametrize("event", Event)
@@ -71,11 +72,11 @@ async def test_the_two_worlds_are_apart(service: Service) -> None:
     """A face enrolled in one mode is none in the other, and preferences differ."""
     await service.enrolled()
     request = OpenRequest("order-1", "alice", "login")
-    test = await open_session(service.deps, service.test, request, "op")
+    test = await open_session(service.deps, service.test, request, repeatable())
     assert test.reason == Exemption.NO_PRIOR_KYC.sentence
     off = PreferencesPatch(is_reuse_kyc_enabled=False)
     await preferences.change(service.deps, service.test, off)
-    test = await open_session(service.deps, service.test, request, "op")
+    test = await open_session(service.deps, service.test, request, repeatable())
     assert test.reason == Exemption.FEATURE_DISABLED.sentence
     assert (await service.opened()).is_required
 
@@ -92,7 +93,7 @@ async def test_a_repeat_gets_the_same_token(service: Service) -> None:
     """The same operation again answers the same and opens nothing else."""
     await service.enrolled()
     request = OpenRequest("order-1", "alice", "login")
-    calls = [open_session(service.deps, service.live, request, "op") for _ in range(5)]
+    calls = [open_session(service.deps, service.live, request, repeatable()) for _ in range(5)]
     answers = await asyncio.gather(*calls)
     assert len({answer.token for answer in answers}) == 1
     found = await sessions.list_sessions(service.deps, service.live, "alice", None, 10)
@@ -186,10 +187,14 @@ async def test_a_canceled_session_is_told(service: Service) -> None:
     """It takes no submissions, cannot be canceled again, and frees its event."""
     token = await service.ready()
     session = await service.only_session()
-    done = await sessions.cancel_session(service.deps, service.live, session.id)
+    done = await sessions.cancel_session(
+        service.deps, service.live, session.id, new_operation(service.deps)
+    )
     assert done.state is State.CANCELED
     assert await service.told() == ["canceled"]
-    again = sessions.cancel_session(service.deps, service.live, session.id)
+    again = sessions.cancel_session(
+        service.deps, service.live, session.id, new_operation(service.deps)
+    )
     assert await refusal(again) == Code.SESSION_CLOSED
     assert await refusal(service.submitted(token, "face 0")) == Code.SESSION_CLOSED
 
@@ -204,11 +209,15 @@ async def test_a_reviewer_decides_once(service: Service, outcome: Outcome, said:
     token = await service.ready()
     await service.submitted(token, "face 0")
     session = await service.only_session()
-    done = await sessions.review_session(service.deps, service.live, session.id, outcome)
+    done = await sessions.review_session(
+        service.deps, service.live, session.id, outcome, new_operation(service.deps)
+    )
     assert done.status == said
     assert await service.told() == ["needs_review", said]
     assert await service.keys("*:capture:*") == []
-    again = sessions.review_session(service.deps, service.live, session.id, outcome)
+    again = sessions.review_session(
+        service.deps, service.live, session.id, outcome, new_operation(service.deps)
+    )
     assert await refusal(again) == Code.SESSION_CLOSED
 
 
@@ -234,7 +243,7 @@ async def test_sessions_are_listed_by_customer_and_reference(service: Service) -
 
 
 def cancel(service: Service, principal: Principal, session_id: str) -> Awaitable[object]:
-    return sessions.cancel_session(service.deps, principal, session_id)
+    return sessions.cancel_session(service.deps, principal, session_id, new_operation(service.deps))
 
 
 def read(service: Service, principal: Principal, session_id: str) -> Awaitable[object]:
@@ -242,7 +251,9 @@ def read(service: Service, principal: Principal, session_id: str) -> Awaitable[o
 
 
 def review(service: Service, principal: Principal, session_id: str) -> Awaitable[object]:
-    return sessions.review_session(service.deps, principal, session_id, Outcome.APPROVED)
+    return sessions.review_session(
+        service.deps, principal, session_id, Outcome.APPROVED, new_operation(service.deps)
+    )
 
 
 @pytest.mark.parametrize("call", [cancel, read, review])
@@ -256,7 +267,7 @@ async def test_foreign_and_unknown_sessions_are_not_found(
         assert await refusal(call(service, principal, own)) == Code.NOT_FOUND
     for unknown in (an_id(Prefix.SESSION, 7), an_id(Prefix.ALERT, 7), "", own + "a"):
         assert await refusal(call(service, service.live, unknown)) == Code.NOT_FOUND
-    await erase(service.deps, service.live, "alice")
+    await erase(service.deps, service.live, "alice", new_operation(service.deps))
     assert await refusal(call(service, service.live, own)) == Code.NOT_FOUND
 
 

@@ -14,6 +14,7 @@ from serve.flows.customers import erase
 from serve.flows.sessions import status
 from serve.flows.submit import accept, judge_job, run_jobs, submit
 from serve.flows.tenants import change_settings
+from serve.flows.transact import new_operation
 from tests.helpers.service import MINUTE_MS, WAIT_S, Service, refusal
 
 A_TOKEN = f"st_07{'a' * 43}"
@@ -242,7 +243,7 @@ async def test_an_erased_customer_gets_no_verdict(service: Service) -> None:
     async with asyncio.TaskGroup() as tasks, service.faces.held() as arrived:
         late = tasks.create_task(refusal(service.submitted(token, "face 0")))
         await arrived.wait()
-        await erase(service.deps, service.live, "alice")
+        await erase(service.deps, service.live, "alice", new_operation(service.deps))
     assert late.result() == Code.NOT_FOUND
     assert await refusal(service.submitted(token, "face 0")) == Code.NOT_FOUND
     assert await service.keys("*:session:*") == []

@@ -4,6 +4,7 @@ import asyncio
 
 from serve.domain.change import Change, Snapshot
 from serve.domain.ids import Mode, Subject
+from serve.domain.operation import Operation
 from serve.errors import Code
 from serve.flows.transact import TRIES_MAX, transact
 from tests.helpers.service import Service, refusal
@@ -28,7 +29,9 @@ async def test_concurrent_changes_all_count(service: Service) -> None:
     async def decide(snapshot: Snapshot) -> Change:
         return touched(snapshot)
 
-    calls = [transact(service.deps, subject_of(service), f"op-{n}", decide) for n in range(4)]
+    calls = [
+        transact(service.deps, subject_of(service), Operation(f"op-{n}"), decide) for n in range(4)
+    ]
     done = await asyncio.gather(*calls)
     assert not any(item.is_repeat for item in done)
     customer = (await service.deps.ledger.snapshot(subject_of(service))).customer
@@ -44,8 +47,8 @@ async def test_an_operation_is_carried_out_once(service: Service) -> None:
     async def decide(snapshot: Snapshot) -> Change:
         return touched(snapshot, next(answers))
 
-    one = await transact(service.deps, subject_of(service), "op", decide)
-    two = await transact(service.deps, subject_of(service), "op", decide)
+    one = await transact(service.deps, subject_of(service), Operation("op"), decide)
+    two = await transact(service.deps, subject_of(service), Operation("op"), decide)
     assert (one.answer, one.is_repeat) == (b"first", False)
     assert (two.answer, two.is_repeat) == (b"first", True)
 
@@ -61,7 +64,7 @@ async def test_records_that_keep_moving_end_the_loop(service: Service) -> None:
         await service.deps.ledger.commit(snapshot, touched(snapshot), f"other-{tries}")
         return touched(snapshot, b"never")
 
-    refused = await refusal(transact(service.deps, subject_of(service), "op", decide))
+    refused = await refusal(transact(service.deps, subject_of(service), Operation("op"), decide))
     assert refused == Code.VERSION_CONFLICT
     assert tries == TRIES_MAX
     snapshot = await service.deps.ledger.snapshot(subject_of(service))
@@ -76,7 +79,7 @@ async def test_nothing_to_write_is_nothing_written(service: Service) -> None:
     async def decide(snapshot: Snapshot) -> None:
         assert snapshot.version == before.version
 
-    done = await transact(service.deps, subject_of(service), "op", decide)
+    done = await transact(service.deps, subject_of(service), Operation("op"), decide)
     assert done.change is None
     after = await service.deps.ledger.snapshot(subject_of(service))
     assert after.version == before.version

@@ -8,9 +8,10 @@ import pytest
 from serve.domain.erasure import ErasureStep
 from serve.flows.customers import erase
 from serve.flows.sessions import OpenRequest, open_session
+from serve.flows.transact import new_operation
 from serve.flows.upkeep.erasures import ErasureRounds
 from serve.observe import metrics
-from tests.helpers.service import Service
+from tests.helpers.service import Service, repeatable
 
 
 def counted(name: str, labels: Mapping[str, str]) -> float:
@@ -51,7 +52,7 @@ async def test_what_passes_open_is_counted(
     labels = {"event": label, "reason": reason}
     before = counted("limen_exemptions_total", labels)
     request = OpenRequest(reference="r", customer_id="nobody", event=event, amount=0.5)
-    answer = await open_session(service.deps, service.live, request, "op")
+    answer = await open_session(service.deps, service.live, request, repeatable())
     assert not answer.is_required
     assert counted("limen_exemptions_total", labels) == before + 1
 
@@ -61,7 +62,7 @@ async def test_a_step_of_erasure_is_counted(service: Service) -> None:
     labels = {"step": ErasureStep.LOG.value}
     before = counted("limen_erasure_steps_total", labels)
     await service.enrolled()
-    await erase(service.deps, service.live, "alice")
+    await erase(service.deps, service.live, "alice", new_operation(service.deps))
     rounds = ErasureRounds()
     for _ in range(2):
         await rounds.advance(service.deps)

@@ -4,6 +4,7 @@ import asyncio
 
 from serve.domain.erasure import ErasureReceipt, ErasureStep
 from serve.flows.customers import erase, erasure
+from serve.flows.transact import new_operation
 from serve.flows.upkeep.erasures import REWRITE_EVERY_MS, ErasureRounds, run_erasures
 from serve.store.vault.keyring import Keyring
 from tests.helpers.service import Service
@@ -17,7 +18,7 @@ def done(receipt: ErasureReceipt) -> set[ErasureStep]:
 async def test_a_round_takes_the_customer_out_of_the_file(service: Service) -> None:
     """The first round after an erasure rewrites the file and dates the step."""
     await service.enrolled()
-    receipt = await erase(service.deps, service.live, "alice")
+    receipt = await erase(service.deps, service.live, "alice", new_operation(service.deps))
     assert done(receipt) == {ErasureStep.SEARCH, ErasureStep.STORE}
     await ErasureRounds().advance(service.deps)
     after = await erasure(service.deps, service.live, receipt.id)
@@ -31,7 +32,7 @@ async def test_rewrites_are_rare(service: Service) -> None:
     receipts = []
     for name in ("alice", "bob"):
         await service.enrolled(name)
-        receipts.append(await erase(service.deps, service.live, name))
+        receipts.append(await erase(service.deps, service.live, name, new_operation(service.deps)))
         await rounds.advance(service.deps)
     found = [await erasure(service.deps, service.live, receipt.id) for receipt in receipts]
     assert [ErasureStep.LOG in done(receipt) for receipt in found] == [True, False]
@@ -44,7 +45,7 @@ async def test_rewrites_are_rare(service: Service) -> None:
 async def test_the_last_step_waits_for_the_epoch_s_key(service: Service, keyring: Keyring) -> None:
     """The backups' step is done in the first round after the key was destroyed, not before."""
     await service.enrolled()
-    receipt = await erase(service.deps, service.live, "alice")
+    receipt = await erase(service.deps, service.live, "alice", new_operation(service.deps))
     rounds = ErasureRounds()
     await rounds.advance(service.deps)
     await service.deps.epochs.renew()  # the fixture's first epoch is long over
@@ -62,7 +63,7 @@ async def test_the_last_step_waits_for_the_epoch_s_key(service: Service, keyring
 async def test_the_loop_ends_when_told(service: Service) -> None:
     """A stop ends the rounds at once, the first of them done."""
     await service.enrolled()
-    receipt = await erase(service.deps, service.live, "alice")
+    receipt = await erase(service.deps, service.live, "alice", new_operation(service.deps))
     stop = asyncio.Event()
     running = asyncio.create_task(run_erasures(service.deps, stop))
     found = receipt
