@@ -9,7 +9,7 @@ from aiohttp import web
 from serve.api.application import build_application, build_runner
 from serve.app import open_deps
 from serve.errors import Code, ServeError
-from serve.flows.submit import run_jobs
+from serve.flows.jobs import run_jobs
 from serve.processes.lifeline import Announce
 from serve.processes.listening import BACKLOG
 from serve.settings import Server, Settings

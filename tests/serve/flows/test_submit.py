@@ -11,8 +11,9 @@ from serve.domain.tenancy.tenant import TenantPatch
 from serve.errors import Code, ServeError
 from serve.flows import alerts
 from serve.flows.customers import erase
+from serve.flows.jobs import run_jobs
 from serve.flows.sessions import status
-from serve.flows.submit import accept, judge_job, run_jobs, submit
+from serve.flows.submit import accept, judge_job, submit
 from serve.flows.tenants import change_settings
 from serve.flows.transact import new_operation
 from tests.helpers.service import MINUTE_MS, WAIT_S, Service, refusal
