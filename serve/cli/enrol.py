@@ -26,6 +26,7 @@ from serve.cli.options import AsJson, DataDir, print_json, settings_in
 from serve.cli.photos import NotEnrolled, Photo, Photos, photos_in
 from serve.cli.tenants import find_tenant
 from serve.deps import Deps
+from serve.domain.audit import OPERATOR
 from serve.domain.ids import Mode
 from serve.domain.tenancy.api_key import Principal, Scope
 from serve.errors import CaptureUnfit, Code, ServeError
@@ -92,7 +93,7 @@ def enroll(  # noqa: PLR0913 (one parameter for each option)
     async def run() -> Tally:
         async with open_deps(settings) as deps:
             found = await find_tenant(deps, tenant)
-            principal = Principal(found.id, mode, frozenset({Scope.CUSTOMERS}), key_id="")
+            principal = Principal(found.id, mode, frozenset({Scope.CUSTOMERS}), OPERATOR)
             at_once = min(AT_ONCE_MAX, settings.engine.queue_max)
             with _progress(total, hidden=as_json) as advance:
                 one = partial(_enrol_one, deps, principal)

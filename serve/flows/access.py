@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from serve.deps import Deps
+from serve.domain.audit import Actor, ActorKind
 from serve.domain.ids import Mode
 from serve.domain.tenancy.api_key import ApiKey, Principal, Scope, is_proved, key_id_of
 from serve.domain.tenancy.tenant import Tenant
@@ -26,7 +27,8 @@ async def authenticate(deps: Deps, key: str) -> Principal:
     is_known = is_proved(deps.pepper, key, record or _NOBODY)
     if record is None or not is_known:
         raise ServeError(Code.KEY_INVALID, "no such API key")
-    return Principal(record.tenant_id, record.mode, frozenset(record.scopes), record.id)
+    actor = Actor(ActorKind.KEY, record.id)
+    return Principal(record.tenant_id, record.mode, frozenset(record.scopes), actor)
 
 
 def require(principal: Principal, scope: Scope) -> None:

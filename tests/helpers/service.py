@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from pipeline.decision.policy import LivenessPolicy
 from serve.app import Models, build_deps
 from serve.deps import Deps
+from serve.domain.audit import Actor, ActorKind
 from serve.domain.callback import CallbackEvent
 from serve.domain.change import Change, Snapshot
 from serve.domain.handoff import Handoff
@@ -235,7 +236,7 @@ def repeatable(op_id: str = "op") -> Operation:
 
 def stranger() -> Principal:
     """A principal of another tenant, with every scope."""
-    return Principal("ten_other", Mode.LIVE, frozenset(Scope), "key")
+    return Principal("ten_other", Mode.LIVE, frozenset(Scope), Actor(ActorKind.KEY, "key"))
 
 
 async def refusal(call: Any) -> str:

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from serve.domain.audit import Actor
 from serve.domain.document import Document
 from serve.domain.ids import Mode
 
@@ -29,6 +30,7 @@ class Scope(StrEnum):
     ALERTS = "alerts"
     EVENTS = "events"
     TENANT = "tenant"
+    AUDIT = "audit"
 
 
 class ApiKey(Document):
@@ -45,12 +47,17 @@ class ApiKey(Document):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whose request this is, once its key has been proved."""
+    """Whose request this is, and who asks for them: a key that has been proved, or an operator."""
 
     tenant_id: str
     mode: Mode
     scopes: frozenset[Scope]
-    key_id: str
+    actor: Actor
+
+    @property
+    def key_id(self) -> str:
+        """The id of the key; empty for an operator."""
+        return self.actor.key_id
 
 
 _SHAPE = re.compile(r"sk_(live|test)_([A-Za-z0-9_-]{16})_[A-Za-z0-9_-]{43}")

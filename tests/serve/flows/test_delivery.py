@@ -8,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 from standardwebhooks import Webhook
 
+from serve.domain.audit import OPERATOR
 from serve.domain.callback import CallbackEvent, DeliveryState
 from serve.domain.retry import ATTEMPTS_MAX, DELAYS_MS
 from serve.domain.tenancy.api_key import Principal
@@ -132,7 +133,7 @@ async def test_sent_again_by_hand_it_goes_out_again(office: Office) -> None:
             disabled = await office.outbox.next_settled()
             assert disabled.state is DeliveryState.DISABLED
             tenant.answer = answering(200)
-            owner = Principal(disabled.tenant_id, disabled.mode, frozenset(), "")
+            owner = Principal(disabled.tenant_id, disabled.mode, frozenset(), OPERATOR)
             await resend(office.deps, owner, event_id)
             while (settled := await office.outbox.next_settled()).state is DeliveryState.PENDING:
                 continue  # the resend's own note
