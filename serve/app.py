@@ -29,6 +29,7 @@ from serve.ports import Comparator, Faces
 from serve.settings import EngineKind, Settings
 from serve.store.directory import RedisDirectory
 from serve.store.erasures import RedisErasures
+from serve.store.headroom import RedisHeadroom
 from serve.store.install import open_install
 from serve.store.ledger import RedisLedger
 from serve.store.link import Link, open_link
@@ -133,6 +134,7 @@ def build_deps(link: Link, keyring: Keyring, settings: Settings, models: Models)
         jobs=RedisJobs(link, keyring),
         deadlines=RedisDeadlines(link),
         erasures=RedisErasures(link),
+        headroom=RedisHeadroom(link, state),
         epochs=RedisEpochs(link, keyring, state.backup_retention_days),
         faces=models.faces,
         scale=models.scale,

@@ -10,6 +10,7 @@ from serve.ports import (
     Epochs,
     Erasures,
     Faces,
+    Headroom,
     Jobs,
     Ledger,
     Listings,
@@ -29,6 +30,7 @@ class Deps:
     deadlines: Deadlines
     erasures: Erasures
     epochs: Epochs
+    headroom: Headroom
     faces: Faces
     scale: Comparator
     model_id: str

@@ -38,6 +38,8 @@ class Code(StrEnum):
     CURSOR_INVALID = "cursor_invalid"
     URL_REFUSED = "url_refused"
     MOBILE_REQUIRED = "mobile_required"
+    IDEMPOTENCY_KEY_INVALID = "idempotency_key_invalid"
+    IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     CAPTURE_UNFIT = "capture_unfit"
     # Where the record stands
     TOKEN_EXPIRED = "token_expired"  # noqa: S105 (a code)
@@ -46,15 +48,19 @@ class Code(StrEnum):
     SESSION_CLOSED = "session_closed"
     REFERENCES_FULL = "references_full"
     VERSION_CONFLICT = "version_conflict"
+    IDEMPOTENCY_IN_PROGRESS = "idempotency_in_progress"
+    ANSWER_ERASED = "answer_erased"
     # What the service cannot do now
     OVERLOADED = "overloaded"
     SERVICE_UNAVAILABLE = "service_unavailable"
     STATE_UNAVAILABLE = "state_unavailable"
     DURABILITY_UNAVAILABLE = "durability_unavailable"
+    STORAGE_LOW = "storage_low"
     INTERNAL_ERROR = "internal_error"
     # What stops it from starting
     STORE_BUSY = "store_busy"
     STORE_UNSUPPORTED = "store_unsupported"
+    STORE_DAMAGED = "store_damaged"
     KEYS_MISMATCH = "keys_mismatch"
     SCHEMA_UNSUPPORTED = "schema_unsupported"
     ADDRESS_IN_USE = "address_in_use"
@@ -128,6 +134,8 @@ SENTENCES: Mapping[PipelineCode | Code, str] = {
     Code.CURSOR_INVALID: "The cursor is not one that a list has given out.",
     Code.URL_REFUSED: "The URL is not one that this tenant may use.",
     Code.MOBILE_REQUIRED: "face capture must be completed on a mobile device",
+    Code.IDEMPOTENCY_KEY_INVALID: "The `Idempotency-Key` is not one that is taken.",
+    Code.IDEMPOTENCY_MISMATCH: "Another request came under this `Idempotency-Key` before.",
     Code.CAPTURE_UNFIT: "The capture cannot be judged; take it again as `feedback` says.",
     Code.TOKEN_EXPIRED: "The session token has expired.",
     Code.SUBMISSION_IN_PROGRESS: "Another capture of this session is being judged.",
@@ -135,13 +143,17 @@ SENTENCES: Mapping[PipelineCode | Code, str] = {
     Code.SESSION_CLOSED: "The session takes no submissions any more.",
     Code.REFERENCES_FULL: "The customer has as many reference faces as are kept.",
     Code.VERSION_CONFLICT: "The record changed meanwhile; ask again.",
+    Code.IDEMPOTENCY_IN_PROGRESS: "The first request under this `Idempotency-Key` still runs.",
+    Code.ANSWER_ERASED: "What this request answered went with the customer it told of.",
     Code.OVERLOADED: "The service has more work than it can take; ask again later.",
     Code.SERVICE_UNAVAILABLE: "The verification could not be carried out; ask again later.",
     Code.STATE_UNAVAILABLE: "The store of records cannot be reached; ask again later.",
     Code.DURABILITY_UNAVAILABLE: "The change is not on enough replicas to be promised; repeat it.",
+    Code.STORAGE_LOW: "Nothing new is begun while the store is short of room; ask again later.",
     Code.INTERNAL_ERROR: "A defect of the service; the request id finds it in the log.",
     Code.STORE_BUSY: "Another process holds the store of records of this data directory.",
     Code.STORE_UNSUPPORTED: "The store of records is not one that this version can use.",
+    Code.STORE_DAMAGED: "The file of records is damaged; nothing was changed. See the runbook.",
     Code.KEYS_MISMATCH: "The keys of this data directory are not those the records were made with.",
     Code.SCHEMA_UNSUPPORTED: "The records have a layout that this version cannot read.",
     Code.ADDRESS_IN_USE: "The address to listen on is taken.",
@@ -179,9 +191,14 @@ STATUSES: Mapping[PipelineCode | Code, int] = {
     Code.SESSION_CLOSED: 409,
     Code.REFERENCES_FULL: 409,
     Code.VERSION_CONFLICT: 409,
+    Code.IDEMPOTENCY_KEY_INVALID: 400,
+    Code.IDEMPOTENCY_MISMATCH: 422,
+    Code.IDEMPOTENCY_IN_PROGRESS: 409,
+    Code.ANSWER_ERASED: 410,
     Code.OVERLOADED: 503,
     Code.SERVICE_UNAVAILABLE: 503,
     Code.STATE_UNAVAILABLE: 503,
     Code.DURABILITY_UNAVAILABLE: 503,
+    Code.STORAGE_LOW: 503,
     Code.INTERNAL_ERROR: 500,
 }

@@ -12,6 +12,7 @@ from serve.domain.callback import CallbackEvent, Delivery
 from serve.domain.change import Change, Job, Snapshot
 from serve.domain.erasure import ErasureReceipt
 from serve.domain.handoff import Handoff
+from serve.domain.headroom import Shortage
 from serve.domain.ids import Mode, Subject
 from serve.domain.session import Session
 from serve.domain.tenancy.api_key import ApiKey
@@ -281,6 +282,18 @@ class Epochs(Protocol):
 
     def is_destroyed(self, epoch: int) -> bool:
         """Whether the key of `epoch` is gone."""
+        ...
+
+
+class Headroom(Protocol):
+    """Whether the system of record has room for something new, or only for what has begun."""
+
+    async def check(self) -> None:
+        """For whoever begins something. Raises `storage_low`, or `state_unavailable`."""
+        ...
+
+    async def short_of(self) -> Shortage | None:
+        """What there is too little of. Raises as `check` does where that cannot be told."""
         ...
 
 

@@ -18,8 +18,6 @@ from typing import Annotated, Any
 from platformdirs import user_cache_path
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
@@ -32,6 +30,7 @@ from pipeline.image.header import DEFAULT_LIMITS
 from pipeline.models.load import Detector
 from pipeline.models.options import Device, Precision, Runtime
 from serve.errors import Code, ServeError
+from serve.sections import QuotaSection, Section
 
 ENVIRONMENT_PREFIX = "LIMEN_"
 CONFIG_VARIABLE = "LIMEN_CONFIG"  # names the TOML file; not itself a setting
@@ -46,12 +45,6 @@ def _expanded(path: Path) -> Path:
 
 
 Directory = Annotated[Path, AfterValidator(_expanded)]
-
-
-class Section(BaseModel):
-    """A table of the settings file: frozen, closed, described field by field."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Models(Section):
@@ -119,6 +112,13 @@ class State(Section):
 
     timeout_s: float = Field(default=5.0, gt=0, le=60)
     """Seconds until an answer of Redis is given up."""
+
+    disk_free_min_bytes: int = Field(default=2**29, ge=0, le=2**50)
+    """Bytes to keep free beside the embedded store, and as many again as its file has for the next
+    rewrite; below it nothing new is begun."""
+
+    memory_share_max: float = Field(default=0.9, gt=0, le=1)
+    """Used share of Redis's `maxmemory`, where it has one, above which nothing new is begun."""
 
     backup_retention_days: int = Field(default=7, ge=1, le=365)
     """Days that backups live; an epoch key is destroyed that long after it was replaced."""
@@ -250,6 +250,7 @@ class Settings(BaseSettings):
     engine: EngineSection = Field(default_factory=EngineSection)
     callbacks: Callbacks = Field(default_factory=Callbacks)
     jobs: JobsSection = Field(default_factory=JobsSection)
+    quota: QuotaSection = Field(default_factory=QuotaSection)
 
     @classmethod
     def settings_customise_sources(

@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import NotRequired, TypedDict
 
 from aiohttp import web
-from pydantic import ValidationError
+from pydantic import ConfigDict, ValidationError
+from pydantic.json_schema import SkipJsonSchema
 
 from pipeline.errors import Code as PipelineCode
 from serve.api.wire import Wire
@@ -31,8 +32,10 @@ RETRY_AFTER_S: Mapping[AnyCode, int] = MappingProxyType(
         Code.SERVICE_UNAVAILABLE: 5,
         Code.STATE_UNAVAILABLE: 5,
         Code.DURABILITY_UNAVAILABLE: 1,
+        Code.STORAGE_LOW: 30,
         Code.SUBMISSION_IN_PROGRESS: 1,
         Code.VERSION_CONFLICT: 1,
+        Code.IDEMPOTENCY_IN_PROGRESS: 1,
     }
 )
 
@@ -131,6 +134,9 @@ def _pointer(location: Iterable[int | str]) -> str:
     return "".join(f"/{name}" for name in names)[:POINTER_LENGTH_MAX]
 
 
+_ABSENT_WHERE_NONE = ConfigDict(json_schema_serialization_defaults_required=False)
+
+
 class ErrorResponse(Wire):
     """What the SDK reads of a refusal."""
 
@@ -141,13 +147,17 @@ class ErrorResponse(Wire):
 class FaultResponse(Wire):
     """One thing wrong with the input: a JSON pointer into the body, or a parameter's name."""
 
-    pointer: str | None = None
-    parameter: str | None = None
+    model_config = _ABSENT_WHERE_NONE
+
+    pointer: str | SkipJsonSchema[None] = None
+    parameter: str | SkipJsonSchema[None] = None
     detail: str
 
 
 class ProblemResponse(Wire):
     """A refusal, after RFC 9457."""
+
+    model_config = _ABSENT_WHERE_NONE
 
     type: str
     title: str
@@ -155,7 +165,7 @@ class ProblemResponse(Wire):
     code: str
     request_id: str
     error: ErrorResponse
-    detail: str | None = None
-    feedback: tuple[str, ...] | None = None
+    detail: str | SkipJsonSchema[None] = None
+    feedback: tuple[str, ...] | SkipJsonSchema[None] = None
     """Hints to the person whose capture could not be judged, the most helpful first."""
-    errors: tuple[FaultResponse, ...] | None = None
+    errors: tuple[FaultResponse, ...] | SkipJsonSchema[None] = None

@@ -38,7 +38,7 @@ SESSION_ROUTES = (
         body=wire.OpenBody,
         parameters=wire.Empty,
         response=answers.OpenResponse,
-        refuses=(Code.URL_REFUSED,),
+        refuses=(Code.URL_REFUSED, Code.STORAGE_LOW),
         summary="Open a session if the event calls for a face.",
     ),
     Route(
@@ -52,6 +52,7 @@ SESSION_ROUTES = (
         statuses=(200, 202),
         refuses=(
             *_IMAGE_CODES,
+            Code.STORAGE_LOW,
             Code.TOKEN_EXPIRED,
             Code.SUBMISSION_IN_PROGRESS,
             Code.ATTEMPTS_EXHAUSTED,
@@ -180,7 +181,7 @@ CUSTOMER_ROUTES = (
         parameters=wire.CustomerParameters,
         response=answers.EnrolResponse,
         statuses=(201, 200),
-        refuses=(*_IMAGE_CODES, Code.REFERENCES_FULL),
+        refuses=(*_IMAGE_CODES, Code.REFERENCES_FULL, Code.STORAGE_LOW),
         has_image=True,
         summary="Enrol a reference face; 200 and the same answer for the same bytes again.",
     ),

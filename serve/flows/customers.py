@@ -53,7 +53,8 @@ async def enrol(
     """Keep the face in the image as a reference of the customer, who begins to exist with it.
 
     The same photo again answers the same face. Raises `references_full`, `capture_unfit` or the
-    code of an unreadable image as `CaptureUnfit`, `overloaded`, `service_unavailable`.
+    code of an unreadable image as `CaptureUnfit`, `overloaded`, `service_unavailable`,
+    `storage_low`.
     """
     tenant = await tenant_of(deps, principal)
     subject = deps.ledger.subject(principal.tenant_id, principal.mode, request.customer_id)
@@ -63,6 +64,7 @@ async def enrol(
     known = _known((await deps.ledger.snapshot(subject)).customer, photo_digest)
     if known is not None:
         return _answer(request.customer_id, known, is_repeat=True)
+    await deps.headroom.check()
     evidence = await _fit(deps, request.image, tenant.id, with_chip=tenant.keep_reference_images)
     face = await _face(new_id(deps, Prefix.FACE, subject), evidence)
     reference = Reference(

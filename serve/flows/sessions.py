@@ -63,7 +63,7 @@ async def open_session(
     """Open a session if the event calls for a face; otherwise nothing is stored.
 
     A repeat of `op` gets the same answer. An older session of the customer for the same event is
-    canceled. Raises `url_refused`.
+    canceled. Raises `url_refused`, or `storage_low` where something would have to be stored.
     """
     tenant = await tenant_of(deps, principal)
     for url in (request.redirect_url, request.callback_url):
@@ -93,6 +93,7 @@ async def open_session(
     async def decide(snapshot: Snapshot) -> Change | None:
         if snapshot.customer is None or not snapshot.customer.has_prior_kyc:
             return None
+        await deps.headroom.check()
         ending = await _ending(deps, snapshot, snapshot.customer, opening.event)
         customer = snapshot.customer if ending is None else ending.customer
         change = _opening_change(deps, snapshot, opening, customer, preferences)

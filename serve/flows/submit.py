@@ -91,7 +91,7 @@ async def accept(
     """Keep a selfie to be judged soon: 202 with the session in `processing`, once it is durable.
 
     The same bytes again get the same, or the verdict if there is one. Raises what `submit`
-    raises before it looks.
+    raises before it looks, and `storage_low`: a waiting image needs room.
     """
     handoff = known or (await find_handoff(deps, token))[0]
     capture = await _capture(handoff, token, image)
@@ -153,7 +153,10 @@ async def _begin(
     outcome: _Begun | SubmitAnswer | None = None
 
     async def read() -> Records:
-        return await _read(deps, capture, to_judge=capture.job_id is None)
+        records = await _read(deps, capture, to_judge=capture.job_id is None)
+        if capture.job_id is not None and not _is_known(records, capture.op_id):
+            await deps.headroom.check()
+        return records
 
     def decide(records: Records) -> Change | None:
         nonlocal outcome
@@ -179,6 +182,14 @@ async def _begin(
     if isinstance(outcome, SubmitAnswer):
         return outcome
     return replace(outcome, after=done.after, at_s=asyncio.get_running_loop().time())
+
+
+def _is_known(records: Records, op_id: str) -> bool:
+    """Whether this submission was answered before, or is being judged."""
+    session = records.session
+    now_ms = records.snapshot.now_ms
+    is_under_way = session is not None and is_current(elapsed(session, now_ms), op_id)
+    return is_under_way or records.answer is not None
 
 
 async def _read(deps: Deps, capture: _Capture, *, to_judge: bool = False) -> Records:

@@ -27,6 +27,7 @@ from pipeline.decision.verdict import Outcome
 from serve.domain.alert import AlertType
 from serve.domain.callback import DeliveryState
 from serve.domain.erasure import ErasureStep
+from serve.domain.idempotency import Repeat
 from serve.domain.tenancy.preferences import Event
 from serve.domain.tenancy.trigger import Exemption
 
@@ -57,6 +58,7 @@ class Metric:
 
 
 CATALOG: list[Metric] = []
+Over = Literal["livesum", "livemax", "livemostrecent"]
 
 
 def _counter(name: str, meaning: str, *labels: str) -> Counter:
@@ -64,7 +66,7 @@ def _counter(name: str, meaning: str, *labels: str) -> Counter:
     return Counter(name, meaning, labels, registry=REGISTRY)
 
 
-def _gauge(name: str, meaning: str, over_processes: Literal["livesum", "livemax"]) -> Gauge:
+def _gauge(name: str, meaning: str, over_processes: Over) -> Gauge:
     CATALOG.append(Metric(name, "gauge", meaning))
     return Gauge(name, meaning, registry=REGISTRY, multiprocess_mode=over_processes)
 
@@ -161,6 +163,21 @@ _outbox_due = _gauge(
 )
 _jobs_due = _gauge(
     "limen_jobs_due", "Accepted submissions that were due at the last look of a worker.", "livemax"
+)
+_disk_spare = _gauge(
+    "limen_store_headroom_disk_bytes",
+    "Bytes free beside the embedded store above what it sheds new work at; negative below.",
+    "livemostrecent",
+)
+_memory_spare = _gauge(
+    "limen_store_headroom_memory_share",
+    "Share of Redis's maxmemory that is free; 1 where it has none.",
+    "livemostrecent",
+)
+_repeats = _counter(
+    "limen_idempotency_total",
+    "Requests with an `Idempotency-Key`, by what became of them.",
+    "outcome",
 )
 _store_seconds = _histogram(
     "limen_store_seconds",
@@ -284,6 +301,18 @@ def set_outbox_due(callbacks: int) -> None:
 def set_jobs_due(jobs: int) -> None:
     """How many accepted submissions are due."""
     _jobs_due.set(jobs)
+
+
+def set_headroom(disk_spare_bytes: int | None, memory_share: float) -> None:
+    """How much room the store has; a disk that is not ours is not told of."""
+    if disk_spare_bytes is not None:
+        _disk_spare.set(disk_spare_bytes)
+    _memory_spare.set(memory_share)
+
+
+def count_repeat(outcome: Repeat) -> None:
+    """One request under an idempotency key, or one answer under it that was not kept."""
+    _repeats.labels(outcome).inc()
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from serve.store.local import launch
 
 SOCKET_PATH_BYTES_MAX = 100  # the kernel takes 107 and a terminating zero
 LOG_BYTES_MAX = 2**20
+LOG_NAME = "appendonly.aof"
+UNFINISHED = "temp-*.aof"
 
 CONFIGURATION = """\
 port 0
@@ -42,6 +44,24 @@ class Places:
     """Where the files of an embedded store are."""
 
     folder: Path
+
+    @property
+    def log(self) -> Path:
+        """The append-only file: all records."""
+        return self.folder / LOG_NAME
+
+    def log_bytes(self) -> int:
+        """Size of the append-only file; 0 while there is none."""
+        return _size_bytes(self.log)
+
+    def rewritten_bytes(self) -> int:
+        """What a rewrite of it that is under way has written so far."""
+        return sum(map(_size_bytes, self.folder.glob(UNFINISHED)))
+
+    def disk_free_bytes(self) -> int:
+        """Bytes that may still be written beside it. Raises OSError."""
+        status = os.statvfs(nearest(self.folder))
+        return status.f_bavail * status.f_frsize
 
     @property
     def supervisor_lock(self) -> Path:
@@ -90,7 +110,7 @@ def prepare(where: Places, executable: Path, mode: str) -> list[str]:
 
     `mode` is `child` or `detach`, as `launch` explains.
     """
-    for unfinished in where.folder.glob("temp-*.aof"):  # of a rewrite that died; may hold erased
+    for unfinished in where.folder.glob(UNFINISHED):  # of a rewrite that died; may hold erased
         unfinished.unlink()
     log = where.folder / "redis.log"
     if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
@@ -118,6 +138,17 @@ def _settle_socket(where: Places) -> None:
             f"{where.folder} and the folder for temporary files are too long for a unix socket",
         )
     write_atomically(where.socket_record, os.fsencode(short))
+
+
+def nearest(folder: Path) -> Path:
+    """`folder`, or the nearest above it that exists."""
+    return next(each for each in (folder, *folder.absolute().parents) if each.exists())
+
+
+def _size_bytes(path: Path) -> int:
+    with suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
 
 
 def _is_private(folder: Path) -> bool:
