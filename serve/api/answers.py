@@ -11,7 +11,7 @@ from aiohttp import web
 from pydantic import BaseModel, Field, RootModel
 
 from pipeline.decision.policy import LivenessPolicy
-from serve.api.wire import Wire
+from serve.api.wire import AlertId, ErasureId, EventId, FaceId, SessionId, TokenIfAny, Wire
 from serve.domain.alert import Alert, AlertStatus, AlertType
 from serve.domain.callback import CallbackEvent, DeliveryState, ReasonItem
 from serve.domain.erasure import ErasureReceipt, ErasureStep
@@ -49,7 +49,7 @@ class OpenResponse(Wire):
     """Whether a face is asked for; `reason` says why not."""
 
     reference: str
-    token: str
+    token: TokenIfAny
     reason: str
     is_required: bool
     link: str
@@ -90,7 +90,7 @@ class OverviewResponse(RootModel[dict[str, int]]):
 class SessionResponse(Wire):
     """A session, as the tenant sees it."""
 
-    id: str
+    id: SessionId
     reference: str
     customer_id: str
     event: Event
@@ -99,7 +99,7 @@ class SessionResponse(Wire):
     attempts: int
     max_attempts: int
     retries_remaining: int
-    alert_id: str | None
+    alert_id: AlertId | None
     created_at: Timestamp
     updated_at: Timestamp
     expires_at: Timestamp
@@ -129,7 +129,7 @@ class SessionResponse(Wire):
 class EnrolResponse(Wire):
     """An enrolled face, and how good it is."""
 
-    face_id: str
+    face_id: FaceId
     customer_id: str
     quality: dict[str, int | None]
     """Each component 0 to 100; null where it could not be measured."""
@@ -159,7 +159,7 @@ class StepResponse(Wire):
 class ErasureResponse(Wire):
     """The receipt of an erasure: what was erased, and by when each copy is gone."""
 
-    erasure_id: str
+    erasure_id: ErasureId
     requested_at: Timestamp
     is_complete: bool
     faces: int
@@ -230,10 +230,10 @@ class TenantResponse(Wire):
 class AlertResponse(Wire):
     """An alert."""
 
-    id: str
+    id: AlertId
     tenant_id: str
     customer_id: str
-    session_id: str
+    session_id: SessionId
     reference: str
     alert_type: AlertType
     status: AlertStatus
@@ -262,8 +262,8 @@ class AttemptResponse(Wire):
 class EventSummary(Wire):
     """A callback on its way, delivered, or given up."""
 
-    id: str
-    session_id: str
+    id: EventId
+    session_id: SessionId
     sequence: int
     """Counts the callbacks of a session: they may arrive in another order."""
     url: str

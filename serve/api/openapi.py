@@ -11,6 +11,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from pipeline.errors import Code as PipelineCode
 from serve.api import problem
 from serve.api.call import Route
+from serve.api.links import links_of
 from serve.errors import STATUSES, Code
 
 VERSION = "1.0.0"
@@ -18,6 +19,17 @@ SCHEMA_REF = "#/components/schemas/{model}"
 _PUBLIC = "The session token is the credential."
 
 Node = dict[str, Any]
+PREFER: Node = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "description": "`respond-async`: accept it now, judge it later.",
+    "schema": {"type": "string"},
+}
+REQUEST_ID: Node = {"required": True, "schema": {"type": "string", "pattern": "^req_[0-9a-f]{32}$"}}
+RETRY_AFTER: Node = {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}
+CHALLENGE: Node = {"required": True, "schema": {"const": "Bearer"}}
+APPLIED: Node = {"schema": {"const": "respond-async"}}
 Refs = Mapping[tuple[Any, JsonSchemaMode], Node]
 
 
@@ -27,7 +39,9 @@ def document(routes: Iterable[Route[Any, Any]]) -> bytes:
     refs, schemas = _schemas(table)
     paths: dict[str, Node] = {}
     for route in table:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, refs)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(
+            route, refs, links_of(route, table)
+        )
     described = {
         "openapi": "3.1.0",
         "info": {
@@ -58,15 +72,19 @@ def _schemas(routes: tuple[Route[Any, Any], ...]) -> tuple[Refs, Node]:
     wanted[problem.ProblemResponse, "serialization"] = None
     refs, found = models_json_schema(list(wanted), ref_template=SCHEMA_REF)
     schemas: Node = found["$defs"]
+    for schema in schemas.values():
+        for member in schema.get("properties", {}).values():
+            if member.get("default", ...) is None and "type" in member:
+                del member["default"]  # absent where there is none, and never null
     return refs, schemas
 
 
-def _operation(route: Route[Any, Any], refs: Refs) -> Node:
+def _operation(route: Route[Any, Any], refs: Refs, links: Node) -> Node:
     operation: Node = {
         "operationId": route.name,
         "summary": route.summary,
         "parameters": _parameters(route),
-        "responses": {**_successes(route, refs), **_refusals(route, refs)},
+        "responses": {**_successes(route, refs, links), **_refusals(route, refs)},
     }
     if route.scope is None:
         operation["description"] = _PUBLIC
@@ -84,7 +102,7 @@ def _operation(route: Route[Any, Any], refs: Refs) -> Node:
 def _parameters(route: Route[Any, Any]) -> list[Node]:
     schema = route.parameters.model_json_schema(ref_template=SCHEMA_REF)
     inlined: Node = schema.get("$defs", {})
-    return [
+    given = [
         {
             "name": name,
             "in": "path" if name in route.path_names else "query",
@@ -93,6 +111,7 @@ def _parameters(route: Route[Any, Any]) -> list[Node]:
         }
         for name, node in schema.get("properties", {}).items()
     ]
+    return [*given, *(PREFER for _ in range(route.may_be_later))]
 
 
 def _resolved(node: Any, inlined: Node) -> Any:  # noqa: ANN401 (a JSON schema is any JSON)
@@ -106,12 +125,13 @@ def _resolved(node: Any, inlined: Node) -> Any:  # noqa: ANN401 (a JSON schema i
     return {key: _resolved(value, inlined) for key, value in node.items()}
 
 
-def _successes(route: Route[Any, Any], refs: Refs) -> Node:
+def _successes(route: Route[Any, Any], refs: Refs, links: Node) -> Node:
     content = _content("application/json", refs[route.response, "serialization"])
-    return {
-        str(status): {"description": HTTPStatus(status).phrase, "content": content}
-        for status in route.statuses
-    }
+    found: Node = {}
+    for status in route.statuses:
+        told = {"description": HTTPStatus(status).phrase, "headers": _headers(status)}
+        found[str(status)] = {**told, "content": content, **({"links": links} if links else {})}
+    return found
 
 
 def _refusals(route: Route[Any, Any], refs: Refs) -> Node:
@@ -122,6 +142,7 @@ def _refusals(route: Route[Any, Any], refs: Refs) -> Node:
     return {
         str(status): {
             "description": f"{HTTPStatus(status).phrase}: {', '.join(codes)}",
+            "headers": _headers(status, codes),
             "content": _content(
                 problem.CONTENT_TYPE,
                 {"allOf": [base, {"properties": {"code": {"enum": list(codes)}}}]},
@@ -129,6 +150,19 @@ def _refusals(route: Route[Any, Any], refs: Refs) -> Node:
         }
         for status, codes in sorted(by_status.items())
     }
+
+
+def _headers(status: int, codes: Iterable[PipelineCode | Code] = ()) -> Node:
+    """What a response with this status says in its head; `codes` are what it may refuse with."""
+    found = {"X-Request-Id": REQUEST_ID}
+    waits = [code in problem.RETRY_AFTER_S for code in codes]
+    if any(waits):
+        found["Retry-After"] = {**RETRY_AFTER, "required": all(waits)}
+    if status == HTTPStatus.UNAUTHORIZED:
+        found["WWW-Authenticate"] = CHALLENGE
+    if status == HTTPStatus.ACCEPTED:
+        found["Preference-Applied"] = APPLIED
+    return found
 
 
 def _content(media_type: str, schema: Node) -> Node:

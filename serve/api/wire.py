@@ -5,9 +5,10 @@ Unknown keys are refused, and no value is taken for one of another type.
 
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from serve.domain.alert import AlertStatus, AlertType
+from serve.domain.ids import TOKEN_PATTERN, Prefix, id_pattern
 from serve.domain.tenancy.preferences import Amount, Count
 from serve.domain.tenancy.tenant import URL_LENGTH_MAX
 
@@ -20,10 +21,29 @@ Url = Annotated[str, Field(max_length=URL_LENGTH_MAX)]
 Limit = Annotated[int, Field(ge=1, le=LIMIT_MAX)]
 
 
+def _named_by(pattern: str) -> WithJsonSchema:
+    """Describes what an id looks like. What looks otherwise finds nothing, so nobody checks."""
+    return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
+
+
+SessionId = Annotated[str, _named_by(id_pattern(Prefix.SESSION))]
+FaceId = Annotated[str, _named_by(id_pattern(Prefix.FACE))]
+AlertId = Annotated[str, _named_by(id_pattern(Prefix.ALERT))]
+EventId = Annotated[str, _named_by(id_pattern(Prefix.EVENT))]
+ErasureId = Annotated[str, _named_by(id_pattern(Prefix.ERASURE))]
+Token = Annotated[str, _named_by(TOKEN_PATTERN)]
+TokenIfAny = Annotated[str, _named_by(f"({TOKEN_PATTERN})?")]
+
+
 class Wire(BaseModel):
     """Anything on the wire."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        json_schema_serialization_defaults_required=True,  # what is rendered has every member
+    )
 
 
 class Parameters(Wire):
@@ -37,14 +57,14 @@ class Empty(Parameters):
 class TokenParameters(Parameters):
     """A session token."""
 
-    token: str = Field(repr=False)
+    token: Token = Field(repr=False)
     """What `POST /api/v1/kyc/face/session` gave out."""
 
 
 class SessionParameters(Parameters):
     """A session."""
 
-    session_id: str
+    session_id: SessionId
 
 
 class CustomerParameters(Parameters):
@@ -80,19 +100,19 @@ class AlertsParameters(PageParameters):
 class AlertParameters(Parameters):
     """An alert."""
 
-    alert_id: str
+    alert_id: AlertId
 
 
 class ErasureParameters(Parameters):
     """An erasure."""
 
-    erasure_id: str
+    erasure_id: ErasureId
 
 
 class EventParameters(Parameters):
     """A callback."""
 
-    event_id: str
+    event_id: EventId
 
 
 class Body(Wire):
@@ -118,7 +138,7 @@ class OpenBody(Body):
 class SubmitBody(Body):
     """A capture."""
 
-    token: str | None = Field(default=None, repr=False)
+    token: Token | None = Field(default=None, repr=False)
     """The session token, unless `Authorization: Bearer` carries it."""
     proof: str = Field(repr=False)
     """The image of a face, in base64 or as a data URL."""
@@ -127,7 +147,7 @@ class SubmitBody(Body):
 class ConnectBody(Body):
     """A phone that attaches itself, or lets go."""
 
-    token: str = Field(repr=False)
+    token: Token = Field(repr=False)
     is_disconnect: bool = Field(
         default=False, validation_alias=AliasChoices("is_disconnect", "isDisconnect")
     )

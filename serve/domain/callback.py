@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from pipeline.decision.reasons import Reason
 from serve.domain.document import Document
@@ -28,6 +29,8 @@ class ReasonItem(Document):
 class ReactionResult(Document):
     """What is left, and what the tenant's app shall do once the retry limit was exceeded."""
 
+    model_config = ConfigDict(json_schema_serialization_defaults_required=False)
+
     retries_remaining: int
     retry_limit_exceeded: bool
     trigger_alert: bool
@@ -35,7 +38,8 @@ class ReactionResult(Document):
     freeze_account: bool
     block: bool
     freeze_duration_minutes: int
-    alert_id: str | None = None
+    alert_id: str | SkipJsonSchema[None] = None
+    """Absent where there is none."""
 
 
 class CallbackObject(Document):

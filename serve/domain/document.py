@@ -6,7 +6,12 @@ from pydantic import BaseModel, ConfigDict
 class Document(BaseModel):
     """A record. Unknown members are refused, because a misread record is a lost one."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        json_schema_serialization_defaults_required=True,  # what is rendered has every member
+    )
 
     def dump(self) -> bytes:
         """UTF-8 JSON."""

@@ -72,8 +72,17 @@ def make_token(partition: int, random: bytes) -> str:
     return f"st_{partition:02d}{_text(random)}"
 
 
-_ID = re.compile(r"(ses|fac|alr|msg|era|job)_([0-5][0-9]|6[0-3])[A-Za-z0-9_-]{22}")
-_TOKEN = re.compile(r"st_([0-5][0-9]|6[0-3])[A-Za-z0-9_-]{43}")
+_PARTITION = "([0-5][0-9]|6[0-3])"
+TOKEN_PATTERN = f"st_{_PARTITION}[A-Za-z0-9_-]{{43}}"
+
+
+def id_pattern(prefix: str) -> str:
+    """A regular expression of the ids with this prefix; its last group is the partition."""
+    return f"{prefix}_{_PARTITION}[A-Za-z0-9_-]{{22}}"
+
+
+_ID = re.compile(id_pattern(f"({'|'.join(Prefix)})"))
+_TOKEN = re.compile(TOKEN_PATTERN)
 
 
 def partition_of(prefix: Prefix, text: str) -> int:

@@ -47,7 +47,7 @@ def test_every_reference_leads_somewhere(described: dict[str, Any]) -> None:
 def test_a_route_is_described_whole(described: dict[str, Any], route: Route[Any, Any]) -> None:
     """Its parameters, body, successes, every code under its status, and who may call it."""
     operation = described["paths"][route.path][route.method.lower()]
-    places = {item["name"]: item for item in operation["parameters"]}
+    places = {item["name"]: item for item in operation["parameters"] if item["in"] != "header"}
     assert set(places) == set(route.parameters.model_fields)
     for name, item in places.items():
         assert item["in"] == ("path" if name in route.path_names else "query")
@@ -59,6 +59,40 @@ def test_a_route_is_described_whole(described: dict[str, Any], route: Route[Any,
         schema = responses[str(STATUSES[code])]["content"]["application/problem+json"]["schema"]
         assert code in schema["allOf"][1]["properties"]["code"]["enum"]
     assert operation.get("x-scope", "") == (route.scope or "")
+
+
+def test_links_lead_from_what_makes_something_to_what_takes_it(described: dict[str, Any]) -> None:
+    """Each link names an operation that takes the parameter, and what takes an id has a link."""
+    operations = {
+        operation["operationId"]: operation
+        for item in described["paths"].values() for operation in item.values()
+    }  # fmt: skip
+    fed: set[tuple[str, str]] = set()
+    for name, operation in operations.items():
+        for response in operation["responses"].values():
+            for link in response.get("links", {}).values():
+                (named,) = (link.get("parameters") or link["requestBody"]).keys()
+                assert named != "cursor" or link["operationId"] == name
+                fed.add((link["operationId"], named.rpartition(".")[2]))
+    for name, operation in operations.items():
+        for item in operation["parameters"]:
+            if item["name"].endswith("_id") or item["name"] in {"token", "cursor"}:
+                assert (name, item["name"]) in fed
+    assert {
+        ("connect", "token"),
+        ("submit_capture", "token"),
+        ("open_session", "customer_id"),
+    } <= fed
+
+
+def test_a_member_that_may_be_absent_is_never_null(described: dict[str, Any]) -> None:
+    """What is rendered has every member; the few that may be absent are not required, nor null."""
+    schemas = described["components"]["schemas"]
+    assert "alert_id" not in schemas["ReactionResult"]["required"]
+    assert schemas["ReactionResult"]["properties"]["alert_id"]["type"] == "string"
+    assert "default" not in schemas["ReactionResult"]["properties"]["alert_id"]
+    assert "is_submitted" in schemas["HandoffResponse"]["required"]
+    assert {"detail", "feedback", "errors"}.isdisjoint(schemas["ProblemResponse"]["required"])
 
 
 def test_a_document_is_a_json_schema_s_friend(described: dict[str, Any]) -> None:

@@ -1,0 +1,70 @@
+"""Links of `/openapi.json`: which member of an answer is good for which parameter, and where.
+
+Every route that takes a parameter of that name, in its path, query or body, is a target. Who
+tries the routes in all orders finds by them what to call next, and so does a reader.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from serve.api import answers
+from serve.api.call import Route
+from serve.domain.callback import CallbackObject
+
+Node = dict[str, Any]
+
+# Response model -> pointer into the answer -> the parameter that its value is good for.
+NAMED: Mapping[type[BaseModel], Mapping[str, str]] = {
+    answers.OpenResponse: {"/token": "token"},
+    CallbackObject: {"/resource_id": "session_id", "/data/alert_id": "alert_id"},
+    answers.SessionResponse: {
+        "/id": "session_id",
+        "/customer_id": "customer_id",
+        "/alert_id": "alert_id",
+    },
+    answers.SessionsResponse: {"/data/0/id": "session_id", "/data/0/alert_id": "alert_id"},
+    answers.EnrolResponse: {"/customer_id": "customer_id"},
+    answers.ErasureResponse: {"/erasure_id": "erasure_id"},
+    answers.AlertResponse: {
+        "/id": "alert_id",
+        "/session_id": "session_id",
+        "/customer_id": "customer_id",
+    },
+    answers.AlertsResponse: {
+        "/data/0/id": "alert_id",
+        "/data/0/session_id": "session_id",
+        "/next_cursor": "cursor",
+    },
+    answers.EventResponse: {"/id": "event_id", "/session_id": "session_id"},
+    answers.EventsResponse: {
+        "/data/0/id": "event_id",
+        "/data/0/session_id": "session_id",
+        "/next_cursor": "cursor",
+    },
+}
+
+
+def links_of(route: Route[Any, Any], routes: Iterable[Route[Any, Any]]) -> Node:
+    """The links of `route`'s successes, by a name of their own; empty where it names nothing."""
+    table = tuple(routes)
+    return {
+        f"{target.name}_by{pointer.replace('/', '_')}": link
+        for pointer, name in NAMED.get(route.response, {}).items()
+        for target in table
+        for link in _link(route, target, name, f"$response.body#{pointer}")
+    }
+
+
+def _link(
+    source: Route[Any, Any], target: Route[Any, Any], name: str, expression: str
+) -> Iterator[Node]:
+    if name == "cursor" and source is not target:
+        return  # a cursor is one list's own
+    if name in target.parameters.model_fields:
+        place = "path" if name in target.path_names else "query"
+        parameters = {f"{place}.{name}": expression}
+        yield {"operationId": target.name, "parameters": parameters}
+    elif target.has_body and name in target.body.model_fields:
+        yield {"operationId": target.name, "requestBody": {name: expression}}
