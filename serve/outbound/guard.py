@@ -18,6 +18,7 @@ AddressInfo = tuple[
     int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]
 ]
 SocketFactory = Callable[[AddressInfo], socket.socket]
+MakeSocket = Callable[[int, int, int], socket.socket]
 
 # IANA's special-purpose registry, globally reachable entries included: no tenant's server is
 # there. Beside it multicast, and the address where Azure answers its virtual machines.
@@ -78,13 +79,15 @@ def is_public(address: str) -> bool:
     return not any(found in network for network in DENIED_V4)
 
 
-def guarded_sockets(*, allow_private: bool) -> SocketFactory:
+def guarded_sockets(
+    *, allow_private: bool, make_socket: MakeSocket = socket.socket
+) -> SocketFactory:
     """What makes the sockets of a connector; EACCES instead of a socket to a denied address."""
 
     def open_socket(info: AddressInfo) -> socket.socket:
         family, kind, protocol, _, sockaddr = info
         if not allow_private and not is_public(str(sockaddr[0])):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
-        return socket.socket(family, kind, protocol)
+        return make_socket(family, kind, protocol)
 
     return open_socket

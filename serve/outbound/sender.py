@@ -7,6 +7,7 @@ name or reply is kept; what went wrong is one of a closed set of words.
 
 import asyncio
 import errno
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -21,7 +22,7 @@ from standardwebhooks import Webhook
 
 from serve.domain.callback import CallbackEvent, Delivery, DeliveryAttempt
 from serve.domain.tenancy.tenant import SigningSecret
-from serve.outbound.guard import guarded_sockets
+from serve.outbound.guard import MakeSocket, guarded_sockets
 from serve.outbound.resolver import ThreadResolver
 from serve.settings import Callbacks
 
@@ -48,9 +49,14 @@ class SendError(StrEnum):
 
 @asynccontextmanager
 async def open_sender(
-    settings: Callbacks, resolver: AbstractResolver | None = None
+    settings: Callbacks,
+    resolver: AbstractResolver | None = None,
+    make_socket: MakeSocket = socket.socket,
 ) -> AsyncIterator["HttpSender"]:
-    """A sender with its own connections, closed at the end. One is enough for a process."""
+    """A sender with its own connections, closed at the end. One is enough for a process.
+
+    `make_socket` is asked for a socket once its address has passed the guard.
+    """
     resolver = resolver or ThreadResolver()
     connector = aiohttp.TCPConnector(
         ssl=ssl.create_default_context(),
@@ -58,7 +64,9 @@ async def open_sender(
         use_dns_cache=False,
         keepalive_timeout=IDLE_S_MAX,  # a connection that is used again has passed the guard
         limit=settings.inflight_max,
-        socket_factory=guarded_sockets(allow_private=settings.allow_private),
+        socket_factory=guarded_sockets(
+            allow_private=settings.allow_private, make_socket=make_socket
+        ),
     )
     session = aiohttp.ClientSession(
         connector=connector,

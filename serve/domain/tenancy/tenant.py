@@ -1,6 +1,7 @@
 """A tenant: whose customers are verified, under which policies."""
 
 import re
+from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -15,30 +16,46 @@ from serve.errors import Code, ServeError
 ORIGINS_MAX = 32
 URL_LENGTH_MAX = 2_048
 NAME_LENGTH_MAX = 200
+HOST_LENGTH_MAX = 253
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+_NUMBER = re.compile(r"([^.]*\.)*([0-9]+|0x[0-9a-f]*)")  # whose last label a resolver may count
 
 
 def origin_of(url: str) -> str:
     """`scheme://host[:port]` of an http(s) URL, lower case, without a default port.
 
-    Raises ValueError for anything else, a user name or a fragment among them.
+    The host is a name in ASCII, an IPv4 address in four plain numbers or an IPv6 address without
+    a zone: what every reader of the URL takes for the same host. Raises ValueError for anything
+    else, a user name or a fragment among them.
     """
     parts = urlsplit(url)
     port = parts.port  # raises ValueError when it is not a number
-    host = (parts.hostname or "").lower()
     if (
         len(url) > URL_LENGTH_MAX
         or parts.scheme not in {"http", "https"}
-        or not host
-        or parts.username is not None
-        or parts.password is not None
         or parts.fragment
         or re.search(r"[\s\\\x00-\x1f]", url)
     ):
         raise ValueError("not an http or https URL of a plain host")
-    name = f"[{host}]" if ":" in host else host
+    host = _host_of(parts.netloc.lower())
     default_port = {"http": 80, "https": 443}[parts.scheme]
-    return f"{parts.scheme}://{name}" + ("" if port in {None, default_port} else f":{port}")
+    return f"{parts.scheme}://{host}" + ("" if port in {None, default_port} else f":{port}")
+
+
+def _host_of(place: str) -> str:
+    """The host of `host[:port]` in its one spelling. Raises ValueError."""
+    found = re.fullmatch(r"(?:\[(?P<six>[0-9a-f:.]+)\]|(?P<name>[^\[\]:@]+))(?::[0-9]*)?", place)
+    if found is None:
+        raise ValueError("not an http or https URL of a plain host")
+    if found["six"]:
+        return f"[{IPv6Address(found['six'])}]"
+    name = found["name"]
+    if _NUMBER.fullmatch(name):
+        return str(IPv4Address(name))
+    if len(name) > HOST_LENGTH_MAX or not _NAME.fullmatch(name):
+        raise ValueError("not an http or https URL of a plain host")
+    return name
 
 
 def _bare_origin(text: str) -> str:

@@ -105,11 +105,36 @@ def test_http_is_the_exception(url: str, mode: Mode, *, allow_http: bool, refuse
         ("http://a.example:80", "http://a.example"),
         ("https://a.example:80", "https://a.example:80"),
         ("http://[::1]:8080/", "http://[::1]:8080"),
+        ("http://[0:0::1]:8080/", "http://[::1]:8080"),
+        ("https://a.example:", "https://a.example"),
+        ("https://my_host-1.a.example", "https://my_host-1.a.example"),
+        ("https://xn--mller-kva.example", "https://xn--mller-kva.example"),
+        ("https://4.example", "https://4.example"),
+        ("https://192.0.2.1:8443", "https://192.0.2.1:8443"),
     ],
 )
 def test_origins_have_one_spelling(url: str, origin: str) -> None:
     """The origin is as browsers send it."""
     assert origin_of(url) == origin
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://127.1", "https://2130706433", "https://0x7f.1", "https://0x", "https://0177.0.0.1",
+        "https://1.2.3.4.5", "https://1.2.3.256", "https://shop.example.1", "https://shop.example.",
+        "https://.shop.example", "https://shop..example", "https://-shop.example",
+        "https://müller.example", "https://①②⑦.0.0.1", "https://shop。example",
+        "https://sho%70.example", "https://shop.example%00", "https://shop,example",
+        "https://[::1%25lo]", "https://[::1]shop.example", "https://[v1.x]", "https://[127.0.0.1]",
+        "https://[::1", "https://::1", f"https://{'a' * 254}", "https://@shop.example",
+        "https://shop.example:+443", "https://shop.example\u200b",
+    ],
+)  # fmt: skip
+def test_a_host_that_readers_may_differ_about_is_none(url: str) -> None:
+    """Short and odd numbers, dots at the ends, other alphabets, zones, escapes: no origin."""
+    with pytest.raises(ValueError, match=r"."):
+        origin_of(url)
 
 
 @pytest.mark.parametrize(
