@@ -42,6 +42,14 @@ class Faces(Protocol):
 
     async def examine(
         self, image: bytes, *, tenant_id: str, with_chip: bool = False
+    def wait_s(self, tenant_id: str) -> float:
+        """Seconds that an image of this tenant would wait for the models, if it came now.
+
+        By what waits, whose turn it is and how fast images were done of late; 0 where nothing is
+        known of that.
+        """
+        ...
+
     ) -> FaceEvidence | Failure:
         """Evidence or failure.
 

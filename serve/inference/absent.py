@@ -12,6 +12,10 @@ class AbsentFaces:
         """Raises `service_unavailable`."""
         _refuse(tenant_id, let_in)
 
+    def wait_s(self, tenant_id: str) -> float:  # noqa: ARG002 (the port's)
+        """Nothing waits here."""
+        return 0.0
+
     async def examine(self, image: bytes, *, tenant_id: str, with_chip: bool = False) -> NoReturn:
         """Raises `service_unavailable`."""
         _refuse(image, tenant_id, with_chip)

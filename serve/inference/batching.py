@@ -9,6 +9,7 @@ of each other tenant's at most, and nothing need be remembered of tenants that d
 
 import heapq
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -61,6 +62,12 @@ class FairQueue(Generic[T]):
         a deadline no nearer than those of the tenant's others.
         """
         return len(self) + ahead < self._items_max or self._fullest(tenant_id) != tenant_id
+
+    def ahead(self, tenant_id: str) -> int:
+        """How many items would be taken before the next of this tenant's; see `ahead_of`."""
+        own = len(self._lines.get(tenant_id, ()))
+        others = (len(line) for name, line in self._lines.items() if name != tenant_id)
+        return ahead_of(own, others)
 
     def offer(self, item: Waiting[T]) -> Waiting[T] | None:
         """Let `item` wait. Returns what had to go: None, or where the queue is full the item
@@ -139,6 +146,13 @@ class FairQueue(Generic[T]):
         first = self._items[line.soonest.first()]
         self._turns.put(tenant_id, (line.turn, *_urgency(first)))
         self._longest.put(tenant_id, (-len(line),))
+
+
+def ahead_of(own: int, others: Iterable[int]) -> int:
+    """How many items go before a tenant's next, where `own` of its own wait and so many of each
+    other's: all its own, and of each other's as many, with the one of the round that is begun.
+    """
+    return own + sum(min(number, own + 1) for number in others)
 
 
 def expected(coming: int, items_max: int) -> int:

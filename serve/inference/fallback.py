@@ -20,6 +20,12 @@ class FallbackFaces:
         except EngineLostError:
             self._second.admit(tenant_id, let_in)
 
+    def wait_s(self, tenant_id: str) -> float:
+        """See `serve.ports.Faces`. Nothing is known of a lost engine's queue, and of a second one
+        that is not asked nothing waits.
+        """
+        return max(self._first.wait_s(tenant_id), self._second.wait_s(tenant_id))
+
     async def examine(self, image: bytes, *, tenant_id: str, with_chip: bool = False) -> Outcome:
         """See `serve.ports.Faces`."""
         try:

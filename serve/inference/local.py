@@ -61,6 +61,10 @@ class LocalFaces:
                 retry_after_s=self._retry_after_s(),
             )
 
+    def wait_s(self, tenant_id: str) -> float:
+        """See `serve.ports.Faces`."""
+        return self._room.wait_s(tenant_id)
+
     async def examine(self, image: bytes, *, tenant_id: str, with_chip: bool = False) -> Outcome:
         """See `serve.ports.Faces`; a caller that is cancelled takes its image with it."""
         self.admit(tenant_id)

@@ -125,6 +125,11 @@ class Room:
         ahead = expected(coming, self._layout.queue_max)
         return self._is_open and self._arrived.has_room(tenant_id, ahead)
 
+    def wait_s(self, tenant_id: str) -> float:
+        """Seconds that an image of this tenant would wait; 0 before the first batch."""
+        taken_up = len(self._decoded) + self._decoding
+        return (self._arrived.ahead(tenant_id) + taken_up) * self.image_s / self.slots
+
     def report(self) -> Report:
         """What was done since the last report."""
         done, self._batches = tuple(self._batches), []

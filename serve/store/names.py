@@ -173,3 +173,23 @@ def gone(tenant_id: str) -> str:
 def secrets(tenant_id: str) -> str:
     """STRING: a tenant's signing secrets, sealed under the master key."""
     return f"{{limen}}:secrets:{tenant_id}"
+
+
+def secrets_label(tenant_id: str) -> str:
+    """What they are sealed with."""
+    return f"secrets|{tenant_id}"
+
+
+def quota(tenant_id: str, mode: Mode, quota_class: str) -> str:
+    """STRING: when the bucket of this class will be empty, µs; kept until a minute after."""
+    return f"{{t:{tenant_id}}}:quota:{mode}:{quota_class}"
+
+
+def quota_leases(tenant_id: str, mode: Mode) -> str:
+    """ZSET of submissions that are judged now, by when their lease runs out, ms."""
+    return f"{{t:{tenant_id}}}:leases:{mode}"
+
+
+def quota_factor(tenant_id: str) -> str:
+    """STRING: how many times what the settings say this tenant may ask for; absent means 1."""
+    return f"{{t:{tenant_id}}}:quota_factor"

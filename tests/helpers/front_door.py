@@ -43,10 +43,12 @@ class ScriptedFaces:
     """Stands where the models stand: an image is the name of who is on it.
 
     For images of the tenants in `crowded` there is no room. `examined` counts the others, and
-    `let_in` is what the door said last of those it has let in.
+    `let_in` is what the door said last of those it has let in. Those of a tenant in `waits_s` would
+    wait so long.
     """
 
     crowded: set[str] = field(default_factory=set)
+    waits_s: dict[str, float] = field(default_factory=dict)
     examined: int = 0
     let_in: int = 0
 
@@ -55,6 +57,10 @@ class ScriptedFaces:
         self.let_in = let_in
         if tenant_id in self.crowded:
             raise ServeError(Code.OVERLOADED, "a full queue", retry_after_s=WAIT_S)
+
+    def wait_s(self, tenant_id: str) -> float:
+        """As long as the test says."""
+        return self.waits_s.get(tenant_id, 0.0)
 
     async def examine(
         self, image: bytes, *, tenant_id: str, with_chip: bool = False

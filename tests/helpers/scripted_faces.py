@@ -28,6 +28,10 @@ class ScriptedFaces:
         if self.trouble is not None:
             raise self.trouble
 
+    def wait_s(self, tenant_id: str) -> float:
+        """Nothing waits."""
+        return 0.0
+
     async def examine(
         self, image: bytes, *, tenant_id: str, with_chip: bool = False
     ) -> FaceEvidence | Failure:

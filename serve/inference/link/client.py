@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from serve.errors import Code, ServeError
-from serve.inference.batching import expected, retry_after_s
+from serve.inference.batching import ahead_of, expected, retry_after_s
 from serve.inference.link import messages
 from serve.inference.link.connection import Connection
 from serve.inference.link.messages import Frame, Head, Kind, LinkBrokenError
@@ -102,6 +102,17 @@ class LinkedFaces:
             detail = f"{engine.waiting} images are waiting"
             raise ServeError(Code.OVERLOADED, detail, retry_after_s=engine.retry_after_s)
 
+    def wait_s(self, tenant_id: str) -> float:
+        """See `serve.ports.Faces`. Of the queue only its length is known here; it is taken to hold
+        the tenants' images in the proportion in which this door has asked about them.
+        """
+        engine = self._engine
+        if engine is None or not engine.is_usable or not self._tenants:
+            return 0.0
+        others = (number for name, number in self._tenants.items() if name != tenant_id)
+        ahead = ahead_of(self._tenants.get(tenant_id, 0), others)
+        return engine.waited_s(ahead * engine.waiting / self._tenants.total())
+
     async def examine(self, image: bytes, *, tenant_id: str, with_chip: bool = False) -> Outcome:
         """See `serve.ports.Faces`; a caller that is cancelled takes its image with it."""
         engine = self._reached()
@@ -187,7 +198,11 @@ class _Engine(Connection):
     @property
     def retry_after_s(self) -> int:
         """Whole seconds until what waits is done, at the rate that was told."""
-        return retry_after_s(self.waiting, 1, 1 / self._rate_per_s if self._rate_per_s else 0.0)
+        return retry_after_s(self.waiting, 1, self.waited_s(1))
+
+    def waited_s(self, images: float) -> float:
+        """Seconds until so many images are done, at that rate; 0 where none was told."""
+        return images / self._rate_per_s if self._rate_per_s else 0.0
 
     async def connect(self, path: Path) -> None:
         """Connect, once. Raises OSError."""

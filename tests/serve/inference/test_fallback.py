@@ -22,6 +22,10 @@ class Scripted:
         self.answer = Failure(PipelineCode.IMAGE_CORRUPT, name)
         self.trouble = trouble
         self.asked: list[tuple[bytes, str, bool]] = []
+        self.waits_s = 0.0
+
+    def wait_s(self, tenant_id: str) -> float:
+        return self.waits_s
 
     def admit(self, tenant_id: str, let_in: int = 0) -> None:
         if self.trouble is not None:
@@ -73,3 +77,14 @@ async def test_the_second_may_refuse_as_well() -> None:
         faces.admit("ten_a")
     with pytest.raises(ServeError, match="a full queue"):
         await faces.examine(b"x", tenant_id="ten_a")
+
+
+def test_the_longer_wait_is_told() -> None:
+    """Whichever engine is asked, its queue is the one that counts: the other's is empty."""
+    first, second = Scripted("first"), Scripted("second")
+    faces = FallbackFaces(first, second)
+    assert faces.wait_s("ten_a") == 0.0
+    first.waits_s = 3.0
+    assert faces.wait_s("ten_a") == 3.0
+    first.waits_s, second.waits_s = 0.0, 4.0
+    assert faces.wait_s("ten_a") == 4.0

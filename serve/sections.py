@@ -1,0 +1,51 @@
+"""What a table of the settings file is made of, and the tables that say what callers may use."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A table of the settings file: frozen, closed, described field by field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def _per_s(default: int) -> int:
+    number: int = Field(default=default, ge=1, le=10**6)
+    return number
+
+
+class QuotaSection(Section):
+    """How much one tenant, and one address, may ask for."""
+
+    open_per_s: int = _per_s(100)
+    """Sessions that one tenant may open per second, live mode and test mode apart."""
+
+    submit_per_s: int = _per_s(100)
+    """Captures that its customers may submit per second."""
+
+    enrol_per_s: int = _per_s(50)
+    """Faces that it may enrol per second."""
+
+    read_per_s: int = _per_s(500)
+    """Other readings with its keys per second."""
+
+    write_per_s: int = _per_s(100)
+    """Other changes with its keys per second."""
+
+    phone_per_s: int = _per_s(500)
+    """Requests by its session tokens per second, captures apart."""
+
+    burst_s: int = Field(default=10, ge=1, le=3_600)
+    """Seconds of each of these that may come at once."""
+
+    test_share: float = Field(default=0.1, gt=0, le=1)
+    """Share of each of these that test mode has."""
+
+    inflight_submits_max: int = Field(default=1_000, ge=1, le=10**6)
+    """Captures of one tenant under way at once, uploads among them; beyond it the answer is 429."""
+
+    address_per_s: int = _per_s(2_000)
+    """Requests of any kind that one front-door process takes from one address per second."""
+
+    address_burst_s: int = Field(default=2, ge=1, le=3_600)
+    """Seconds of them that may come at once."""
