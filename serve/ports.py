@@ -8,9 +8,11 @@ from pipeline.decision.comparison import Comparison
 from pipeline.errors import Failure
 from pipeline.evidence import FaceEvidence, Template
 from serve.domain.alert import Alert, AlertStatus
+from serve.domain.audit import Action, AuditEntry, AuditRecord, Concern
 from serve.domain.callback import CallbackEvent, Delivery
 from serve.domain.change import Change, Job, Snapshot
-from serve.domain.erasure import ErasureReceipt
+from serve.domain.delivery.outage import Outage, Standing
+from serve.domain.erasure import ErasureReceipt, Tombstone
 from serve.domain.handoff import Handoff
 from serve.domain.headroom import Shortage
 from serve.domain.ids import Mode, Subject
@@ -40,8 +42,6 @@ class Faces(Protocol):
         """
         ...
 
-    async def examine(
-        self, image: bytes, *, tenant_id: str, with_chip: bool = False
     def wait_s(self, tenant_id: str) -> float:
         """Seconds that an image of this tenant would wait for the models, if it came now.
 
@@ -50,6 +50,8 @@ class Faces(Protocol):
         """
         ...
 
+    async def examine(
+        self, image: bytes, *, tenant_id: str, with_chip: bool = False
     ) -> FaceEvidence | Failure:
         """Evidence or failure.
 
@@ -152,8 +154,14 @@ class Ledger(Protocol):
         """When the key of `epoch` will have been destroyed, with every backup's data keys."""
         ...
 
-    async def erase(self, snapshot: Snapshot, receipt: ErasureReceipt, op_id: str) -> Committed:
-        """Delete every record of the customer in one step and leave `receipt`."""
+    async def erase(
+        self,
+        snapshot: Snapshot,
+        receipt: ErasureReceipt,
+        op_id: str,
+        audit: Sequence[AuditEntry] = (),
+    ) -> Committed:
+        """Delete every record of the customer in one step and leave `receipt`, and `audit`."""
         ...
 
 
@@ -282,9 +290,9 @@ class Erasures(Protocol):
 class Epochs(Protocol):
     """The keys that wrap the customers' data keys, each for a day."""
 
-    async def renew(self) -> None:
-        """Begin a new epoch if it is time, wrap every live data key under it, and destroy the
-        keys that backups may no longer need.
+    async def renew(self, *, at_once: bool = False) -> None:
+        """Begin a new epoch if it is time, or `at_once`, wrap every live data key under it, and
+        destroy the keys that backups may no longer need.
         """
         ...
 
@@ -305,6 +313,32 @@ class Headroom(Protocol):
         ...
 
 
+class Masters(Protocol):
+    """The keys that seal what belongs to no customer: the tenants' signing secrets."""
+
+    async def renew(self, *, at_once: bool = False) -> None:
+        """Seal under the current key what older ones sealed, and destroy the keys that backups
+        may no longer need. With `at_once` a new key takes over first.
+        """
+        ...
+
+
+class Tombstones(Protocol):
+    """Who was erased, kept where no backup of the records reaches."""
+
+    async def put(self, tombstone: Tombstone) -> None:
+        """Write it down durably. Raises `erasure_unavailable`."""
+        ...
+
+    async def remove(self, tombstone: Tombstone) -> None:
+        """Of an erasure that certainly did not happen; one that cannot be removed stays."""
+        ...
+
+    async def returned(self) -> list[Tombstone]:
+        """The tombstones of customers who are there although they were erased."""
+        ...
+
+
 class Deadlines(Protocol):
     """Sessions that time alone will move."""
 
@@ -313,8 +347,41 @@ class Deadlines(Protocol):
         ...
 
 
+Audited = tuple[Concern, AuditEntry]
+
+
+class Audit(Protocol):
+    """The trail of who did what. What is written with a change comes with that change."""
+
+    async def add(self, concern: Concern, entry: AuditEntry) -> None:
+        """Append an entry, durably."""
+        ...
+
+    async def page(
+        self, tenant_id: str, mode: Mode, action: Action | None, cursor: str, limit: int
+    ) -> Page[AuditRecord]:
+        """A tenant's entries in one world, and those of both. Raises `cursor_invalid`."""
+        ...
+
+    async def page_of(
+        self, subject: Subject, action: Action | None, cursor: str, limit: int
+    ) -> Page[AuditRecord]:
+        """The same of one customer."""
+        ...
+
+    async def page_of_tenant(self, tenant_id: str, cursor: str, limit: int) -> Page[AuditRecord]:
+        """A tenant's entries in both worlds."""
+        ...
+
+    async def page_of_install(
+        self, tenant_ids: Sequence[str], cursor: str, limit: int
+    ) -> Page[AuditRecord]:
+        """The install's own entries and those of tenants, but of no customers."""
+        ...
+
+
 class Directory(Protocol):
-    """Tenants, their keys and secrets."""
+    """Tenants, their keys and secrets: a change leaves what `audit` holds, with it or not at all."""
 
     async def now_ms(self) -> int:
         """The clock of the system of record."""
@@ -328,7 +395,9 @@ class Directory(Protocol):
         """All of them, oldest first."""
         ...
 
-    async def put_tenant(self, tenant: Tenant, expected_updated_at_ms: int | None) -> bool:
+    async def put_tenant(
+        self, tenant: Tenant, expected_updated_at_ms: int | None, audit: Audited | None = None
+    ) -> bool:
         """Create (None) or replace; False when somebody else changed it in between."""
         ...
 
@@ -336,7 +405,7 @@ class Directory(Protocol):
         """The record of an API key."""
         ...
 
-    async def put_key(self, key: ApiKey) -> None:
+    async def put_key(self, key: ApiKey, audit: Audited | None = None) -> None:
         """Create or replace the record of a key."""
         ...
 
@@ -348,15 +417,25 @@ class Directory(Protocol):
         """Signing secrets in force, the newest first."""
         ...
 
-    async def gone(self, tenant_id: str, urls: Collection[str]) -> frozenset[str]:
-        """Those of `urls` that answered 410 Gone and were not tried by hand since."""
+    async def standings(self, tenant_id: str, urls: Collection[str]) -> dict[str, Standing]:
+        """What is known of each of `urls`; one that takes no callbacks is gone until it is tried
+        by hand.
+        """
         ...
 
     async def put_gone(self, tenant_id: str, url: str, *, is_gone: bool) -> None:
-        """Remember, or forget, that a URL takes no callbacks any more."""
+        """Remember, or forget, that a URL takes no callbacks any more; either ends its outage."""
         ...
 
-    async def put_secrets(self, tenant_id: str, secrets: Sequence[SigningSecret]) -> None:
+    async def put_outage(
+        self, tenant_id: str, url: str, before: Outage | None, after: Outage | None
+    ) -> None:
+        """Replace `before` by `after`, unless somebody else did meanwhile; None ends it anyway."""
+        ...
+
+    async def put_secrets(
+        self, tenant_id: str, secrets: Sequence[SigningSecret], audit: Audited | None = None
+    ) -> None:
         """Replace the signing secrets."""
         ...
 

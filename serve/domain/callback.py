@@ -95,7 +95,7 @@ class DeliveryState(StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"
     EXHAUSTED = "exhausted"  # every retry failed; it can be sent again by hand
-    DISABLED = "disabled"  # the receiver answered 410 Gone
+    DISABLED = "disabled"  # the receiver answered 410 Gone, or only failed for five days
 
 
 class DeliveryAttempt(Document):

@@ -25,6 +25,7 @@ from prometheus_client import (
 
 from pipeline.decision.verdict import Outcome
 from serve.domain.alert import AlertType
+from serve.domain.audit import Action
 from serve.domain.callback import DeliveryState
 from serve.domain.erasure import ErasureStep
 from serve.domain.idempotency import Repeat
@@ -98,6 +99,10 @@ _refusal_seconds = _histogram(
     "code",
 )
 _body_bytes = _gauge("limen_body_bytes", "Bytes of request bodies held now.", "livesum")
+_connections = _gauge("limen_connections", "Connections held by front doors now.", "livesum")
+_connections_refused = _counter(
+    "limen_connections_refused_total", "Connections closed because there were too many."
+)
 _submissions = _gauge("limen_submissions_in_flight", "Submissions being judged now.", "livesum")
 _opened = _counter("limen_sessions_opened_total", "Sessions opened, by event.", "event")
 _exempted = _counter(
@@ -119,6 +124,7 @@ _enrolled = _counter(
     "Reference faces enrolled; repeats of the same request are not counted.",
 )
 _alerts = _counter("limen_alerts_total", "Alerts raised, by type.", "alert_type")
+_audited = _counter("limen_audit_entries_total", "Entries of the audit trail, by action.", "action")
 _erasure_steps = _counter(
     "limen_erasure_steps_total", "Steps of erasures completed, by step.", "step"
 )
@@ -157,6 +163,11 @@ _delivery_seconds = _histogram(
 )
 _delivery_lag = _histogram(
     "limen_callback_lag_seconds", "Seconds from a callback's making to its delivery.", LAG_SECONDS
+)
+_disabled = _counter(
+    "limen_endpoints_disabled_total",
+    "Callback URLs given up: gone (410), or failing for five days.",
+    "reason",
 )
 _outbox_due = _gauge(
     "limen_outbox_due", "Callbacks that were due at the last look of a worker.", "livemax"
@@ -209,6 +220,16 @@ def hold_body_bytes(number: int) -> None:
     _body_bytes.inc(number)
 
 
+def hold_connections(number: int) -> None:
+    """Connections made, or ended when negative."""
+    _connections.inc(number)
+
+
+def count_refused_connection() -> None:
+    """One connection closed at once because there were too many."""
+    _connections_refused.inc()
+
+
 @contextmanager
 def submission() -> Iterator[None]:
     """Counts a submission as in flight for as long as the block runs."""
@@ -244,6 +265,11 @@ def count_enrolment() -> None:
 def count_alert(alert_type: AlertType) -> None:
     """One alert raised."""
     _alerts.labels(alert_type).inc()
+
+
+def count_audit(action: Action) -> None:
+    """One entry of the audit trail, written."""
+    _audited.labels(action).inc()
 
 
 def count_erasure_step(step: ErasureStep) -> None:
@@ -291,6 +317,11 @@ def count_delivery(result: DeliveryState, seconds: float, lag_seconds: float) ->
     _delivery_seconds.observe(seconds)
     if result is DeliveryState.DELIVERED:
         _delivery_lag.observe(max(0.0, lag_seconds))
+
+
+def count_disabled(reason: Literal["gone", "failing"]) -> None:
+    """One callback URL that takes no more callbacks until one is sent by hand."""
+    _disabled.labels(reason).inc()
 
 
 def set_outbox_due(callbacks: int) -> None:

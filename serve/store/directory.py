@@ -7,14 +7,16 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from serve.domain.delivery.outage import OUTAGE_KEPT_MS, Outage, Standing
 from serve.domain.ids import keyed_digest
 from serve.domain.tenancy.api_key import ApiKey
 from serve.domain.tenancy.tenant import SigningSecret, Tenant
+from serve.ports import Audited
 from serve.store import names
+from serve.store.audit import added_at, fields_of
 from serve.store.link import now_ms, reaching_redis
-from serve.store.scripts import REPLACE, run
+from serve.store.scripts import REPLACE, SWAP, Argument, run
 from serve.store.vault.keyring import Keyring
-from serve.store.vault.sealing import seal, unseal
 
 TENANTS_MAX = 10_000
 
@@ -45,15 +47,19 @@ class RedisDirectory:
             found = await self.link.mget([names.tenant(tid.decode()) for tid in ids])
         return [Tenant.model_validate_json(item) for item in found if item is not None]
 
-    async def put_tenant(self, tenant: Tenant, expected_updated_at_ms: int | None) -> bool:
+    async def put_tenant(
+        self, tenant: Tenant, expected_updated_at_ms: int | None, audit: Audited | None = None
+    ) -> bool:
         """Create (None) or replace; False when somebody else changed it in between."""
         expected = "" if expected_updated_at_ms is None else str(expected_updated_at_ms)
         keys = [names.tenant(tenant.id), names.TENANTS]
+        arguments: list[Argument] = [expected, tenant.dump(), tenant.created_at_ms, tenant.id]
+        if audit is not None:
+            key, words = _appended(tenant.updated_at_ms, audit)
+            keys.append(key)
+            arguments += [names.AUDIT_KEPT_MS, *words]
         with reaching_redis():
-            done, _ = await run(
-                self.link, REPLACE, keys,
-                [expected, tenant.dump(), tenant.created_at_ms, tenant.id],
-            )  # fmt: skip
+            done, _ = await run(self.link, REPLACE, keys, arguments)
         return bool(done)
 
     async def key(self, key_id: str) -> ApiKey | None:
@@ -62,12 +68,13 @@ class RedisDirectory:
             found = await self.link.get(names.api_key(key_id))
         return None if found is None else ApiKey.model_validate_json(found)
 
-    async def put_key(self, key: ApiKey) -> None:
+    async def put_key(self, key: ApiKey, audit: Audited | None = None) -> None:
         """Create or replace the record of a key."""
         with reaching_redis():
             async with self.link.pipeline(transaction=True) as pipe:
                 pipe.set(names.api_key(key.id), key.dump())
                 pipe.sadd(names.api_keys(key.tenant_id), key.id)
+                _append(pipe, key.revoked_at_ms or key.created_at_ms, audit)
                 await pipe.execute()
 
     async def keys(self, tenant_id: str) -> list[ApiKey]:
@@ -86,34 +93,77 @@ class RedisDirectory:
             sealed: Any = await self.link.get(names.secrets(tenant_id))
         if sealed is None:
             return []
-        rows = json.loads(unseal(self.keyring.master, sealed, f"secrets|{tenant_id}"))
+        rows = json.loads(self.keyring.open_secret(sealed, names.secrets_label(tenant_id)))
         return [SigningSecret.model_validate(row) for row in rows]
 
-    async def gone(self, tenant_id: str, urls: Collection[str]) -> frozenset[str]:
-        """Those of `urls` that answered 410 Gone and were not tried by hand since."""
+    async def standings(self, tenant_id: str, urls: Collection[str]) -> dict[str, Standing]:
+        """What is known of each of `urls`, in one round trip."""
         ordered = sorted(urls)
         if not ordered:
-            return frozenset()
-        members = [self._named(tenant_id, url) for url in ordered]
+            return {}
+        digests = [self._named(tenant_id, url) for url in ordered]
+        outages = [names.outage(tenant_id, each) for each in digests]
         with reaching_redis():
-            found: Any = await self.link.smismember(names.gone(tenant_id), members)
-        return frozenset(url for url, is_gone in zip(ordered, found, strict=True) if is_gone)
+            async with self.link.pipeline(transaction=False) as pipe:
+                pipe.smismember(names.gone(tenant_id), digests)
+                pipe.mget(outages)
+                gone, noted = await pipe.execute()
+        return {
+            url: Standing(
+                bool(is_gone), None if found is None else Outage.model_validate_json(found)
+            )
+            for url, is_gone, found in zip(ordered, gone, noted, strict=True)
+        }
 
     async def put_gone(self, tenant_id: str, url: str, *, is_gone: bool) -> None:
-        """Remember, or forget, that a URL takes no callbacks any more."""
-        change = self.link.sadd if is_gone else self.link.srem
+        """Remember, or forget, that a URL takes no callbacks any more; either ends its outage."""
+        digest = self._named(tenant_id, url)
         with reaching_redis():
-            await change(names.gone(tenant_id), self._named(tenant_id, url))
+            async with self.link.pipeline(transaction=True) as pipe:
+                change = pipe.sadd if is_gone else pipe.srem
+                change(names.gone(tenant_id), digest)
+                pipe.delete(names.outage(tenant_id, digest))
+                await pipe.execute()
+
+    async def put_outage(
+        self, tenant_id: str, url: str, before: Outage | None, after: Outage | None
+    ) -> None:
+        """Replace `before` by `after`, unless somebody else did meanwhile; None ends it anyway."""
+        key = names.outage(tenant_id, self._named(tenant_id, url))
+        with reaching_redis():
+            if after is None:
+                await self.link.delete(key)
+                return
+            expected = b"" if before is None else before.dump()
+            await run(self.link, SWAP, [key], [expected, after.dump(), OUTAGE_KEPT_MS])
 
     def _named(self, tenant_id: str, url: str) -> str:
         """A URL may hold a secret, so only its digest is kept; its query does not count."""
         return keyed_digest(self.keyring.salt, "gone", tenant_id, url.partition("?")[0])
 
-    async def put_secrets(self, tenant_id: str, secrets: Sequence[SigningSecret]) -> None:
+    async def put_secrets(
+        self, tenant_id: str, secrets: Sequence[SigningSecret], audit: Audited | None = None
+    ) -> None:
         """Replace the signing secrets."""
         plain = json.dumps([secret.model_dump() for secret in secrets]).encode()
+        sealed = self.keyring.seal_secret(plain, names.secrets_label(tenant_id))
         with reaching_redis():
-            await self.link.set(
-                names.secrets(tenant_id),
-                seal(self.keyring.master, plain, f"secrets|{tenant_id}"),
-            )
+            async with self.link.pipeline(transaction=True) as pipe:
+                pipe.set(names.secrets(tenant_id), sealed)
+                if secrets:
+                    _append(pipe, secrets[0].created_at_ms, audit)
+                await pipe.execute()
+
+
+def _appended(now_ms: int, audit: Audited) -> tuple[str, list[Argument]]:
+    """The stream that an entry belongs to, in the slot of the directory, and XADD's words."""
+    concern, entry = audit
+    key = names.audit_beside(concern.tenant_id, concern.mode)
+    return key, added_at(now_ms, fields_of(concern, entry))
+
+
+def _append(pipe: Any, now_ms: int, audit: Audited | None) -> None:  # noqa: ANN401
+    if audit is not None:
+        key, words = _appended(now_ms, audit)
+        pipe.execute_command("XADD", key, *words)
+        pipe.pexpire(key, names.AUDIT_KEPT_MS)

@@ -1,7 +1,9 @@
 """Every key of the store, and how long it lives. These names are fixed: data outlives code.
 
     {pNN}:…     everything of the customers of one partition: one slot of a Redis Cluster
+    {iNN}:…     answers kept for whoever asks again, spread by the digest of their key
     {limen}:…   the directory of tenants, keys and secrets: small, read often, one slot
+    {t:…}:…     what a tenant has asked for of late: not a record, and gone within minutes
 
 A customer is named by the keyed digest of their id, a token by its SHA-256, a tenant's reference
 by its keyed digest: no key name tells who somebody is.
@@ -13,6 +15,8 @@ OPERATION_KEPT_MS = 24 * 3_600_000
 EVENT_KEPT_MS = 30 * 24 * 3_600_000
 ALERT_KEPT_MS = 365 * 24 * 3_600_000
 CAPTURE_KEPT_MS = 30 * 24 * 3_600_000
+IDEMPOTENCY_KEPT_MS = OPERATION_KEPT_MS + 600_000  # its operation is forgotten before it is
+AUDIT_KEPT_MS = 365 * 24 * 3_600_000
 ERASURE_KEPT_MS = 10 * 365 * 24 * 3_600_000  # proof that it happened; it names nobody
 
 INSTALL = "{limen}:install"
@@ -20,6 +24,7 @@ TENANTS = "{limen}:tenants"
 WAKE_OUTBOX = "{limen}:wake:outbox"  # publish/subscribe channels, not keys
 WAKE_JOBS = "{limen}:wake:jobs"
 
+IDEMPOTENCY_SLOTS = 64
 EVERY_PARTITION = range(PARTITIONS)
 
 
@@ -150,6 +155,30 @@ def counts(partition: int, tenant_id: str, mode: Mode) -> str:
     return _in(partition, f"counts:{tenant_id}:{mode}")
 
 
+def idempotency(digest: str) -> str:
+    """HASH: `p` fingerprint, `s` running, free or done, `c` who claimed it, `t` end of the lease in
+    ms; when done `d` the sealed answer, `u` whose key it is sealed under (locator) or else `k` its
+    own wrapped key.
+    """
+    return f"{{i{int(digest, 16) % IDEMPOTENCY_SLOTS:02d}}}:idem:{digest}"
+
+
+def audit(partition: int, tenant_id: str, mode: Mode) -> str:
+    """STREAM, the trail of a tenant's customers: `a` action, `w` actor, `t` target, `o` outcome,
+    `n` count, `c` subject key. An entry stays when its customer is erased. Entries older than 365
+    days go with the next that is added, in whole blocks of about a hundred; a stream that nobody
+    adds to goes as a whole after as long.
+    """
+    return _in(partition, f"audit:{tenant_id}:{mode}")
+
+
+def audit_beside(tenant_id: str, mode: Mode | None) -> str:
+    """STREAM, the same of what concerns no customer: a tenant in one world, in both, or, with an
+    empty id, the install.
+    """
+    return ":".join(("{limen}:audit", *filter(None, (tenant_id, mode))))
+
+
 def tenant(tenant_id: str) -> str:
     """STRING: a tenant, JSON."""
     return f"{{limen}}:tenant:{tenant_id}"
@@ -166,8 +195,15 @@ def api_keys(tenant_id: str) -> str:
 
 
 def gone(tenant_id: str) -> str:
-    """SET of keyed digests of the callback URLs that answered 410 Gone."""
+    """SET of keyed digests of the callback URLs that answered 410 Gone, or that only
+    failed for five days.
+    """
     return f"{{limen}}:gone:{tenant_id}"
+
+
+def outage(tenant_id: str, digest: str) -> str:
+    """STRING: since when a callback URL, by its keyed digest, only fails; JSON."""
+    return f"{{limen}}:outage:{tenant_id}:{digest}"
 
 
 def secrets(tenant_id: str) -> str:

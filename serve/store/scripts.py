@@ -12,6 +12,7 @@ from typing import Any, cast
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
+from serve.errors import Code, ServeError
 from serve.observe import metrics
 from serve.store.link import ask_together
 
@@ -88,6 +89,14 @@ async def run_each(
         elif isinstance(answer, Exception):
             raise answer
     return answers
+
+
+def check_reached(reached: int, replicas: tuple[int, int]) -> None:
+    """Raises `durability_unavailable` when fewer replicas hold it than must."""
+    if reached < replicas[0]:
+        raise ServeError(
+            Code.DURABILITY_UNAVAILABLE, f"{reached} of {replicas[0]} replicas", retry_after_s=1
+        )
 
 
 async def _call(
@@ -231,8 +240,22 @@ return 1
 """,
 )
 
+# KEYS: 1 a stream of the audit trail. ARGV: 1 ms for which entries are kept, 2… field, value, …
+APPEND = Script(
+    "append",
+    """
+local time = redis.call('TIME')
+local oldest = time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[1]
+redis.call('XADD', KEYS[1], 'MINID', '~', oldest, '*', unpack(ARGV, 2))
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+return 1
+""",
+)
+
 # KEYS: 1 a STRING. ARGV: 1 its `updated_at_ms` as read, or "" if it must not exist; 2 the new
-# document; 3, 4 an index and its score, or "". Returns 1, or 0 when it was changed in between.
+# document; 3, 4 its score in an index and its name there; 5 ms for which audit entries are kept,
+# 6… what XADD takes. KEYS: 2 the index, 3 a stream of the audit trail, or neither. Returns 1, or 0
+# when it was changed in between.
 REPLACE = Script(
     "replace",
     """
@@ -244,6 +267,10 @@ elseif not found or tostring(cjson.decode(found)['updated_at_ms']) ~= ARGV[1] th
 end
 redis.call('SET', KEYS[1], ARGV[2])
 if #KEYS > 1 then redis.call('ZADD', KEYS[2], ARGV[3], ARGV[4]) end
+if #KEYS > 2 then
+  redis.call('XADD', KEYS[3], unpack(ARGV, 6))
+  redis.call('PEXPIRE', KEYS[3], ARGV[5])
+end
 return 1
 """,
 )
@@ -256,6 +283,17 @@ REWRAP = Script(
 if redis.call('HGET', KEYS[1], 'k') ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'k', ARGV[2])
 redis.call('HINCRBY', KEYS[1], 'v', 1)
+return 1
+""",
+)
+
+# KEYS: 1 a STRING. ARGV: 1 what it holds, "" for nothing; 2 what it shall hold, 3 for how many ms,
+# absent for ever. Returns 1, or 0 when it held something else.
+SWAP = Script(
+    "swap",
+    """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], unpack(ARGV[3] and {'PX', ARGV[3]} or {}))
 return 1
 """,
 )

@@ -4,8 +4,8 @@ Nothing is marked before the answer is known. A worker that is killed leaves lea
 when they run out the same callbacks go out again with the same `webhook-id`: at least once,
 never not at all. Any number of workers may run.
 
-A URL that answered 410 takes no more callbacks of its tenant: they end as disabled, untried, until
-one of them is sent again by hand.
+A URL that answered 410, or only failed for five days, takes no more callbacks of its tenant: they
+end as disabled, untried, until one of them is sent again by hand.
 """
 
 import asyncio
@@ -15,11 +15,13 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from serve.deps import Deps
 from serve.domain.callback import CallbackEvent, Delivery, DeliveryState
+from serve.domain.delivery.outage import Outage, after_failure
+from serve.domain.delivery.retry import after_attempt, disabled
 from serve.domain.ids import Prefix, partition_of
-from serve.domain.retry import after_attempt, disabled
 from serve.domain.tenancy.tenant import SigningSecret
 from serve.errors import ServeError
 from serve.flows.delivery.endpoints import Endpoints, Key, endpoint_of
@@ -78,6 +80,15 @@ class _Moment:
     def now_ms(self) -> int:
         """The clock of the record, without asking for it again."""
         return self.read_ms + round((_monotonic_s() - self.read_s) * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What an attempt is made with: secrets in force, the URL's outage, when it was claimed."""
+
+    secrets: Sequence[SigningSecret]
+    outage: Outage | None
+    moment: _Moment
 
 
 @dataclass(slots=True)
@@ -144,30 +155,34 @@ class _Worker:
         moment = _Moment(claimed_s, _monotonic_s(), now_ms)
         secrets = await self._secrets({claim.item.tenant_id for claim in claims}, now_ms)
         put_off: list[tuple[Claim, float]] = []
-        for claim in _in_turns(await self._without_gone(claims)):
+        outages = await self._outages(claims)
+        taken = [claim for claim in claims if _url_of(claim) in outages]
+        for claim in _in_turns(taken):
             key = endpoint_of(claim.item.tenant_id, claim.item.url)
             wait_s = self.endpoints.admit(key, _monotonic_s())
             if wait_s:
                 put_off.append((claim, wait_s))
             else:
-                tasks.create_task(self._attempt(claim, key, secrets[claim.item.tenant_id], moment))
+                known = _Known(secrets[claim.item.tenant_id], outages[_url_of(claim)], moment)
+                tasks.create_task(self._attempt(claim, key, known))
         await self._put_off(put_off)
         return len(claims)
 
-    async def _without_gone(self, claims: Sequence[Claim]) -> list[Claim]:
-        """The claims that may be tried: those to a URL that answered 410 end untried."""
-        gone: set[tuple[str, str]] = set()
+    async def _outages(self, claims: Sequence[Claim]) -> dict[Key, Outage | None]:
+        """The outage, if any, of each URL that takes callbacks; claims to another end untried."""
+        outages: dict[Key, Outage | None] = {}
         for tenant_id in {claim.item.tenant_id for claim in claims}:
             urls = {claim.item.url for claim in claims if claim.item.tenant_id == tenant_id}
-            found = await self.deps.directory.gone(tenant_id, urls)
-            gone |= {(tenant_id, url) for url in found}
-        kept = []
+            found = await self.deps.directory.standings(tenant_id, urls)
+            outages |= {
+                (tenant_id, url): standing.outage
+                for url, standing in found.items()
+                if not standing.is_gone
+            }
         for claim in claims:
-            if (claim.item.tenant_id, claim.item.url) in gone:
+            if _url_of(claim) not in outages:
                 await self.deps.outbox.settle(claim, disabled(claim.item))
-            else:
-                kept.append(claim)
-        return kept
+        return outages
 
     async def _put_off(self, claims: Sequence[tuple[Claim, float]]) -> None:
         """Give claims back until their time, and remember to look then."""
@@ -190,20 +205,17 @@ class _Worker:
             for tenant_id in tenant_ids
         }
 
-    async def _attempt(
-        self, claim: Claim, key: Key, secrets: Sequence[SigningSecret], moment: _Moment
-    ) -> None:
+    async def _attempt(self, claim: Claim, key: Key, known: _Known) -> None:
         """Try one callback, write down what came of it, and make room."""
         start_s = _monotonic_s()
         after, delivery = claim.item, None
         try:
-            if not moment.is_past:
-                delivery = await self.sender.send(claim.item, secrets, moment.now_ms())
-                now_ms = moment.now_ms()
+            if not known.moment.is_past:
+                at_ms = known.moment.now_ms()
+                delivery = await self.sender.send(claim.item, known.secrets, at_ms)
+                now_ms = known.moment.now_ms()
                 after = after_attempt(claim.item, delivery, now_ms, self.random())
-                if after.state is DeliveryState.DISABLED:  # first: who sends it again forgets that
-                    tenant_id, url = claim.item.tenant_id, claim.item.url
-                    await self.deps.directory.put_gone(tenant_id, url, is_gone=True)
+                after = await self._judge_url(after, known.outage, now_ms)
                 if await self.deps.outbox.settle(claim, after):
                     _tell(after, delivery, now_ms)
         except ServeError as error:
@@ -220,6 +232,35 @@ class _Worker:
             )
             if self.is_full:
                 self.wake()
+
+    async def _judge_url(
+        self, after: CallbackEvent, outage: Outage | None, now_ms: int
+    ) -> CallbackEvent:
+        """`after`, disabled if its URL is given up; what is known of the URL is written down
+        before the callback is settled, for who sends it again forgets that.
+        """
+        directory, tenant_id, url = self.deps.directory, after.tenant_id, after.url
+        if after.state is DeliveryState.DELIVERED:
+            if outage is not None or after.failures:
+                await directory.put_outage(tenant_id, url, outage, None)
+            return after
+        failing = after_failure(outage, now_ms)
+        if after.state is not DeliveryState.DISABLED and not failing.is_final(now_ms):
+            await directory.put_outage(tenant_id, url, outage, failing)
+            return after
+        await directory.put_gone(tenant_id, url, is_gone=True)
+        is_gone = after.state is DeliveryState.DISABLED
+        reason: Literal["gone", "failing"] = "gone" if is_gone else "failing"
+        logs.write(
+            "endpoint disabled", level=logging.WARNING, tenant_id=tenant_id, mode=after.mode,
+            event_id=after.id, reason=reason,
+        )  # fmt: skip
+        metrics.count_disabled(reason)
+        return disabled(after)
+
+
+def _url_of(claim: Claim) -> Key:
+    return claim.item.tenant_id, claim.item.url
 
 
 def _in_turns(claims: Sequence[Claim]) -> list[Claim]:

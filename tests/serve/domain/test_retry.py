@@ -11,8 +11,8 @@ from serve.domain.callback import (
     DeliveryAttempt,
     DeliveryState,
 )
+from serve.domain.delivery.retry import ATTEMPTS_MAX, DELAYS_MS, HOUR_MS, after_attempt
 from serve.domain.ids import Mode
-from serve.domain.retry import ATTEMPTS_MAX, DELAYS_MS, HOUR_MS, after_attempt
 
 NOW_MS = 1_800_000_000_000
 MIDDLE = 0.5  # the random number that varies nothing

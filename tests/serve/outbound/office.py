@@ -1,7 +1,7 @@
 """A store with callbacks in it, workers that deliver them, and an answer that is held back."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,14 +114,16 @@ class Office:
 
     @asynccontextmanager
     async def worker(
-        self, *, inflight_max: int = 256, settings: Callbacks = SETTINGS
+        self,
+        *,
+        inflight_max: int = 256,
+        settings: Callbacks = SETTINGS,
+        random: Callable[[], float] = lambda: 0.5,
     ) -> AsyncIterator[asyncio.Task[None]]:
         """A delivery worker at work, stopped at the end."""
         stop = asyncio.Event()
         async with open_sender(settings) as sender:
-            run = run_delivery(
-                self.deps, sender, stop, random=lambda: 0.5, inflight_max=inflight_max
-            )
+            run = run_delivery(self.deps, sender, stop, random=random, inflight_max=inflight_max)
             task = asyncio.create_task(run)
             try:
                 yield task

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from serve.domain.delivery.outage import OUTAGE_KEPT_MS, Outage, Standing
 from serve.domain.ids import Mode
 from serve.domain.tenancy.api_key import ApiKey, Scope
 from serve.domain.tenancy.tenant import SigningSecret, Tenant
@@ -12,6 +13,8 @@ from serve.errors import Code, ServeError
 from serve.store import names
 from serve.store.directory import RedisDirectory
 from serve.store.vault.keyring import Keyring
+
+GONE = Standing(is_gone=True)
 
 
 @pytest.fixture
@@ -83,10 +86,32 @@ async def test_a_url_that_is_gone_is_remembered_without_being_kept(
     """A tenant's URL is found by itself, whatever its query, until it is forgotten."""
     url = "https://tenant.example/hook"
     await directory.put_gone("ten_0", f"{url}?secret=1", is_gone=True)
-    assert await directory.gone("ten_0", {url, "https://tenant.example/other"}) == {url}
-    assert await directory.gone("ten_1", {url}) == frozenset()
-    assert await directory.gone("ten_0", set()) == frozenset()
+    other = "https://tenant.example/other"
+    assert await directory.standings("ten_0", {url, other}) == {url: GONE, other: Standing()}
+    assert await directory.standings("ten_1", {url}) == {url: Standing()}
+    assert await directory.standings("ten_0", set()) == {}
     members: Any = await directory.link.smembers(names.gone("ten_0"))
     assert not any(b"tenant.example" in member for member in members)
     await directory.put_gone("ten_0", url, is_gone=False)
-    assert await directory.gone("ten_0", {url}) == frozenset()
+    assert await directory.standings("ten_0", {url}) == {url: Standing()}
+
+
+async def test_an_outage_is_what_its_last_writer_saw(directory: RedisDirectory) -> None:
+    """An outage is replaced only by who knows it, ends for good, and goes with being gone."""
+    url = "https://tenant.example/hook?session=1"
+    first, second = Outage(window_ms=1), Outage(window_ms=1, failures=2)
+    await directory.put_outage("ten_0", url, None, first)
+    await directory.put_outage("ten_0", url, None, second)  # who did not know of the first
+    assert await directory.standings("ten_0", {url}) == {url: Standing(outage=first)}
+    await directory.put_outage("ten_0", url, first, second)
+    assert await directory.standings("ten_0", {url}) == {url: Standing(outage=second)}
+    assert await directory.standings("ten_1", {url}) == {url: Standing()}
+    (key,) = [key async for key in directory.link.scan_iter("*:outage:*")]
+    assert b"tenant.example" not in key
+    assert 0 < await directory.link.pttl(key) <= OUTAGE_KEPT_MS
+    await directory.put_gone("ten_0", url, is_gone=True)
+    assert await directory.standings("ten_0", {url}) == {url: GONE}
+    await directory.put_gone("ten_0", url, is_gone=False)
+    await directory.put_outage("ten_0", url, None, first)
+    await directory.put_outage("ten_0", url, second, None)
+    assert await directory.standings("ten_0", {url}) == {url: Standing()}

@@ -1,0 +1,1 @@
+"""When a callback is tried again, and when its URL is given up."""
