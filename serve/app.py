@@ -33,6 +33,7 @@ from serve.store.headroom import RedisHeadroom
 from serve.store.install import open_install
 from serve.store.ledger import RedisLedger
 from serve.store.link import Link, open_link
+from serve.store.intake.idempotency import RedisIdempotency
 from serve.store.listings import RedisListings
 from serve.store.local.embedded import join_embedded
 from serve.store.queues import RedisDeadlines, RedisJobs, RedisOutbox
@@ -141,6 +142,7 @@ def build_deps(link: Link, keyring: Keyring, settings: Settings, models: Models)
         model_id=models.model_id,
         random=secrets.token_bytes,
         pepper=keyring.pepper,
+        idempotency=RedisIdempotency(link, keyring),
         public_base_url=settings.server.public_base_url.rstrip("/"),
         allow_http=settings.callbacks.allow_http,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from serve.gates import Idempotency
 from serve.ports import (
     Comparator,
     Deadlines,
@@ -31,6 +32,7 @@ class Deps:
     erasures: Erasures
     epochs: Epochs
     headroom: Headroom
+    idempotency: Idempotency
     faces: Faces
     scale: Comparator
     model_id: str

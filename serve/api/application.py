@@ -37,6 +37,8 @@ from serve.api.problem import Fault, InputInvalid, parameter_faults
 from serve.api.routes import HEALTH_PATH, OPENAPI_PATH, ROUTES
 from serve.api.wire import Parameters
 from serve.deps import Deps
+from serve.api.intake.idempotency import answered_once
+from serve.api.intake.quota import Meter
 from serve.domain.tenancy.api_key import Principal
 from serve.errors import Code, ServeError
 from serve.flows import access, handoff
@@ -183,7 +185,7 @@ class FrontDoor:
         known = request.get(HANDOFF)
         operation = new_operation(self.deps)
         call = Call(self.deps, request, body, parameters, operation, token, principal, known)
-        return await route.answer(call)
+        return await answered_once(route, call)
 
     def _admit(self, route: Route[Any, Any], request: web.Request, let_in: int) -> None:
         """Ask the engine, for an image that it is to look at now, once it is known whose it is.

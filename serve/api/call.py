@@ -98,6 +98,11 @@ class Route(Generic[BodyT, ParametersT]):
         return HTTPStatus.ACCEPTED in self.statuses
 
     @property
+    def takes_idempotency_key(self) -> bool:
+        """Whether `Idempotency-Key` counts: for whatever an API key may change."""
+        return self.scope is not None and self.method != "GET"
+
+    @property
     def codes(self) -> frozenset[PipelineCode | Code]:
         """Every code this route may refuse with."""
         found = {Code.TOO_MANY_REQUESTS, Code.STATE_UNAVAILABLE, Code.INTERNAL_ERROR}
@@ -117,6 +122,13 @@ class Route(Generic[BodyT, ParametersT]):
                 Code.BODY_TOO_SLOW,
                 Code.CONTENT_TYPE_UNSUPPORTED,
                 Code.OVERLOADED,
+            }
+        if self.takes_idempotency_key:
+            found |= {
+                Code.IDEMPOTENCY_KEY_INVALID,
+                Code.IDEMPOTENCY_MISMATCH,
+                Code.IDEMPOTENCY_IN_PROGRESS,
+                Code.ANSWER_ERASED,
             }
         if self.is_mobile_only:
             found |= {Code.MOBILE_REQUIRED}

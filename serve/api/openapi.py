@@ -26,6 +26,20 @@ PREFER: Node = {
     "description": "`respond-async`: accept it now, judge it later.",
     "schema": {"type": "string"},
 }
+IDEMPOTENCY_KEY: Node = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": (
+        "Names this request, so that it can be sent again: for 24 hours the same request under "
+        "the same key gets the same answer, and does nothing again."
+    ),
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+}
+REPLAYED: Node = {
+    "description": "It was answered before, under the same `Idempotency-Key`.",
+    "schema": {"const": "true"},
+}
 REQUEST_ID: Node = {"required": True, "schema": {"type": "string", "pattern": "^req_[0-9a-f]{32}$"}}
 RETRY_AFTER: Node = {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}
 CHALLENGE: Node = {"required": True, "schema": {"const": "Bearer"}}
@@ -111,7 +125,8 @@ def _parameters(route: Route[Any, Any]) -> list[Node]:
         }
         for name, node in schema.get("properties", {}).items()
     ]
-    return [*given, *(PREFER for _ in range(route.may_be_later))]
+    by_key = [IDEMPOTENCY_KEY] if route.takes_idempotency_key else []
+    return [*given, *(PREFER for _ in range(route.may_be_later)), *by_key]
 
 
 def _resolved(node: Any, inlined: Node) -> Any:  # noqa: ANN401 (a JSON schema is any JSON)
@@ -129,7 +144,10 @@ def _successes(route: Route[Any, Any], refs: Refs, links: Node) -> Node:
     content = _content("application/json", refs[route.response, "serialization"])
     found: Node = {}
     for status in route.statuses:
-        told = {"description": HTTPStatus(status).phrase, "headers": _headers(status)}
+        headers = _headers(status)
+        if route.takes_idempotency_key:
+            headers["Idempotency-Replayed"] = REPLAYED
+        told = {"description": HTTPStatus(status).phrase, "headers": headers}
         found[str(status)] = {**told, "content": content, **({"links": links} if links else {})}
     return found
 

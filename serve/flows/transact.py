@@ -46,9 +46,14 @@ async def transact(deps: Deps, subject: Subject, op: Operation, decide: Decide) 
     op.subject = subject
 
     async def attempt(snapshot: Snapshot) -> Transaction:
+        op.concerns(snapshot)
         if op.may_repeat and (found := await deps.ledger.answer(snapshot, op.id)) is not None:
             return Transaction(None, found, is_repeat=True)
-        return await _carry_out(deps, snapshot, op.id, await decide(snapshot))
+        done = await _carry_out(deps, snapshot, op.id, await decide(snapshot))
+        if done.change is not None and snapshot.customer is None:  # there is one now
+            is_ours = not done.is_repeat
+            op.data_key = (snapshot if is_ours else await deps.ledger.snapshot(subject)).data_key
+        return done
 
     return await retried(deps, subject, attempt)
 

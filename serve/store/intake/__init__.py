@@ -1,0 +1,1 @@
+"""What the door remembers of those who ask."""
