@@ -17,6 +17,7 @@ from pipeline.image.header import Limits
 from pipeline.models.cache import ModelCache
 from pipeline.models.load import LoadedPack, read_scale
 from serve.deps import Deps
+from serve.domain.quota import Policy, Quota
 from serve.inference.absent import AbsentFaces
 from serve.inference.fallback import FallbackFaces
 from serve.inference.link.client import Limits as LinkLimits
@@ -27,18 +28,22 @@ from serve.inference.local import LocalFaces
 from serve.inference.place import SOCKET, recorded
 from serve.ports import Comparator, Faces
 from serve.settings import EngineKind, Settings
+from serve.store.audit import RedisAudit
 from serve.store.directory import RedisDirectory
 from serve.store.erasures import RedisErasures
 from serve.store.headroom import RedisHeadroom
 from serve.store.install import open_install
+from serve.store.intake.idempotency import RedisIdempotency
 from serve.store.ledger import RedisLedger
 from serve.store.link import Link, open_link
-from serve.store.intake.idempotency import RedisIdempotency
 from serve.store.listings import RedisListings
 from serve.store.local.embedded import join_embedded
 from serve.store.queues import RedisDeadlines, RedisJobs, RedisOutbox
+from serve.store.quotas import RedisQuotas
 from serve.store.vault.epochs import RedisEpochs
 from serve.store.vault.keyring import Keyring
+from serve.store.vault.masters import RedisMasters
+from serve.store.vault.tombstones import RedisTombstones
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,21 +135,38 @@ def build_deps(link: Link, keyring: Keyring, settings: Settings, models: Models)
             (state.replicas_min, state.replicas_wait_ms),
         ),
         listings=RedisListings(link, keyring),
+        audit=RedisAudit(link, (state.replicas_min, state.replicas_wait_ms)),
         directory=RedisDirectory(link, keyring),
         outbox=RedisOutbox(link, keyring),
         jobs=RedisJobs(link, keyring),
         deadlines=RedisDeadlines(link),
         erasures=RedisErasures(link),
         headroom=RedisHeadroom(link, state),
+        idempotency=RedisIdempotency(link, keyring),
         epochs=RedisEpochs(link, keyring, state.backup_retention_days),
+        masters=RedisMasters(link, keyring, state.backup_retention_days),
+        tombstones=RedisTombstones(link, keyring.erased_folder),
+        quotas=RedisQuotas(link),
+        quota_policy=quota_policy(settings),
         faces=models.faces,
         scale=models.scale,
         model_id=models.model_id,
         random=secrets.token_bytes,
         pepper=keyring.pepper,
-        idempotency=RedisIdempotency(link, keyring),
         public_base_url=settings.server.public_base_url.rstrip("/"),
         allow_http=settings.callbacks.allow_http,
+    )
+
+
+def quota_policy(settings: Settings) -> Policy:
+    """What every tenant may ask for."""
+    section = settings.quota
+    return Policy(
+        per_s={quota: float(getattr(section, f"{quota}_per_s")) for quota in Quota},
+        burst_s=section.burst_s,
+        test_share=section.test_share,
+        inflight_submits_max=section.inflight_submits_max,
+        timeout_s=settings.engine.timeout_s,
     )
 
 

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from serve.gates import Idempotency
+from serve.domain.quota import Policy
+from serve.gates import Idempotency, Quotas
 from serve.ports import (
+    Audit,
     Comparator,
     Deadlines,
     Directory,
@@ -15,7 +17,9 @@ from serve.ports import (
     Jobs,
     Ledger,
     Listings,
+    Masters,
     Outbox,
+    Tombstones,
 )
 
 
@@ -25,18 +29,23 @@ class Deps:
 
     ledger: Ledger
     listings: Listings
+    audit: Audit
     directory: Directory
     outbox: Outbox
     jobs: Jobs
     deadlines: Deadlines
     erasures: Erasures
     epochs: Epochs
+    masters: Masters
+    tombstones: Tombstones
     headroom: Headroom
     idempotency: Idempotency
+    quotas: Quotas
     faces: Faces
     scale: Comparator
     model_id: str
     random: Callable[[int], bytes]
     pepper: bytes = field(repr=False)
+    quota_policy: Policy = field(default_factory=Policy)
     public_base_url: str = ""
     allow_http: bool = False

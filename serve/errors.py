@@ -29,6 +29,7 @@ class Code(StrEnum):
     # What is asked
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    REQUEST_MALFORMED = "request_malformed"
     BODY_INVALID = "body_invalid"
     BODY_TOO_LARGE = "body_too_large"
     BODY_TOO_SLOW = "body_too_slow"
@@ -56,6 +57,7 @@ class Code(StrEnum):
     STATE_UNAVAILABLE = "state_unavailable"
     DURABILITY_UNAVAILABLE = "durability_unavailable"
     STORAGE_LOW = "storage_low"
+    ERASURE_UNAVAILABLE = "erasure_unavailable"
     INTERNAL_ERROR = "internal_error"
     # What stops it from starting
     STORE_BUSY = "store_busy"
@@ -64,6 +66,11 @@ class Code(StrEnum):
     KEYS_MISMATCH = "keys_mismatch"
     SCHEMA_UNSUPPORTED = "schema_unsupported"
     ADDRESS_IN_USE = "address_in_use"
+    # Backups
+    STORE_NOT_EMPTY = "store_not_empty"
+    BACKUP_INVALID = "backup_invalid"
+    BACKUP_EXPIRED = "backup_expired"
+    BACKUP_UNSUPPORTED = "backup_unsupported"
     ENGINE_UNAVAILABLE = "engine_unavailable"
     CLUSTER_UNPROTECTED = "cluster_unprotected"
 
@@ -125,6 +132,7 @@ SENTENCES: Mapping[PipelineCode | Code, str] = {
     Code.TOO_MANY_REQUESTS: "Too many requests; wait as `Retry-After` says.",
     Code.NOT_FOUND: "There is nothing here that this caller may see.",
     Code.METHOD_NOT_ALLOWED: "The path exists, but not with this method.",
+    Code.REQUEST_MALFORMED: "The request breaks the rules of HTTP or exceeds its limits.",
     Code.BODY_INVALID: "The body is not a JSON object.",
     Code.BODY_TOO_LARGE: "The body exceeds the limit of this route.",
     Code.BODY_TOO_SLOW: "The body did not arrive in time.",
@@ -150,6 +158,7 @@ SENTENCES: Mapping[PipelineCode | Code, str] = {
     Code.STATE_UNAVAILABLE: "The store of records cannot be reached; ask again later.",
     Code.DURABILITY_UNAVAILABLE: "The change is not on enough replicas to be promised; repeat it.",
     Code.STORAGE_LOW: "Nothing new is begun while the store is short of room; ask again later.",
+    Code.ERASURE_UNAVAILABLE: "The erasure could not be written down durably; ask again.",
     Code.INTERNAL_ERROR: "A defect of the service; the request id finds it in the log.",
     Code.STORE_BUSY: "Another process holds the store of records of this data directory.",
     Code.STORE_UNSUPPORTED: "The store of records is not one that this version can use.",
@@ -157,6 +166,10 @@ SENTENCES: Mapping[PipelineCode | Code, str] = {
     Code.KEYS_MISMATCH: "The keys of this data directory are not those the records were made with.",
     Code.SCHEMA_UNSUPPORTED: "The records have a layout that this version cannot read.",
     Code.ADDRESS_IN_USE: "The address to listen on is taken.",
+    Code.STORE_NOT_EMPTY: "There are records already; a backup is restored into an empty store.",
+    Code.BACKUP_INVALID: "The file is not a whole backup of Limen.",
+    Code.BACKUP_EXPIRED: "The keys that this backup needs are destroyed; nothing opens it.",
+    Code.BACKUP_UNSUPPORTED: "Records in a Redis by URL are backed up by its own snapshots.",
     Code.ENGINE_UNAVAILABLE: "The engine that runs the models cannot be started or joined.",
     Code.CLUSTER_UNPROTECTED: "The Ray cluster asks for no token: whoever reaches it runs code.",
 }
@@ -175,6 +188,7 @@ STATUSES: Mapping[PipelineCode | Code, int] = {
     Code.TOO_MANY_REQUESTS: 429,
     Code.NOT_FOUND: 404,
     Code.METHOD_NOT_ALLOWED: 405,
+    Code.REQUEST_MALFORMED: 400,
     Code.BODY_INVALID: 400,
     Code.BODY_TOO_LARGE: 413,
     Code.BODY_TOO_SLOW: 408,
@@ -200,5 +214,6 @@ STATUSES: Mapping[PipelineCode | Code, int] = {
     Code.STATE_UNAVAILABLE: 503,
     Code.DURABILITY_UNAVAILABLE: 503,
     Code.STORAGE_LOW: 503,
+    Code.ERASURE_UNAVAILABLE: 503,
     Code.INTERNAL_ERROR: 500,
 }

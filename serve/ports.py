@@ -381,7 +381,7 @@ class Audit(Protocol):
 
 
 class Directory(Protocol):
-    """Tenants, their keys and secrets: a change leaves what `audit` holds, with it or not at all."""
+    """Tenants, their keys and secrets. A change and its `audit` are both written, or neither."""
 
     async def now_ms(self) -> int:
         """The clock of the system of record."""

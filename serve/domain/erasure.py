@@ -14,7 +14,7 @@ from pydantic import Field
 
 from serve.domain.change import Snapshot
 from serve.domain.document import Document
-from serve.domain.ids import Mode
+from serve.domain.ids import Mode, Subject
 
 LOG_REWRITE_MS_MAX = 3_600_000
 
@@ -34,6 +34,32 @@ class StepRecord(Document):
     step: ErasureStep
     due_at_ms: int
     done_at_ms: int | None = None
+
+
+class Tombstone(Document):
+    """What is kept of an erasure outside the store: an older backup of it does not know.
+
+    `epoch` is the newest that ever wrapped the customer's data key: once its key is destroyed,
+    no backup brings the customer back.
+    """
+
+    erasure_id: str
+    tenant_id: str
+    mode: Mode
+    subject_key: str
+    epoch: int
+    erased_at_ms: int
+
+    @property
+    def subject(self) -> Subject:
+        """Who was erased."""
+        return Subject(self.tenant_id, self.mode, self.subject_key)
+
+    def covers(self, created_at_ms: int) -> bool:
+        """Whether a customer of that name and age is the one who was erased, and not one who
+        came after. Between the two lies a write to the disk: no millisecond holds both.
+        """
+        return created_at_ms <= self.erased_at_ms
 
 
 class ErasureReceipt(Document):
@@ -83,6 +109,18 @@ def receipt_of(
             StepRecord(step=ErasureStep.LOG, due_at_ms=now_ms + LOG_REWRITE_MS_MAX),
             StepRecord(step=ErasureStep.BACKUPS, due_at_ms=max(now_ms, epoch_destroyed_by_ms)),
         ),
+    )
+
+
+def tombstone_of(receipt: ErasureReceipt, subject: Subject) -> Tombstone:
+    """The tombstone of the customer whose erasure this is."""
+    return Tombstone(
+        erasure_id=receipt.id,
+        tenant_id=subject.tenant_id,
+        mode=subject.mode,
+        subject_key=subject.key,
+        epoch=receipt.epoch,
+        erased_at_ms=receipt.requested_at_ms,
     )
 
 

@@ -2,26 +2,29 @@
 
 import asyncio
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipeline.errors import Failure
 from pipeline.evidence import FaceEvidence, Feedback, Template
 from pipeline.image.decode import encode_jpeg
 from serve.deps import Deps
+from serve.domain.audit import SERVICE, Action, Actor, AuditEntry, Concern
 from serve.domain.change import Change, EnrolledFace, Snapshot
 from serve.domain.customer import REFERENCES_MAX, Customer, Reference
-from serve.domain.erasure import ErasureReceipt, receipt_of
+from serve.domain.erasure import ErasureReceipt, receipt_of, tombstone_of
 from serve.domain.ids import Prefix, keyed_digest
 from serve.domain.operation import Operation
 from serve.domain.session import KycStatus
 from serve.domain.tenancy.api_key import Principal
 from serve.errors import STATUSES, CaptureUnfit, Code, ServeError
 from serve.flows.access import tenant_of
+from serve.flows.audit import noted
 from serve.flows.transact import new_id, retried, transact
 from serve.observe import metrics
 
 CHIP_QUALITY = 95
 SESSIONS_COUNTED_MAX = 100
+NOTHING_ERASED = frozenset({Code.VERSION_CONFLICT, Code.OVERLOADED})
 NO_PRIOR_KYC = "The customer has no prior KYC."
 VERIFIED = "The customer has a verified face."
 
@@ -80,7 +83,11 @@ async def enrol(
     async def decide(snapshot: Snapshot) -> Change | None:
         nonlocal known
         known = _known(snapshot.customer, photo_digest)
-        return None if known else _with_reference(snapshot, request.customer_id, face, reference)
+        if known:
+            return None
+        change = _with_reference(snapshot, request.customer_id, face, reference)
+        entry = AuditEntry(Action.CUSTOMER_ENROLLED, principal.actor, face.face_id)
+        return replace(change, audit=(entry,))
 
     done = await transact(deps, subject, op, decide)
     if done.is_repeat:
@@ -94,7 +101,7 @@ async def erase(
     """Delete everything about the customer; the receipt says what is done and what is due when.
 
     A repeat of `op` gets the same receipt. Raises `not_found` for a customer who does not exist,
-    or does not any more.
+    or does not any more, and `erasure_unavailable`.
     """
     subject = deps.ledger.subject(principal.tenant_id, principal.mode, customer_id)
     erasure_id = new_id(deps, Prefix.ERASURE, subject)
@@ -104,13 +111,36 @@ async def erase(
             return found
         if snapshot.customer is None:
             raise ServeError(Code.NOT_FOUND, "no such customer")
-        sessions = await deps.listings.sessions(snapshot, None, SESSIONS_COUNTED_MAX)
-        destroyed_by_ms = deps.ledger.epoch_destroyed_by_ms(snapshot.epoch)
-        receipt = receipt_of(erasure_id, snapshot, len(sessions), destroyed_by_ms)
-        done = await deps.ledger.erase(snapshot, receipt, op.id)
-        return ErasureReceipt.model_validate_json(done.answer)
+        return await erase_as_of(deps, snapshot, erasure_id, op, principal.actor)
 
     return await retried(deps, subject, attempt)
+
+
+async def erase_as_of(
+    deps: Deps, snapshot: Snapshot, erasure_id: str, op: Operation, actor: Actor = SERVICE
+) -> ErasureReceipt:
+    """Delete what `snapshot` shows, with a tombstone first, so that no backup undoes it.
+
+    Where it cannot be told whether anything was deleted, the tombstone stays: the tenant did ask.
+    Raises `version_conflict`, `erasure_unavailable`.
+    """
+    sessions = await deps.listings.sessions(snapshot, None, SESSIONS_COUNTED_MAX)
+    destroyed_by_ms = deps.ledger.epoch_destroyed_by_ms(snapshot.epoch)
+    receipt = receipt_of(erasure_id, snapshot, len(sessions), destroyed_by_ms)
+    tombstone = tombstone_of(receipt, snapshot.subject)
+    entry = AuditEntry(Action.CUSTOMER_ERASED, actor, erasure_id)
+    await deps.tombstones.put(tombstone)
+    try:
+        done = await deps.ledger.erase(snapshot, receipt, op.id, (entry,))
+    except ServeError as error:
+        if error.code in NOTHING_ERASED:
+            await deps.tombstones.remove(tombstone)
+        raise
+    if done.is_repeat:  # that erasure has a tombstone of its own
+        await deps.tombstones.remove(tombstone)
+    else:
+        metrics.count_audit(entry.action)
+    return ErasureReceipt.model_validate_json(done.answer)
 
 
 async def erasure(deps: Deps, principal: Principal, erasure_id: str) -> ErasureReceipt:
@@ -118,6 +148,8 @@ async def erasure(deps: Deps, principal: Principal, erasure_id: str) -> ErasureR
     receipt = await deps.listings.erasure(principal.tenant_id, principal.mode, erasure_id)
     if receipt is None:
         raise ServeError(Code.NOT_FOUND, "no such erasure")
+    world = Concern(principal.tenant_id, principal.mode)  # whose erasure it was is not known
+    await noted(deps, world, AuditEntry(Action.ERASURE_READ, principal.actor, erasure_id))
     return receipt
 
 
@@ -125,6 +157,7 @@ async def kyc_status(deps: Deps, principal: Principal, customer_id: str) -> tupl
     """Whether there is a verified face to compare with, and a sentence for the tenant."""
     subject = deps.ledger.subject(principal.tenant_id, principal.mode, customer_id)
     customer = (await deps.ledger.snapshot(subject)).customer
+    await noted(deps, Concern.of(subject), AuditEntry(Action.CUSTOMER_READ, principal.actor))
     if customer is not None and customer.has_prior_kyc:
         return KycStatus.APPROVED, VERIFIED
     return KycStatus.PENDING, NO_PRIOR_KYC

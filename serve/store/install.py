@@ -76,21 +76,33 @@ async def check_install(link: Redis, keyring: Keyring) -> None:
     with reaching_redis():
         await link.set(names.INSTALL, ours.dump(), nx=True)
         found = await link.get(names.INSTALL)
+    check_fits(recorded_install(found), keyring)
+
+
+def recorded_install(found: bytes | None) -> Install:
+    """The record that was found. Raises `schema_unsupported` for one that cannot be read."""
     try:
-        theirs = Install.model_validate_json(found or b"")
+        return Install.model_validate_json(found or b"")
     except ValueError as error:
         raise ServeError(Code.SCHEMA_UNSUPPORTED, f"{names.INSTALL} cannot be read") from error
-    if theirs.schema_version != ours.schema_version:
+
+
+def check_fits(record: Install, keyring: Keyring | None) -> None:
+    """Whether this version reads such records, and these keys open them, where keys are given.
+
+    A record may name a master key that was replaced: while that exists, these are its keys.
+    Raises `schema_unsupported`, `keys_mismatch`.
+    """
+    if record.schema_version != SCHEMA_VERSION:
         raise ServeError(
-            Code.SCHEMA_UNSUPPORTED,
-            f"version {theirs.schema_version}; this is {ours.schema_version}",
+            Code.SCHEMA_UNSUPPORTED, f"version {record.schema_version}; this is {SCHEMA_VERSION}"
         )
-    if theirs.partitions != ours.partitions:
+    if record.partitions != PARTITIONS:
         raise ServeError(
-            Code.SCHEMA_UNSUPPORTED, f"{theirs.partitions} partitions, not {ours.partitions}"
+            Code.SCHEMA_UNSUPPORTED, f"{record.partitions} partitions, not {PARTITIONS}"
         )
-    if theirs.keys_fingerprint != ours.keys_fingerprint:
+    if keyring is not None and record.keys_fingerprint not in keyring.fingerprints():
+        ours = keyring.fingerprint()[:12]
         raise ServeError(
-            Code.KEYS_MISMATCH,
-            f"records of {theirs.keys_fingerprint[:12]}, keys of {ours.keys_fingerprint[:12]}",
+            Code.KEYS_MISMATCH, f"records of {record.keys_fingerprint[:12]}, keys of {ours}"
         )

@@ -2,8 +2,10 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 
 from serve.deps import Deps
+from serve.domain.audit import SERVICE, Action, AuditEntry
 from serve.domain.change import Change, Snapshot, closing, settle
 from serve.domain.ids import Prefix, Subject
 from serve.domain.progress import run_out
@@ -55,6 +57,9 @@ async def _run_out(deps: Deps, subject: Subject, session_id: str) -> None:
             return None
         tells = progress.session.state is State.EXPIRED
         change = settle(before, progress, event_id, snapshot.now_ms, tells=tells)
+        if tells:
+            entry = AuditEntry(Action.SESSION_EXPIRED, SERVICE, session_id)
+            change = replace(change, audit=(entry,))
         return closing(change, event_id, snapshot.now_ms)
 
     await transact(deps, subject, new_operation(deps), decide)

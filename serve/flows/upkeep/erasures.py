@@ -23,6 +23,7 @@ async def run_erasures(deps: Deps, stop: asyncio.Event) -> None:
         try:
             if number % ROUNDS_PER_RENEWAL == 0:
                 await deps.epochs.renew()
+                await deps.masters.renew()
             await rounds.advance(deps)
             number += 1
         except ServeError as error:  # the next round tries again

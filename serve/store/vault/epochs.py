@@ -26,14 +26,14 @@ class RedisEpochs:
     keyring: Keyring = field(repr=False)
     backup_retention_days: int
 
-    async def renew(self) -> None:
-        """Begin a new epoch if it is time, wrap every live data key under it, and destroy the
-        keys that backups may no longer need.
+    async def renew(self, *, at_once: bool = False) -> None:
+        """Begin a new epoch if it is time, or `at_once`, wrap every live data key under it, and
+        destroy the keys that backups may no longer need.
 
         Keys are destroyed only after a pass that found no live data key under an older epoch.
         """
         clock_ms = await now_ms(self.link)
-        current = await asyncio.to_thread(self.keyring.rotate, clock_ms)
+        current = await asyncio.to_thread(self.keyring.rotate, clock_ms, at_once=at_once)
         behind = 0
         for partition in names.EVERY_PARTITION:
             behind += await self._rewrap_partition(partition, current)

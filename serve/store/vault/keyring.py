@@ -1,112 +1,113 @@
 """The install's secrets, kept outside Redis: a folder of small files, 0600 in 0700.
 
-    salt, pepper, master    32 bytes each, made once
+    salt, pepper            32 bytes each, made once
+    master, masters/…       the master keys: the first, and those that replaced it
     epochs/<number>         32 bytes each: the epoch keys
     epochs.json             when each epoch began and when it was replaced
+    erased/<number>/…       who was erased while that epoch's key exists: see `tombstones`
     lock                    held while files are made, replaced or destroyed
 
 Data keys of customers are wrapped under the current epoch key. An epoch key that is destroyed
-takes with it whatever only it could open: old backups of what was erased. `Keyring` is all that
-the stores know of this; a key-management service can stand in its place.
+takes with it whatever only it could open: old backups of what was erased. The master key seals
+what belongs to no customer: the tenants' signing secrets. `Keyring` is all that the stores know
+of this; a key-management service can stand in its place.
 
     wrapped = epoch number (4 bytes, big-endian) | the data key, sealed
 """
 
 import hashlib
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import shutil
 from pathlib import Path
 
-from pipeline.models.cache import sync_folder, write_atomically
-from serve.domain.document import Document
+from pipeline.models.cache import write_atomically
 from serve.errors import Code, ServeError
-from serve.store.local.filelocks import lock
-from serve.store.vault.sealing import KEY_BYTES, new_key, seal, unseal
+from serve.store.vault.sealing import new_key, seal, unseal
+from serve.store.vault.series import (
+    DAY_MS,
+    HOUR_MS,
+    Generation,
+    Series,
+    has_list,
+    locked,
+    read_key,
+    write_generation,
+)
 
 SECRETS = ("salt", "pepper", "master")
-EPOCHS_FILE = "epochs.json"
-EPOCHS_BYTES_MAX = 2**20
+EPOCHS, MASTERS = "epochs", "masters"
 EPOCH_NUMBER_BYTES = 4
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 UPKEEP_MS_MAX = HOUR_MS  # whoever rotates and destroys does so at least this often
 
 
-class Epoch(Document):
-    """When an epoch key began to wrap data keys, and when it stopped."""
-
-    number: int
-    began_at_ms: int
-    replaced_at_ms: int | None = None
-
-
-class EpochList(Document):
-    """Epochs whose keys exist, oldest first; the last one is current."""
-
-    epochs: tuple[Epoch, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Epochs:
-    """One state of the folder, swapped whole: readers in other threads see old or new."""
-
-    epochs: tuple[Epoch, ...]
-    keys: dict[int, bytes] = field(repr=False)
-    version: tuple[int, int] | None
-
-    @property
-    def current(self) -> Epoch:
-        return self.epochs[-1]
-
-
 class Keyring:
-    """The secrets and the epoch keys. Take one from `open_keyring`."""
+    """The secrets, the master keys and the epoch keys. Take one from `open_keyring`."""
 
-    def __init__(self, folder: Path, secrets: dict[str, bytes]) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._secrets = secrets
-        self._state = _read_epochs(folder)
+        self._salt = read_key(folder / "salt")
+        self._pepper = read_key(folder / "pepper")
+        self._masters = Series(folder, MASTERS, first=folder / "master")
+        self._epochs = Series(folder, EPOCHS)
 
     @property
     def salt(self) -> bytes:
         """Names subjects and partitions."""
-        return self._secrets["salt"]
+        return self._salt
 
     @property
     def pepper(self) -> bytes:
         """Digests API keys."""
-        return self._secrets["pepper"]
+        return self._pepper
 
     @property
     def master(self) -> bytes:
         """Seals the tenants' signing secrets."""
-        return self._secrets["master"]
+        return self._masters.current_key()[1]
+
+    @property
+    def erased_folder(self) -> Path:
+        """Where tombstones lie, in one folder for each epoch."""
+        return self._folder / "erased"
 
     def fingerprint(self) -> str:
         """64 hexadecimal digits that name these secrets and tell nothing of them."""
+        return self._fingerprint(self.master)
+
+    def fingerprints(self) -> frozenset[str]:
+        """That, and what it was under each master key that still exists."""
+        return frozenset(map(self._fingerprint, self._masters.newest_first()))
+
+    def _fingerprint(self, master: bytes) -> str:
         state = hashlib.sha256(b"limen keyring 1")
-        for name in SECRETS:
-            state.update(self._secrets[name])
+        for secret in (self._salt, self._pepper, master):
+            state.update(secret)
         return state.hexdigest()
 
     @property
     def current_epoch(self) -> int:
         """The epoch that wraps."""
-        return self._latest().current.number
+        return self._epochs.current.number
+
+    @property
+    def epochs(self) -> tuple[Generation, ...]:
+        """The epochs whose keys exist, oldest first."""
+        return self._epochs.generations
+
+    @property
+    def masters(self) -> tuple[Generation, ...]:
+        """The master keys that exist, oldest first."""
+        return self._masters.generations
 
     def wrap(self, data_key: bytes, subject_key: str) -> bytes:
         """A customer's data key, sealed under the current epoch for that customer alone."""
-        state = self._latest()
-        number = state.current.number
-        sealed = seal(state.keys[number], data_key, _label(subject_key))
+        number, key = self._epochs.current_key()
+        sealed = seal(key, data_key, _label(subject_key))
         return number.to_bytes(EPOCH_NUMBER_BYTES, "big") + sealed
 
     def unwrap(self, wrapped: bytes, subject_key: str) -> bytes:
         """The data key. Raises `keys_mismatch`, also when its epoch's key is destroyed."""
         number = self.epoch_of(wrapped)
-        key = self._state.keys.get(number) or self._latest().keys.get(number)
+        key = self._epochs.key(number)
         if key is None:
             raise ServeError(Code.KEYS_MISMATCH, f"there is no key of epoch {number}")
         return unseal(key, wrapped[EPOCH_NUMBER_BYTES:], _label(subject_key))
@@ -118,60 +119,56 @@ class Keyring:
             raise ServeError(Code.KEYS_MISMATCH, "a wrapped data key is cut short")
         return int.from_bytes(wrapped[:EPOCH_NUMBER_BYTES], "big")
 
-    def reload(self) -> None:
-        """Read the epochs anew."""
-        self._state = _read_epochs(self._folder)
+    def seal_secret(self, plain: bytes, label: str) -> bytes:
+        """A secret of a tenant, sealed under the current master key."""
+        return seal(self.master, plain, label)
 
-    def _latest(self) -> _Epochs:
-        """The epochs as they are now, read again if another process changed them.
+    def open_secret(self, sealed: bytes, label: str) -> bytes:
+        """What was sealed under any master key that exists. Raises `keys_mismatch`."""
+        for master in self._masters.newest_first():
+            try:
+                return unseal(master, sealed, label)
+            except ServeError:
+                continue
+        raise ServeError(Code.KEYS_MISMATCH, "no master key opens a sealed secret")
 
-        A key that was destroyed meanwhile must wrap nothing any more.
-        """
-        if _version(self._folder) != self._state.version:
-            self.reload()
-        return self._state
+    def resealed(self, sealed: bytes, label: str) -> bytes | None:
+        """The same under the current master key; None if it is under that already."""
+        try:
+            unseal(self.master, sealed, label)
+        except ServeError:
+            return self.seal_secret(self.open_secret(sealed, label), label)
+        return None
 
-    def rotate(self, now_ms: int) -> int:
-        """Begin a new epoch if the current one is older than a day; the current number.
+    def rotate(self, now_ms: int, *, at_once: bool = False) -> int:
+        """Begin a new epoch if the current one is older than a day, or `at_once`; the current
+        number.
 
         Writes files: call it from a thread.
         """
-        with _locked(self._folder):
-            self.reload()
-            current = self._state.current
-            if now_ms - current.began_at_ms < DAY_MS:
-                return current.number
-            replaced = current.model_copy(update={"replaced_at_ms": now_ms})
-            _begin_epoch(self._folder, (*self._state.epochs[:-1], replaced), now_ms)
-            self.reload()
-            return self.current_epoch
+        return self._epochs.begin(now_ms, 0 if at_once else DAY_MS)
+
+    def rotate_master(self, now_ms: int) -> int:
+        """A new master key takes over; its number. Writes files: call it from a thread."""
+        return self._masters.begin(now_ms, 0)
 
     def destroy_replaced(self, now_ms: int, retention_days: int) -> list[int]:
-        """Overwrite and delete the keys replaced longer ago; their numbers.
+        """Overwrite and delete the epoch keys replaced longer ago; their numbers.
 
-        Only for a caller who has wrapped every live data key anew. Writes files: call it from a
-        thread.
+        What they alone could open needs no tombstone any more. Only for a caller who has wrapped
+        every live data key anew. Writes files: call it from a thread.
         """
-        with _locked(self._folder):
-            self.reload()
-            cutoff_ms = now_ms - retention_days * DAY_MS
-            doomed = [
-                epoch.number
-                for epoch in self._state.epochs[:-1]
-                if epoch.replaced_at_ms is not None and epoch.replaced_at_ms <= cutoff_ms
-            ]
-            for number in doomed:
-                _destroy(_key_path(self._folder, number))
-            if doomed:
-                kept = tuple(e for e in self._state.epochs if e.number not in doomed)
-                write_atomically(self._folder / EPOCHS_FILE, EpochList(epochs=kept).dump())
-                self.reload()
-            return doomed
+        doomed = self._epochs.destroy_replaced(now_ms, retention_days)
+        self._forget_erased()
+        return doomed
+
+    def destroy_replaced_masters(self, now_ms: int, retention_days: int) -> list[int]:
+        """The same of the master keys, for a caller who has sealed anew all that they sealed."""
+        return self._masters.destroy_replaced(now_ms, retention_days)
 
     def is_destroyed(self, epoch: int) -> bool:
         """Whether that key existed and is gone."""
-        state = self._latest()
-        return epoch <= state.current.number and epoch not in state.keys
+        return self._epochs.is_destroyed(epoch)
 
     def destroyed_by_ms(self, epoch: int, retention_days: int) -> int:
         """By when its key will be gone, if `rotate` and `destroy_replaced` run every hour.
@@ -180,13 +177,21 @@ class Keyring:
         """
         if self.is_destroyed(epoch):
             return 0
-        found = next((e for e in self._state.epochs if e.number == epoch), None)
+        found = next((e for e in self.epochs if e.number == epoch), None)
         if found is None:
             raise ServeError(Code.KEYS_MISMATCH, f"there is no epoch {epoch}")
         replaced_ms = found.replaced_at_ms
         if replaced_ms is None:
             replaced_ms = found.began_at_ms + DAY_MS + UPKEEP_MS_MAX
         return replaced_ms + retention_days * DAY_MS + UPKEEP_MS_MAX
+
+    def _forget_erased(self) -> None:
+        """The tombstones of epochs whose keys are gone, those that a crash left among them."""
+        if not self.erased_folder.is_dir():
+            return
+        for folder in self.erased_folder.iterdir():
+            if folder.name.isdigit() and self.is_destroyed(int(folder.name)):
+                shutil.rmtree(folder)
 
 
 def open_keyring(folder: Path, now_ms: int, *, create: bool) -> Keyring:
@@ -199,92 +204,20 @@ def open_keyring(folder: Path, now_ms: int, *, create: bool) -> Keyring:
             _make(folder, now_ms)
         except OSError as error:
             raise ServeError(Code.FILE_UNWRITABLE, f"{folder}: {error.strerror}") from error
-    return Keyring(folder, {name: _read_key(folder / name) for name in SECRETS})
+    return Keyring(folder)
 
 
 def _make(folder: Path, now_ms: int) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _locked(folder):
+    with locked(folder):
         for name in SECRETS:
-            if not (folder / name).exists():
+            if not (folder / name).exists() and not (
+                name == "master" and has_list(folder, MASTERS)
+            ):
                 write_atomically(folder / name, new_key())
-        if not (folder / EPOCHS_FILE).exists():
-            _begin_epoch(folder, (), now_ms)
-
-
-def _begin_epoch(folder: Path, before: tuple[Epoch, ...], now_ms: int) -> None:
-    """The key first: a list never names a key that is not there yet."""
-    number = before[-1].number + 1 if before else 1
-    path = _key_path(folder, number)
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    write_atomically(path, new_key())
-    epochs = (*before, Epoch(number=number, began_at_ms=now_ms))
-    write_atomically(folder / EPOCHS_FILE, EpochList(epochs=epochs).dump())
-
-
-def _read_epochs(folder: Path) -> _Epochs:
-    """Replaced epochs without a key are destroyed ones: a crash came before the list."""
-    version = _version(folder)
-    try:
-        with (folder / EPOCHS_FILE).open("rb") as stream:
-            listed = EpochList.model_validate_json(stream.read(EPOCHS_BYTES_MAX))
-    except (OSError, ValueError) as error:
-        raise ServeError(Code.KEYS_MISMATCH, f"{folder / EPOCHS_FILE} cannot be read") from error
-    if not listed.epochs:
-        raise ServeError(Code.KEYS_MISMATCH, f"{folder / EPOCHS_FILE} names no epoch")
-    keys = {}
-    for epoch in listed.epochs:
-        path = _key_path(folder, epoch.number)
-        if epoch is listed.epochs[-1] or path.exists():
-            keys[epoch.number] = _read_key(path)
-    return _Epochs(listed.epochs, keys, version)
-
-
-def _version(folder: Path) -> tuple[int, int] | None:
-    """Changes whenever the list is replaced."""
-    try:
-        status = (folder / EPOCHS_FILE).stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns
-
-
-def _read_key(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            key = stream.read(KEY_BYTES + 1)
-    except OSError as error:
-        raise ServeError(Code.KEYS_MISMATCH, f"{path}: {error.strerror}") from error
-    if len(key) != KEY_BYTES:
-        raise ServeError(Code.KEYS_MISMATCH, f"{path} does not hold {KEY_BYTES} bytes")
-    return key
-
-
-def _destroy(path: Path) -> None:
-    """Overwritten before it is deleted: the file system may keep what a file held."""
-    try:
-        with path.open("r+b") as stream:
-            stream.write(bytes(KEY_BYTES))
-            stream.flush()
-            os.fsync(stream.fileno())
-        path.unlink()
-    except FileNotFoundError:
-        return
-    sync_folder(path.parent)
-
-
-def _key_path(folder: Path, number: int) -> Path:
-    return folder / "epochs" / f"{number:08d}"
+        if not has_list(folder, EPOCHS):
+            write_generation(folder, EPOCHS, (), now_ms)
 
 
 def _label(subject_key: str) -> str:
     return f"data-key|{subject_key}"
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    held = lock(folder / "lock")
-    try:
-        yield
-    finally:
-        held.release()
