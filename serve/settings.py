@@ -151,6 +151,15 @@ class Server(Section):
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks whose `X-Forwarded-For` is believed."""
 
+    connections_max: int = Field(default=10_000, ge=1, le=10**6)
+    """Connections of one front-door process; one more is answered 503 and closed."""
+
+    connections_per_address_max: int = Field(default=1_000, ge=1, le=10**6)
+    """Those of them that one address may have; trusted proxies may have them all."""
+
+    head_seconds_max: float = Field(default=20.0, gt=0, le=3_600)
+    """Seconds until a request's head must have arrived; a silent connection is kept as long."""
+
     body_bytes_max: int = Field(default=10 * 2**20, ge=2**16, le=2**28)
     """Bytes of a request body with an image; base64 is 4/3 of the image that it carries."""
 

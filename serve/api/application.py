@@ -31,6 +31,7 @@ from serve.api.intake.body import (
     received,
     wait_to_continue,
 )
+from serve.api.intake.connections import ConnectionLimits, DoorRunner
 from serve.api.middleware import DEPS, ORIGINS, PUBLIC_METHODS, observe, preflight, refuse, share
 from serve.api.openapi import document
 from serve.api.problem import Fault, InputInvalid, parameter_faults
@@ -43,16 +44,7 @@ from serve.domain.tenancy.api_key import Principal
 from serve.errors import Code, ServeError
 from serve.flows import access, handoff
 from serve.flows.transact import new_operation
-from serve.settings import Settings
-
-KEEPALIVE_S = 20.0
-"""After this a silent connection is closed, and one whose request's head comes too slowly."""
-LINGERING_S = 10.0
-"""Seconds for which the rest of a refused body is read away, so that its sender hears why: who
-closes on a phone that is still sending takes the answer back.
-"""
-SHUTDOWN_S = 20.0
-HEADERS_MAX = 64
+from serve.settings import Server, Settings
 
 
 def build_application(deps: Deps, settings: Settings) -> web.Application:
@@ -77,19 +69,15 @@ def build_application(deps: Deps, settings: Settings) -> web.Application:
     return application
 
 
-def build_runner(application: web.Application) -> web.AppRunner:
-    """Serves `application` with this door's limits: no access log, no decompression, short
-    goodbyes. The caller sets it up, adds sites and cleans it up.
-    """
-    return web.AppRunner(
-        application,
-        access_log=None,
-        auto_decompress=False,
-        keepalive_timeout=KEEPALIVE_S,
-        lingering_time=LINGERING_S,
-        max_headers=HEADERS_MAX,
-        shutdown_timeout=SHUTDOWN_S,
+def build_runner(application: web.Application, server: Server) -> DoorRunner:
+    """Serves `application` within the limits of `server`. Raises `setting_invalid`."""
+    limits = ConnectionLimits(
+        server.connections_max,
+        server.connections_per_address_max,
+        server.head_seconds_max,
+        trusted_networks(server.trusted_proxies),
     )
+    return DoorRunner(application, limits, application[DEPS].random)
 
 
 def public_methods() -> dict[str, frozenset[str]]:

@@ -10,9 +10,12 @@ from serve.api.application import build_application, build_runner
 from serve.app import open_deps
 from serve.errors import Code, ServeError
 from serve.flows.jobs import run_jobs
-from serve.processes.lifeline import Announce
+from serve.processes.lifeline import Announce, allow_open_files
 from serve.processes.listening import BACKLOG
 from serve.settings import Server, Settings
+
+FILES_SPARE = 512
+"""Open files for everything but clients: Redis, the engine, models, logs."""
 
 
 async def run_door(
@@ -24,7 +27,8 @@ async def run_door(
     """
     async with open_deps(settings, supervised=True) as deps, asyncio.TaskGroup() as tasks:
         tasks.create_task(run_jobs(deps, stop))
-        runner = build_runner(build_application(deps, settings))
+        server = with_room(settings.server)
+        runner = build_runner(build_application(deps, settings), server)
         await answer(runner, listener, settings.server, announce, stop)
 
 
@@ -46,6 +50,13 @@ async def answer(
         await stop.wait()
     finally:
         await runner.cleanup()
+
+
+def with_room(server: Server) -> Server:
+    """`server` with no more connections than this process may have open files."""
+    files_max = allow_open_files(server.connections_max + FILES_SPARE)
+    connections_max = max(1, min(server.connections_max, files_max - FILES_SPARE))
+    return server.model_copy(update={"connections_max": connections_max})
 
 
 def tls_context(server: Server) -> ssl.SSLContext | None:

@@ -73,6 +73,16 @@ def forbid_core_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def allow_open_files(wanted: int) -> int:
+    """Raise this process's limit on open files towards `wanted`; what it is then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    ceiling = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < ceiling:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (ceiling, hard))
+        return ceiling
+    return wanted if soft == resource.RLIM_INFINITY else soft
+
+
 def _watch(
     descriptor: int, loop: asyncio.AbstractEventLoop, stop: asyncio.Event, orphan_s_max: float
 ) -> None:

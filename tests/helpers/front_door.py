@@ -181,15 +181,18 @@ async def front_door(link: Redis, keyring: Keyring, **server: Any) -> AsyncItera
     stranger = await create_tenant(
         deps, "Second", TenantPatch(allowed_origins=("https://b.example",))
     )
-    application = build_application(deps, Settings(server=Server(**server)))
-    async with serving(application) as url, ClientSession() as client:
+    settings = Settings(server=Server(**server))
+    application = build_application(deps, settings)
+    async with serving(application, settings.server) as url, ClientSession() as client:
         yield Door(url, client, deps, tenant, stranger, faces)
 
 
 @asynccontextmanager
-async def serving(application: web.Application) -> AsyncIterator[str]:
+async def serving(
+    application: web.Application, server: Server | None = None
+) -> AsyncIterator[str]:
     """`application` behind the runner of the service, on a free port of loopback."""
-    runner = build_runner(application)
+    runner = build_runner(application, server or Server())
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)

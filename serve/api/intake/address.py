@@ -6,10 +6,19 @@ The address is the last one that no trusted proxy vouches for: what lies left of
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from typing import TypeVar
 
 from aiohttp import web
 
+from serve.domain.quota import ADDRESS, SECOND_US, Bucket, Cause, Standing
 from serve.errors import Code, ServeError
 
 UNKNOWN = "unknown"
@@ -19,6 +28,7 @@ ADDRESSES_MAX = 65_536
 IPV6_PREFIX = 64  # one household or one host, however many addresses it uses
 
 Network = IPv4Network | IPv6Network
+T = TypeVar("T")
 
 
 def trusted_networks(texts: Sequence[str]) -> tuple[Network, ...]:
@@ -40,18 +50,31 @@ def nearest_untrusted(hops: Sequence[str], trusted: Sequence[Network]) -> str:
     """The rightmost of `hops` outside `trusted`; the leftmost readable one if there is none."""
     found = UNKNOWN
     for hop in reversed(hops):
-        try:
-            address = ip_address(hop)
-        except ValueError:
+        address = _read(hop)
+        if address is None:
             break
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
         found = str(address)
         if isinstance(address, IPv6Address):
             found = str(ip_network((int(address), IPV6_PREFIX), strict=False))
         if not any(address in network for network in trusted):
             break
     return found
+
+
+def is_trusted(hop: str, trusted: Sequence[Network]) -> bool:
+    """Whether `hop` is the address of one of the `trusted` proxies."""
+    address = _read(hop)
+    return address is not None and any(address in network for network in trusted)
+
+
+def _read(hop: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(hop)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
 
 
 @dataclass(slots=True)
@@ -91,11 +114,40 @@ class GuessBudget:
         now_s = self._now_s()
         window = self._windows.get(address)
         if window is None or now_s >= window.start_s + WINDOW_S:
-            self._windows.pop(address, None)
-            if len(self._windows) >= ADDRESSES_MAX:
-                del self._windows[next(iter(self._windows))]
-            window = self._windows[address] = _Window(now_s)
+            window = _Window(now_s)
+            _remember(self._windows, address, window)
         window.guesses += 1
 
     def __len__(self) -> int:
         return len(self._windows)
+
+
+class AddressQuota:
+    """Counts requests of any kind by address, in this process alone, before anything is asked.
+
+    At most 65,536 addresses are remembered; the one that was silent for longest makes room.
+    """
+
+    def __init__(self, bucket: Bucket, now_s: Callable[[], float]) -> None:
+        self._bucket = bucket
+        self._now_s = now_s
+        self._empty_at_us: dict[str, int] = {}
+
+    def take(self, address: str) -> tuple[Standing, Cause | None]:
+        """How `address` stands after one more request, and why that is refused, if it is."""
+        now_us = int(self._now_s() * SECOND_US)
+        taken = self._bucket.taken(self._empty_at_us.get(address, 0), now_us)
+        if taken.refused is None:
+            _remember(self._empty_at_us, address, now_us + taken.ahead_us)
+        return Standing(ADDRESS, self._bucket, taken.ahead_us), taken.refused
+
+    def __len__(self) -> int:
+        return len(self._empty_at_us)
+
+
+def _remember(table: dict[str, T], address: str, item: T) -> None:
+    """Put an address behind all others; where there are too many the first makes room."""
+    table.pop(address, None)
+    if len(table) >= ADDRESSES_MAX:
+        del table[next(iter(table))]
+    table[address] = item

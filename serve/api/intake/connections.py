@@ -1,0 +1,184 @@
+"""Connections: how many there may be, how long one may stay silent, and what is not HTTP.
+
+A connection is an open file and some kilobytes, whether or not a request ever comes on it. They
+are counted as they are made, in all and by address; one too many is told 503 and closed. Of
+trusted proxies only the total is counted, because all their clients share their addresses.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+
+from serve.api.intake.address import UNKNOWN, Network, is_trusted, nearest_untrusted
+from serve.api.problem import Refusal, rendered
+from serve.errors import Code, ServeError
+from serve.observe import metrics
+
+LINGERING_S = 10.0
+"""Seconds for which the rest of a refused body is read away, so that its sender hears why: who
+closes on a phone that is still sending takes the answer back.
+"""
+SHUTDOWN_S = 20.0
+HEADERS_MAX = 64
+REQUEST_ID_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """What a process takes: connections in all and of one address, and seconds of silence."""
+
+    connections_max: int
+    per_address_max: int
+    head_seconds_max: float
+    trusted: Sequence[Network] = ()
+
+
+@dataclass(slots=True)
+class ConnectionBudget:
+    """Connections of this process, in all and by address."""
+
+    limits: ConnectionLimits
+    held: int = 0
+    _by_address: Counter[str] = field(default_factory=Counter)
+
+    def take(self, peer: str) -> str:
+        """Count a connection from the IP address `peer`; under what it is to be given back."""
+        address = nearest_untrusted([peer], ())
+        if is_trusted(peer, self.limits.trusted):
+            address = UNKNOWN
+        self.held += 1
+        self._by_address[address] += 1
+        metrics.hold_connections(1)
+        return address
+
+    def give(self, address: str) -> None:
+        """Give a connection back."""
+        self.held -= 1
+        self._by_address[address] -= 1
+        if not self._by_address[address]:
+            del self._by_address[address]
+        metrics.hold_connections(-1)
+
+    def check(self, address: str) -> None:
+        """Raises `overloaded` if there is a connection too many, of this address or in all."""
+        if self.held > self.limits.connections_max:
+            raise ServeError(Code.OVERLOADED, "too many connections")
+        if address != UNKNOWN and self._by_address[address] > self.limits.per_address_max:
+            raise ServeError(Code.OVERLOADED, "too many connections from this address")
+
+
+class DoorProtocol(web.RequestHandler):
+    """One connection: counted while it lives; what is not HTTP gets a problem document."""
+
+    def __init__(
+        self, server: web.Server, budget: ConnectionBudget, new_id: Callable[[], str], **limits: Any
+    ) -> None:
+        super().__init__(server, loop=asyncio.get_running_loop(), **limits)
+        self._budget = budget
+        self._new_id = new_id
+        self._address: str | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count it; one too many is answered and closed before a request is read."""
+        super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        self._address = self._budget.take(str(peer[0]) if isinstance(peer, tuple) else "")
+        try:
+            self._budget.check(self._address)
+        except ServeError as error:
+            metrics.count_refused_connection()
+            assert isinstance(transport, asyncio.WriteTransport)
+            transport.write(spoken(rendered(Refusal(error.code, error.detail), self._new_id())))
+            transport.close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Give it back."""
+        super().connection_lost(exc)
+        if self._address is not None:
+            self._budget.give(self._address)
+            self._address = None
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 (the signature is the library's)
+    ) -> web.StreamResponse:
+        """Answers what broke before a handler was found: nothing of it is logged or echoed."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun already") from exc
+        is_theirs = status == HTTPStatus.BAD_REQUEST
+        code = Code.REQUEST_MALFORMED if is_theirs else Code.INTERNAL_ERROR
+        metrics.count_refusal(code)
+        response = rendered(Refusal(code), self._new_id())
+        response.headers["Server"] = "limen"
+        response.force_close()
+        return response
+
+
+class DoorServer(web.Server):
+    """Makes the connections of `DoorRunner`."""
+
+    def __init__(
+        self, plain: web.Server, budget: ConnectionBudget, new_id: Callable[[], str]
+    ) -> None:
+        super().__init__(plain.request_handler, request_factory=plain.request_factory)
+        self._budget = budget
+        self._new_id = new_id
+
+    def __call__(self) -> DoorProtocol:
+        """The protocol of a connection that is being made."""
+        return DoorProtocol(
+            self,
+            self._budget,
+            self._new_id,
+            access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=self._budget.limits.head_seconds_max,
+            lingering_time=LINGERING_S,
+            max_headers=HEADERS_MAX,
+        )
+
+
+class DoorRunner(web.AppRunner):
+    """Serves `application` within `limits`: no access log, no decompression, short goodbyes.
+
+    `random` gives so many random bytes, for the ids of requests that are no requests. The caller
+    sets it up, adds sites and cleans it up.
+    """
+
+    def __init__(
+        self,
+        application: web.Application,
+        limits: ConnectionLimits,
+        random: Callable[[int], bytes],
+    ) -> None:
+        super().__init__(application, shutdown_timeout=SHUTDOWN_S)
+        self.budget = ConnectionBudget(limits)
+        self._random = random
+
+    async def _make_server(self) -> DoorServer:
+        return DoorServer(await super()._make_server(), self.budget, self._new_id)
+
+    def _new_id(self) -> str:
+        return f"req_{self._random(REQUEST_ID_BYTES).hex()}"
+
+
+def spoken(response: web.Response) -> bytes:
+    """A response as it stands on the wire, the last of its connection."""
+    assert isinstance(response.body, bytes)
+    phrase = HTTPStatus(response.status).phrase
+    headers = {
+        **response.headers,
+        "Server": "limen",
+        "Content-Length": str(len(response.body)),
+        "Connection": "close",
+    }
+    lines = [f"HTTP/1.1 {response.status} {phrase}", *(f"{k}: {v}" for k, v in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + response.body
