@@ -21,7 +21,13 @@ from serve.api.call import (
     session_token,
 )
 from serve.api.intake import device
-from serve.api.intake.address import GuessBudget, Network, client_address, trusted_networks
+from serve.api.intake.address import (
+    AddressQuota,
+    GuessBudget,
+    Network,
+    client_address,
+    trusted_networks,
+)
 from serve.api.intake.body import (
     JSON_BYTES_MAX,
     BodyBudget,
@@ -32,25 +38,30 @@ from serve.api.intake.body import (
     wait_to_continue,
 )
 from serve.api.intake.connections import ConnectionLimits, DoorRunner
+from serve.api.intake.idempotency import answered_once
+from serve.api.intake.quota import Meter
 from serve.api.middleware import DEPS, ORIGINS, PUBLIC_METHODS, observe, preflight, refuse, share
 from serve.api.openapi import document
 from serve.api.problem import Fault, InputInvalid, parameter_faults
 from serve.api.routes import HEALTH_PATH, OPENAPI_PATH, ROUTES
 from serve.api.wire import Parameters
 from serve.deps import Deps
-from serve.api.intake.idempotency import answered_once
-from serve.api.intake.quota import Meter
+from serve.domain.handoff import Handoff, check_readable
+from serve.domain.quota import Bucket
 from serve.domain.tenancy.api_key import Principal
 from serve.errors import Code, ServeError
 from serve.flows import access, handoff
 from serve.flows.transact import new_operation
 from serve.settings import Server, Settings
 
+ADDRESS = web.RequestKey("address", str)
+
 
 def build_application(deps: Deps, settings: Settings) -> web.Application:
     """The routes of the table over `deps`. Raises `setting_invalid`."""
     door = FrontDoor.opened(deps, settings)
-    application = web.Application(middlewares=[observe, share, refuse])
+    application = web.Application(middlewares=[observe, share, refuse, door.counted])
+    application.on_cleanup.append(door.meter.close)
     application[DEPS] = deps
     application[ORIGINS] = access.KnownOrigins()
     application[PUBLIC_METHODS] = public_methods()
@@ -95,6 +106,7 @@ class FrontDoor:
 
     deps: Deps
     trusted: tuple[Network, ...]
+    meter: Meter
     guesses: GuessBudget
     bodies: BodyBudget
     image_limits: BodyLimits
@@ -103,23 +115,31 @@ class FrontDoor:
     @classmethod
     def opened(cls, deps: Deps, settings: Settings) -> "FrontDoor":
         """The door that `settings` describe. Raises `setting_invalid`."""
-        server = settings.server
+        server, quota = settings.server, settings.quota
+        by_address = Bucket.of(quota.address_per_s, quota.address_burst_s)
         return cls(
             deps=deps,
             trusted=trusted_networks(server.trusted_proxies),
-            guesses=GuessBudget(
-                server.refusals_per_minute_max, lambda: asyncio.get_running_loop().time()
-            ),
+            meter=Meter(deps, AddressQuota(by_address, _now_s)),
+            guesses=GuessBudget(server.refusals_per_minute_max, _now_s),
             bodies=BodyBudget(server.inflight_bytes_max),
             image_limits=BodyLimits(server.body_bytes_max, server.body_seconds_max, has_image=True),
             json_limits=BodyLimits(JSON_BYTES_MAX, server.body_seconds_max),
         )
 
+    @web.middleware
+    async def counted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Counts a request of an address. Raises `too_many_requests`."""
+        address = client_address(request, self.trusted)
+        request[ADDRESS] = address
+        self.meter.count_address(request, address)
+        return await handler(request)
+
     def endpoint(self, route: Route[Any, Any]) -> Handler:
         """What the router calls for `route`: who asks, then what is asked, then the handler."""
 
         async def answer(request: web.Request) -> web.StreamResponse:
-            address = client_address(request, self.trusted)
+            address = request[ADDRESS]
             self.guesses.check(address)
             try:
                 return await self._answer(route, request, address)
@@ -128,6 +148,8 @@ class FrontDoor:
                 if is_public_miss or error.code is Code.KEY_INVALID:
                     self.guesses.count(address)
                 raise
+            finally:
+                self.meter.leave(request)
 
         return answer
 
@@ -140,12 +162,13 @@ class FrontDoor:
         if route.scope is not None:
             principal = await access.authenticate(self.deps, api_key(request))
             request[PRINCIPAL] = principal
+            await self.meter.count_tenant(route, request, principal.tenant_id, principal.mode)
             access.require(principal, route.scope)
         parameters = _parameters(route, request)
         if route.scope is None and (token := session_token(request, parameters)):
             request[TOKEN] = token
             if route.has_image:  # ask before megabytes are read for a token that finds nothing
-                request[HANDOFF] = await handoff.read_handoff(self.deps, token)
+                check_readable(*await self._find(route, request, token))
         if not route.has_body:
             return await self._call(route, request, parameters, route.body(), principal)
         limits = self.image_limits if route.has_image else self.json_limits
@@ -166,26 +189,45 @@ class FrontDoor:
     ) -> web.StreamResponse:
         if route.scope is None:
             request[TOKEN] = agreed_token(request.get(TOKEN, ""), body)
-            if route.has_image and HANDOFF not in request:
-                request[HANDOFF], _ = await handoff.find_handoff(self.deps, request[TOKEN])
-                self._admit(route, request, self.bodies.images - 1)  # its own is one of them
+            if HANDOFF not in request:
+                found = await self._find(route, request, request[TOKEN])
+                if route.has_image:
+                    self._admit(route, request, self.bodies.images - 1)  # its own is one of them
+                else:
+                    check_readable(*found)
         token = request.get(TOKEN, "")
         known = request.get(HANDOFF)
         operation = new_operation(self.deps)
         call = Call(self.deps, request, body, parameters, operation, token, principal, known)
         return await answered_once(route, call)
 
-    def _admit(self, route: Route[Any, Any], request: web.Request, let_in: int) -> None:
-        """Ask the engine, for an image that it is to look at now, once it is known whose it is.
+    async def _find(
+        self, route: Route[Any, Any], request: web.Request, token: str
+    ) -> tuple[Handoff, int]:
+        """What a session token finds, and the clock in ms; its tenant's request is counted.
 
-        Raises `overloaded` or `service_unavailable`.
+        Raises `not_found` or `too_many_requests`.
         """
-        if not route.has_image or (route.may_be_later and prefers_later(request)):
+        found, now_ms = await handoff.find_handoff(self.deps, token)
+        request[HANDOFF] = found
+        subject = found.subject
+        await self.meter.count_tenant(route, request, subject.tenant_id, subject.mode)
+        return found, now_ms
+
+    def _admit(self, route: Route[Any, Any], request: web.Request, let_in: int) -> None:
+        """Ask the engine, for an image that it is to look at now or soon, once it is known whose
+        it is. Raises `overloaded` or `service_unavailable`.
+        """
+        is_later = route.may_be_later and prefers_later(request)
+        if is_later or not (route.has_image or route.opens_session):
             return
-        if principal := request.get(PRINCIPAL):
-            self.deps.faces.admit(principal.tenant_id, let_in)
-        elif found := request.get(HANDOFF):
-            self.deps.faces.admit(found.subject.tenant_id, let_in)
+        found = request.get(HANDOFF)
+        asker = request.get(PRINCIPAL) if found is None else found.subject
+        if asker is None:
+            return
+        self.meter.check_wait(route, asker.tenant_id, asker.mode)
+        if route.has_image:
+            self.deps.faces.admit(asker.tenant_id, let_in)
 
 
 def _parameters(route: Route[Any, Any], request: web.Request) -> Parameters:
@@ -208,6 +250,10 @@ def _add(application: web.Application, method: str, path: str, handler: Handler)
         application.router.add_get(path, handler, expect_handler=wait_to_continue)
     else:
         application.router.add_route(method, path, handler, expect_handler=wait_to_continue)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
 
 
 async def _health(_request: web.Request) -> web.Response:

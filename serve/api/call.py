@@ -14,8 +14,10 @@ from pipeline.errors import Code as PipelineCode
 from serve.api.problem import Fault, InputInvalid
 from serve.api.wire import Empty, Parameters
 from serve.deps import Deps
+from serve.domain.audit import Action
 from serve.domain.handoff import Handoff
 from serve.domain.operation import Operation
+from serve.domain.quota import Quota
 from serve.domain.tenancy.api_key import Principal, Scope
 from serve.errors import Code, ServeError
 
@@ -36,8 +38,7 @@ _PLACEHOLDER = re.compile(r"{(\w+)}")
 class Call(Generic[BodyT, ParametersT]):
     """What a handler gets: who asks, with what. `token` is empty where no session token came.
 
-    `operation` is what a change is carried out under; `handoff` what the token finds, on a route
-    with an image.
+    `operation` is what a change is carried out under; `handoff` what the token finds.
     """
 
     deps: Deps
@@ -61,12 +62,15 @@ class Route(Generic[BodyT, ParametersT]):
     """One row of the table. `scope` None means public: a session token is the credential.
 
     `statuses` are those of success, the usual one first; `refuses` are the codes of this route
-    beside those that follow from its shape (`codes`). `has_image` raises the limit on its body.
+    beside those that follow from its shape (`codes`). `has_image` raises the limit on its body;
+    `opens_session` sets it apart from other changes (`quota`). `audits` are the actions that it
+    may leave in the audit trail.
     """
 
     method: str
     path: str
     answer: Callable[[Call[BodyT, ParametersT]], Awaitable[web.Response]]
+    audits: tuple[Action, ...]
     scope: Scope | None
     response: type[BaseModel]
     summary: str
@@ -76,6 +80,18 @@ class Route(Generic[BodyT, ParametersT]):
     refuses: tuple[PipelineCode | Code, ...] = ()
     has_image: bool = False
     is_mobile_only: bool = False
+    opens_session: bool = False
+
+    @property
+    def quota(self) -> Quota:
+        """The class that its requests are counted in."""
+        if self.scope is None:
+            return Quota.SUBMIT if self.has_image else Quota.PHONE
+        if self.has_image:
+            return Quota.ENROL
+        if self.opens_session:
+            return Quota.OPEN
+        return Quota.READ if self.method == "GET" else Quota.WRITE
 
     @property
     def name(self) -> str:
@@ -115,6 +131,8 @@ class Route(Generic[BodyT, ParametersT]):
             found |= {Code.NOT_FOUND}
         if self.method != "GET":
             found |= {Code.DURABILITY_UNAVAILABLE, Code.VERSION_CONFLICT}
+        if self.audits:
+            found |= {Code.DURABILITY_UNAVAILABLE}
         if self.has_body:
             found |= {
                 Code.BODY_INVALID,

@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler
 
 from serve.api.call import CODE, PRINCIPAL, REQUEST_ID, TOKEN
 from serve.api.intake.body import waits_for_word
+from serve.api.intake.quota import STANDING, rate_limits
 from serve.api.problem import Refusal, refusal_of, rendered
 from serve.deps import Deps
 from serve.domain.tenancy.api_key import Principal
@@ -34,7 +35,7 @@ SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Server": "limen",
 }
-EXPOSED_HEADERS = "X-Request-Id, Retry-After, Preference-Applied"
+EXPOSED_HEADERS = "X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, Preference-Applied"
 _SHARED_HEADER = re.compile(r"x-[a-z0-9-]{1,64}|content-type|authorization|prefer", re.ASCII)
 _HTTP_CODES = {
     404: Code.NOT_FOUND,
@@ -58,6 +59,8 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     response = await handler(request)
     response.headers["X-Request-Id"] = request_id
     response.headers.update(SAFE_HEADERS)
+    if standing := request.get(STANDING):
+        response.headers.update(rate_limits(standing))
     seconds = perf_counter() - start
     route = template_of(request)
     metrics.count_request(route, request.method, response.status, seconds)

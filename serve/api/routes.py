@@ -40,6 +40,7 @@ SESSION_ROUTES = (
         response=answers.OpenResponse,
         refuses=(Code.URL_REFUSED, Code.STORAGE_LOW),
         summary="Open a session if the event calls for a face.",
+        opens_session=True,
     ),
     Route(
         method="POST",
@@ -313,4 +314,24 @@ TENANT_ROUTES = (
     ),
 )
 
-ROUTES: tuple[Route[Any, Any], ...] = (*SESSION_ROUTES, *CUSTOMER_ROUTES, *TENANT_ROUTES)
+AUDIT_ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/audit",
+        answer=audit.read_trail,
+        audits=(Action.AUDIT_READ,),
+        scope=Scope.AUDIT,
+        body=wire.Empty,
+        parameters=wire.AuditParameters,
+        response=audit.AuditResponse,
+        refuses=(Code.CURSOR_INVALID,),
+        summary="Who did what to whom, the newest first; it names nobody.",
+    ),
+)
+
+ROUTES: tuple[Route[Any, Any], ...] = (
+    *SESSION_ROUTES,
+    *CUSTOMER_ROUTES,
+    *TENANT_ROUTES,
+    *AUDIT_ROUTES,
+)

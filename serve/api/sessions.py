@@ -79,12 +79,12 @@ async def submit_capture(call: Call[SubmitBody, Empty]) -> web.Response:
 
 async def verify(call: Call[Empty, TokenParameters]) -> web.Response:
     """Tells where the session of a token stands."""
-    return _told(await sessions.status(call.deps, call.token))
+    return _told(await sessions.status(call.deps, call.token, call.handoff))
 
 
 async def read_handoff(call: Call[Empty, TokenParameters]) -> web.Response:
     """Tells whether a phone is attached."""
-    found = await handoff.read_handoff(call.deps, call.token)
+    found = call.handoff or await handoff.read_handoff(call.deps, call.token)
     return answered(HandoffResponse(mobile_connected=found.mobile_connected))
 
 
@@ -96,7 +96,7 @@ async def find_handoff(call: Call[Empty, TokenParameters]) -> web.Response:
 async def connect(call: Call[ConnectBody, Empty]) -> web.Response:
     """Attaches the phone, or lets it go."""
     wanted = not call.body.is_disconnect
-    found = await handoff.connect(call.deps, call.token, connected=wanted)
+    found = await handoff.connect(call.deps, call.token, connected=wanted, known=call.handoff)
     return answered(ConnectResponse(mobile_connected=found.mobile_connected))
 
 

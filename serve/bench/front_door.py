@@ -28,7 +28,7 @@ from serve.bench.figures import Place, Point
 from serve.bench.frames import SIZES_PX, make_frame
 from serve.bench.generator import Outcome, Plan
 from serve.bench.schedule import arrivals, at_once, images_at
-from serve.bench.service import Service, run_service
+from serve.bench.service import BOUNDLESS, Service, run_service
 from serve.bench.tenant import enrol, open_sessions
 from serve.bench.watch import watching
 from serve.settings import EngineKind, Settings, variable
@@ -223,4 +223,5 @@ def _environment(settings: Settings, engine: EngineKind) -> dict[str, str]:
         variable("engine", "kind"): engine,
         variable("engine", "queue_max"): str(settings.engine.queue_max),
         variable("admin", "listen"): "127.0.0.1:0",
+        **{variable("quota", key): value for key, value in BOUNDLESS.items()},
     }

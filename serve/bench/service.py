@@ -12,12 +12,20 @@ from pathlib import Path
 
 import aiohttp
 
+from serve.domain.quota import Quota
 from serve.errors import Code, ServeError
 
 START_S_MAX = 120.0
 STOP_S_MAX = 60.0
 LINES_MAX = 200  # said before it listens
 METRICS_BYTES_MAX = 2**22
+BOUNDLESS = {
+    **dict.fromkeys((f"{quota}_per_s" for quota in Quota), "1000000"),
+    "test_share": "1",
+    "inflight_submits_max": "1000000",
+    "address_per_s": "1000000",
+}
+"""Settings of `[quota]` that nobody runs into."""
 LIMEN = (sys.executable, "-m", "serve")
 
 _LISTENS = re.compile(r"listening on (https?://\S+)")

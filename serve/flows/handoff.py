@@ -26,12 +26,15 @@ async def read_handoff(deps: Deps, token: str) -> Handoff:
     return handoff
 
 
-async def connect(deps: Deps, token: str, *, connected: bool) -> Handoff:
+async def connect(
+    deps: Deps, token: str, *, connected: bool, known: Handoff | None = None
+) -> Handoff:
     """Attach the phone, or release it; doing so again changes nothing.
 
-    The first phone opens the capture. Raises `not_found`; `token_expired` after 15 minutes.
+    The first phone opens the capture. `known` is what the token finds, where that has been read
+    before. Raises `not_found`; `token_expired` after 15 minutes.
     """
-    handoff = await read_handoff(deps, token)
+    handoff = known or await read_handoff(deps, token)
 
     async def decide(snapshot: Snapshot) -> Change | None:
         nonlocal handoff

@@ -109,12 +109,12 @@ async def open_session(
     return OpenAnswer(**json.loads(done.answer))
 
 
-async def status(deps: Deps, token: str) -> CallbackObject:
-    """What the holder of a session token may read.
+async def status(deps: Deps, token: str, known: Handoff | None = None) -> CallbackObject:
+    """What the holder of a session token may read. `known` is what it finds, if that was read.
 
     Raises `not_found`; `token_expired` after 15 minutes.
     """
-    handoff = await read_handoff(deps, token)
+    handoff = known or await read_handoff(deps, token)
     return callback_object(await _session(deps, handoff.subject, handoff.session_id))
 
 

@@ -30,6 +30,7 @@ from serve.domain.callback import DeliveryState
 from serve.domain.erasure import ErasureStep
 from serve.domain.idempotency import Repeat
 from serve.domain.tenancy.preferences import Event
+from serve.domain.quota import Cause
 from serve.domain.tenancy.trigger import Exemption
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -44,6 +45,8 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 REGISTRY = CollectorRegistry()
 # A second series for each first one, which nobody asks for.
+if os.environ.get(FOLDER_VARIABLE):
+    reserve(Path(os.environ[FOLDER_VARIABLE]), os.getpid())
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
@@ -100,6 +103,12 @@ _refusal_seconds = _histogram(
 )
 _body_bytes = _gauge("limen_body_bytes", "Bytes of request bodies held now.", "livesum")
 _connections = _gauge("limen_connections", "Connections held by front doors now.", "livesum")
+_over_quota = _counter(
+    "limen_quota_refusals_total",
+    "Requests refused because there were too many, by class and cause.",
+    "quota",
+    "cause",
+)
 _connections_refused = _counter(
     "limen_connections_refused_total", "Connections closed because there were too many."
 )
@@ -217,6 +226,11 @@ def observe_refusal(code: str, seconds: float) -> None:
 
 def hold_body_bytes(number: int) -> None:
     """Bytes of a body taken into memory, or given back when negative."""
+def count_over_quota(quota: str, cause: Cause) -> None:
+    """One request too many of this class, or of an address."""
+    _over_quota.labels(quota, cause).inc()
+
+
     _body_bytes.inc(number)
 
 
@@ -369,3 +383,4 @@ def forget_process(pid: int) -> None:
     """Drop the gauges of a process that has ended; what it counted stays counted."""
     if os.environ.get(FOLDER_VARIABLE):
         multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+        give_back(Path(os.environ[FOLDER_VARIABLE]), pid)

@@ -25,6 +25,7 @@ from serve.domain.tenancy.tenant import TenantPatch
 from serve.errors import Code, ServeError
 from serve.flows.tenants import CreatedTenant, create_tenant
 from serve.settings import Server, Settings, replaced
+from serve.sections import QuotaSection
 from serve.store.vault.keyring import Keyring
 from tests.helpers.builders import face_evidence
 from tests.helpers.records import MODEL, a_template
@@ -36,6 +37,7 @@ JOHN, MARY, NOBODY, BROKEN = b"john", b"mary", b"nobody", b"broken"
 MATCH_MIN = 0.9
 WAIT_S = 7
 KYC = "/api/v1/kyc"
+BOUNDLESS = QuotaSection.model_validate(service.BOUNDLESS)
 
 
 @dataclass(slots=True)
@@ -81,10 +83,16 @@ class ScriptedFaces:
         return Comparison(native, 0.9 if is_match else 0.1, 0.36, is_match)
 
 
-def deps_on(link: Redis, keyring: Keyring, faces: ScriptedFaces | None = None) -> Deps:
+def deps_on(
+    link: Redis,
+    keyring: Keyring,
+    faces: ScriptedFaces | None = None,
+    quota: QuotaSection = BOUNDLESS,
+) -> Deps:
     """Every real adapter of the store, and scripted models."""
     faces = faces or ScriptedFaces()
-    settings = replaced(Settings(), {"server.public_base_url": "https://limen.example"})
+    base = Settings(quota=quota)
+    settings = replaced(base, {"server.public_base_url": "https://limen.example"})
     return build_deps(link, keyring, settings, Models(faces, faces, MODEL))
 
 
@@ -169,9 +177,12 @@ def text(image: bytes) -> str:
 
 @asynccontextmanager
 async def front_door(link: Redis, keyring: Keyring, **server: Any) -> AsyncIterator[Door]:
-    """A door with two tenants whose policy is `match_only`; `server` are settings."""
+    """A door with two tenants whose policy is `match_only`; `server` are settings, with a `quota`
+    among them for that section.
+    """
+    quota: QuotaSection = server.pop("quota", BOUNDLESS)
     faces = ScriptedFaces()
-    deps = deps_on(link, keyring, faces)
+    deps = deps_on(link, keyring, faces, quota)
     patch = TenantPatch(
         liveness_policy=LivenessPolicy.MATCH_ONLY,
         allowed_origins=(ORIGIN,),
@@ -181,7 +192,7 @@ async def front_door(link: Redis, keyring: Keyring, **server: Any) -> AsyncItera
     stranger = await create_tenant(
         deps, "Second", TenantPatch(allowed_origins=("https://b.example",))
     )
-    settings = Settings(server=Server(**server))
+    settings = Settings(server=Server(**server), quota=quota)
     application = build_application(deps, settings)
     async with serving(application, settings.server) as url, ClientSession() as client:
         yield Door(url, client, deps, tenant, stranger, faces)

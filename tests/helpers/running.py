@@ -13,7 +13,8 @@ import aiohttp
 import psutil
 
 from serve.bench.processes import role_of
-from serve.bench.service import Service, run_service
+from serve.bench.service import BOUNDLESS, Service, run_service
+from serve.settings import variable
 
 READY_S_MAX = 60.0
 POLL_S = 0.05
@@ -21,6 +22,7 @@ LIMITS = {  # that a test would run into, and no operator
     "LIMEN_ADMIN_LISTEN": "127.0.0.1:0",
     "LIMEN_SERVER_CRASHES_PER_MINUTE_MAX": "10000",
     "LIMEN_SERVER_REFUSALS_PER_MINUTE_MAX": "1000000",
+    **{variable("quota", key): value for key, value in BOUNDLESS.items()},
 }
 
 

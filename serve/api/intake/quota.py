@@ -1,0 +1,101 @@
+"""Quotas at the door: an address is counted before anything else, a tenant once it is known.
+
+How its caller stands is told with every answer, as in draft-ietf-httpapi-ratelimit-headers-09.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from aiohttp import web
+
+from serve.api.call import REQUEST_ID, Route, prefers_later
+from serve.api.intake.address import AddressQuota
+from serve.deps import Deps
+from serve.domain.ids import Mode
+from serve.domain.quota import ADDRESS, INFLIGHT_RETRY_S, Cause, Quota, Standing
+from serve.errors import Code, ServeError
+from serve.flows import quota
+from serve.observe import metrics
+
+STANDING = web.RequestKey("standing", Standing)
+_LEASED = web.RequestKey("leased", tuple[str, Mode])  # whose submission is under way
+
+_SAID = {
+    Cause.QUOTA: "the quota of this class of requests is used up",
+    Cause.INFLIGHT: "too many submissions are under way",
+    Cause.ADDRESS: "too many requests from this address",
+}
+
+
+def rate_limits(standing: Standing) -> Mapping[str, str]:
+    """The headers that tell a policy and how the caller stands with it."""
+    name, bucket = standing.name, standing.bucket
+    return {
+        "RateLimit-Policy": f'"{name}";q={bucket.quota};w={bucket.window_s}',
+        "RateLimit": f'"{name}";r={standing.remaining};t={standing.reset_s}',
+    }
+
+
+class Meter:
+    """Counts what comes through one door. Leases are given back behind the answer's back."""
+
+    def __init__(self, deps: Deps, addresses: AddressQuota) -> None:
+        self._deps = deps
+        self._addresses = addresses
+        self._giving_back: set[asyncio.Task[None]] = set()
+
+    def count_address(self, request: web.Request, address: str) -> None:
+        """One request of an address. Raises `too_many_requests`."""
+        standing, refused = self._addresses.take(address)
+        request[STANDING] = standing
+        if refused is not None:
+            raise _refusal(ADDRESS, Cause.ADDRESS, standing.retry_after_s())
+
+    async def count_tenant(
+        self, route: Route[Any, Any], request: web.Request, tenant_id: str, mode: Mode
+    ) -> None:
+        """One request of a tenant. A submission that is judged now is under way until `leave`.
+
+        Raises `too_many_requests`.
+        """
+        is_leased = route.quota is Quota.SUBMIT and not prefers_later(request)
+        lease = request[REQUEST_ID] if is_leased else ""
+        standing, refused = await quota.take(self._deps, tenant_id, mode, route.quota, lease)
+        request[STANDING] = standing
+        if refused is not None:
+            wait_s = standing.retry_after_s() if refused is Cause.QUOTA else INFLIGHT_RETRY_S
+            raise _refusal(route.quota, refused, wait_s)
+        if is_leased:
+            request[_LEASED] = (tenant_id, mode)
+
+    def check_wait(self, route: Route[Any, Any], tenant_id: str, mode: Mode) -> None:
+        """Raises `overloaded` for what is refused while images wait as long as they do now."""
+        try:
+            quota.check_wait(self._deps, tenant_id, mode, route.quota)
+        except ServeError:
+            metrics.count_over_quota(route.quota, Cause.SHED)
+            raise
+
+    def leave(self, request: web.Request) -> None:
+        """A request has its answer, or ends without one."""
+        if leased := request.get(_LEASED):
+            tenant_id, mode = leased
+            task = asyncio.create_task(self._give_back(tenant_id, mode, request[REQUEST_ID]))
+            self._giving_back.add(task)
+            task.add_done_callback(self._giving_back.discard)
+
+    async def close(self, _application: web.Application) -> None:
+        """Wait for what is being given back."""
+        if self._giving_back:
+            await asyncio.wait(self._giving_back)
+
+    async def _give_back(self, tenant_id: str, mode: Mode, lease: str) -> None:
+        with suppress(ServeError):  # it runs out by itself
+            await self._deps.quotas.give_back(tenant_id, mode, lease)
+
+
+def _refusal(name: str, cause: Cause, wait_s: int) -> ServeError:
+    metrics.count_over_quota(name, cause)
+    return ServeError(Code.TOO_MANY_REQUESTS, _SAID[cause], retry_after_s=wait_s)
