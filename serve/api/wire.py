@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from serve.domain.alert import AlertStatus, AlertType
+from serve.domain.audit import Action
 from serve.domain.ids import TOKEN_PATTERN, Prefix, id_pattern
 from serve.domain.tenancy.preferences import Amount, Count
 from serve.domain.tenancy.tenant import URL_LENGTH_MAX
@@ -16,7 +17,9 @@ NAME_LENGTH_MAX = 256
 LIMIT_MAX = 100
 LIMIT_DEFAULT = 20
 
-Name = Annotated[str, Field(min_length=1, max_length=NAME_LENGTH_MAX, pattern=r"^\P{Cc}+$")]
+NAME_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]+$"  # no control characters, in words every reader knows
+
+Name = Annotated[str, Field(min_length=1, max_length=NAME_LENGTH_MAX, pattern=NAME_PATTERN)]
 Url = Annotated[str, Field(max_length=URL_LENGTH_MAX)]
 Limit = Annotated[int, Field(ge=1, le=LIMIT_MAX)]
 
@@ -95,6 +98,18 @@ class AlertsParameters(PageParameters):
     status: AlertStatus | None = None
     alert_type: AlertType | None = None
     """Only this type; a page then holds those of its alerts that are of it, maybe none."""
+
+
+class AuditParameters(PageParameters):
+    """Which entries of the audit trail to list.
+
+    With a customer or an action a page holds those of the entries looked at that are meant, maybe
+    none: go on while there is a `next_cursor`.
+    """
+
+    customer_id: Name | None = Field(default=None, repr=False)
+    """Only what was done to this customer, erased or not."""
+    action: Action | None = None
 
 
 class AlertParameters(Parameters):
