@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import Literal
 
@@ -29,9 +30,10 @@ from serve.domain.audit import Action
 from serve.domain.callback import DeliveryState
 from serve.domain.erasure import ErasureStep
 from serve.domain.idempotency import Repeat
-from serve.domain.tenancy.preferences import Event
 from serve.domain.quota import Cause
+from serve.domain.tenancy.preferences import Event
 from serve.domain.tenancy.trigger import Exemption
+from serve.observe.reserve import give_back, reserve
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -43,10 +45,10 @@ REFUSAL_SECONDS = (
 LAG_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3_600.0, 86_400.0)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 
-REGISTRY = CollectorRegistry()
-# A second series for each first one, which nobody asks for.
 if os.environ.get(FOLDER_VARIABLE):
     reserve(Path(os.environ[FOLDER_VARIABLE]), os.getpid())
+REGISTRY = CollectorRegistry()
+# A second series for each first one, which nobody asks for.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
@@ -101,14 +103,14 @@ _refusal_seconds = _histogram(
     REFUSAL_SECONDS,
     "code",
 )
-_body_bytes = _gauge("limen_body_bytes", "Bytes of request bodies held now.", "livesum")
-_connections = _gauge("limen_connections", "Connections held by front doors now.", "livesum")
 _over_quota = _counter(
     "limen_quota_refusals_total",
     "Requests refused because there were too many, by class and cause.",
     "quota",
     "cause",
 )
+_body_bytes = _gauge("limen_body_bytes", "Bytes of request bodies held now.", "livesum")
+_connections = _gauge("limen_connections", "Connections held by front doors now.", "livesum")
 _connections_refused = _counter(
     "limen_connections_refused_total", "Connections closed because there were too many."
 )
@@ -224,13 +226,13 @@ def observe_refusal(code: str, seconds: float) -> None:
     _refusal_seconds.labels(code).observe(seconds)
 
 
-def hold_body_bytes(number: int) -> None:
-    """Bytes of a body taken into memory, or given back when negative."""
 def count_over_quota(quota: str, cause: Cause) -> None:
     """One request too many of this class, or of an address."""
     _over_quota.labels(quota, cause).inc()
 
 
+def hold_body_bytes(number: int) -> None:
+    """Bytes of a body taken into memory, or given back when negative."""
     _body_bytes.inc(number)
 
 

@@ -81,8 +81,11 @@ class Child:
         environment: Mapping[str, str],
         lifeline_descriptor: int,
         crashes_max: int = CRASHES_MAX,
+        may_start: asyncio.Event | None = None,
     ) -> None:
+        """It is started only while `may_start`, of those that it cannot start without, is set."""
         self.program = program
+        self._may_start = may_start
         self.state = PartState.DOWN
         self.first_ready = asyncio.Event()
         self._crashes = Crashes(program.name, crashes_max)
@@ -102,6 +105,8 @@ class Child:
         A child that refuses to start the very first time is not tried again.
         """
         while True:
+            if self._may_start is not None:
+                await self._may_start.wait()
             status, was_ready = await self._run_once()
             if status == EXIT_REFUSED and not self.first_ready.is_set():
                 raise GaveUpError(self.program.name, EXIT_REFUSED)

@@ -32,6 +32,7 @@ from serve.store.local.embedded import OwnedServer, own_embedded
 from serve.store.local.filelocks import try_lock
 
 _PART = (sys.executable, "-m", "serve.processes")
+START_PARTS = 16  # the part of `disk_free_min_bytes` without which Redis is not started
 NO_TENANT = "there is no tenant yet: `limen tenant create NAME` makes one"
 
 Say = Callable[[str], None]
@@ -52,8 +53,8 @@ async def run_service(
     """Run until SIGTERM or SIGINT; the exit status. `say` tells the operator one line.
 
     Raises coded errors for what stops the start: `store_busy`, `store_unsupported`,
-    `state_unavailable`, `keys_mismatch`, `schema_unsupported`, `address_in_use`,
-    `setting_invalid`, `file_unwritable`.
+    `store_damaged`, `storage_low`, `state_unavailable`, `keys_mismatch`, `schema_unsupported`,
+    `address_in_use`, `setting_invalid`, `file_unwritable`.
     """
     forbid_core_dumps()
     settings = shared_out(settings)
@@ -139,7 +140,9 @@ async def _redis(settings: Settings) -> AsyncIterator[OwnedServer | None]:
     if settings.state.redis_url:
         yield None
         return
-    async with own_embedded(settings.state.data_dir) as server:
+    state = settings.state
+    free_min_bytes = state.disk_free_min_bytes // START_PARTS
+    async with own_embedded(state.data_dir, free_min_bytes=free_min_bytes) as server:
         yield server
 
 

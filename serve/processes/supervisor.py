@@ -1,10 +1,11 @@
 """The parent of all: keeps the parts running, stops them in order, leaves nothing behind."""
 
 import asyncio
+import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from serve.errors import ServeError
 from serve.observe import logs
@@ -13,6 +14,7 @@ from serve.processes.lifeline import ORPHAN_S_MAX
 from serve.store.local.embedded import OwnedServer
 
 STOP_S_MAX = ORPHAN_S_MAX
+ROOM_POLL_S = 1.0
 
 
 class Supervisor:
@@ -33,7 +35,11 @@ class Supervisor:
         self._server_state = PartState.READY
         self._programs = programs
         self._server_crashes = Crashes("redis", crashes_max)
-        self.children = [Child(each, environment, reading, crashes_max) for each in programs]
+        self._server_is_up = asyncio.Event()
+        self._server_is_up.set()
+        self.children = [
+            Child(each, environment, reading, crashes_max, self._server_is_up) for each in programs
+        ]
         self.is_stopping = False
 
     async def run(self, stop: asyncio.Event) -> int:
@@ -78,15 +84,29 @@ class Supervisor:
         await asyncio.gather(*(child.stop(STOP_S_MAX) for child in self.children))
 
     async def _keep_server(self, server: OwnedServer) -> None:
+        """Start it again whenever it ends. On a full disk it ends at every write and would in
+        vain be started: it is waited for room instead, and those ends do not count.
+        """
         while True:
             status = await server.wait()
             logs.write("process ended", process="redis", exit_status=status)
             now_s = asyncio.get_running_loop().time()
             was_ready, self._server_state = self._server_state is PartState.READY, PartState.DOWN
-            await asyncio.sleep(self._server_crashes.delay_s(now_s, was_ready=was_ready))
-            with suppress(ServeError):  # it died again while starting: its end counts as one more
+            self._server_is_up.clear()  # no child could start without it
+            if await server.has_room():
+                await asyncio.sleep(self._server_crashes.delay_s(now_s, was_ready=was_ready))
+            else:
+                logs.write("no room on the disk", level=logging.ERROR, process="redis")
+                while not await server.has_room():  # noqa: ASYNC110 (nobody tells of it)
+                    await asyncio.sleep(ROOM_POLL_S)
+            try:
                 await server.start()
                 self._server_state = PartState.READY
+                self._server_is_up.set()
+            except ServeError as error:  # its end counts as one more
+                logs.write(
+                    "process not started", level=logging.ERROR, process="redis", code=error.code
+                )
 
 
 @asynccontextmanager

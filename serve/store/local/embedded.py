@@ -32,6 +32,7 @@ WAIT_S_MAX = 30.0  # for other commands, or another `limen run`, to leave
 LOAD_S_MAX = 120.0  # for a server to read its append-only file
 STOP_S_MAX = 20.0
 ANSWER_S_MAX = 2.0
+DAMAGED = ("Bad file format reading the append only", "Unrecoverable error reading the append")
 LEAVE_S_MAX = 5.0  # for commands to leave the store of a `limen run` that stops
 
 
@@ -43,8 +44,10 @@ def socket_path(data_dir: Path) -> Path:
 class OwnedServer:
     """A redis-server that is a child of this process and does not outlive it."""
 
-    def __init__(self, where: Places, alive: FileLock) -> None:
+    def __init__(self, where: Places, alive: FileLock, free_min_bytes: int = 0) -> None:
+        """Nothing is started on a disk with less than `free_min_bytes`: it would end at once."""
         self._places = where
+        self._free_min_bytes = free_min_bytes
         self._alive = alive
         self._child: asyncio.subprocess.Process | None = None
 
@@ -59,8 +62,17 @@ class OwnedServer:
         assert self._child is not None
         return self._child.pid
 
+    async def has_room(self) -> bool:
+        """Whether the disk has room enough for it to live."""
+        free_bytes = await asyncio.to_thread(self._places.disk_free_bytes)
+        return free_bytes >= self._free_min_bytes
+
     async def start(self) -> None:
-        """Start it and wait until it answers. Raises `store_unsupported`, `store_busy`."""
+        """Start it and wait until it answers. Raises `store_unsupported`, `store_damaged`,
+        `store_busy`, and `storage_low` where there is no room for it.
+        """
+        if not await self.has_room():
+            raise ServeError(Code.STORAGE_LOW, f"the disk of {self._places.folder} is full")
         command = await asyncio.to_thread(prepare, self._places, _redis_server(), "child")
         self._child = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.DEVNULL, pass_fds=[self._alive.descriptor]
@@ -86,12 +98,14 @@ class OwnedServer:
 
 
 @asynccontextmanager
-async def own_embedded(data_dir: Path, wait_s: float = WAIT_S_MAX) -> AsyncIterator[OwnedServer]:
+async def own_embedded(
+    data_dir: Path, wait_s: float = WAIT_S_MAX, free_min_bytes: int = 0
+) -> AsyncIterator[OwnedServer]:
     """A server of this process alone, for a supervisor; its end is the caller's to watch.
 
     Commands that use the store are waited for. Raises `store_busy` when they, or another
-    supervisor, stay longer than `wait_s` seconds, and `store_unsupported`. Must be entered in
-    the main thread: the server ends with the thread that started it.
+    supervisor, stay longer than `wait_s` seconds, and what `OwnedServer.start` raises. Must be
+    entered in the main thread: the server ends with the thread that started it.
     """
     where = places(data_dir)
     deadline = time.monotonic() + wait_s
@@ -104,7 +118,7 @@ async def own_embedded(data_dir: Path, wait_s: float = WAIT_S_MAX) -> AsyncItera
         await _shut_down(where)
         alive = await _locked(where.server_lock, deadline, "a server that does not end holds")
         held.callback(alive.release)
-        server = OwnedServer(where, alive)
+        server = OwnedServer(where, alive, free_min_bytes)
         held.push_async_callback(server.stop)
         await server.start()
         users.release()
@@ -189,9 +203,16 @@ async def _until_it_answers(where: Places, child: asyncio.subprocess.Process | N
     while not await _answers(where):
         ended = child.returncode is not None if child else _is_free(where.server_lock)
         if ended:
-            raise ServeError(Code.STORE_UNSUPPORTED, f"redis-server ended; see {where.folder}")
+            raise _stillborn(where)
         _refuse_after(deadline, f"redis-server does not answer at {where.folder}")
         await asyncio.sleep(POLL_S)
+
+
+def _stillborn(where: Places) -> ServeError:
+    """Why a server ended before it answered, as its log has it."""
+    if any(sign in where.last_words() for sign in DAMAGED):
+        return ServeError(Code.STORE_DAMAGED, f"{where.log}; see .github/RUNBOOK.md")
+    return ServeError(Code.STORE_UNSUPPORTED, f"redis-server ended; see {where.folder}")
 
 
 async def _answers(where: Places) -> bool:

@@ -13,6 +13,8 @@ from serve.store.local import launch
 
 SOCKET_PATH_BYTES_MAX = 100  # the kernel takes 107 and a terminating zero
 LOG_BYTES_MAX = 2**20
+WORDS_BYTES_MAX = 2**14
+FIRST_WORDS = "Redis is starting"
 LOG_NAME = "appendonly.aof"
 UNFINISHED = "temp-*.aof"
 
@@ -63,6 +65,13 @@ class Places:
         status = os.statvfs(nearest(self.folder))
         return status.f_bavail * status.f_frsize
 
+    def last_words(self) -> str:
+        """What the last server wrote to its log."""
+        with suppress(OSError):
+            text = (self.folder / "redis.log").read_bytes()[-WORDS_BYTES_MAX:]
+            return text.decode(errors="replace").rpartition(FIRST_WORDS)[2]
+        return ""
+
     @property
     def supervisor_lock(self) -> Path:
         """Held by whoever may start and stop servers."""
@@ -108,8 +117,16 @@ def make_folder(folder: Path) -> None:
 def prepare(where: Places, executable: Path, mode: str) -> list[str]:
     """The command that starts a server, its files made ready; no server may be alive.
 
-    `mode` is `child` or `detach`, as `launch` explains.
+    `mode` is `child` or `detach`, as `launch` explains. Raises `file_unwritable`, which a disk
+    that is full is not as long as nothing has to change.
     """
+    try:
+        return _prepare(where, executable, mode)
+    except OSError as error:
+        raise ServeError(Code.FILE_UNWRITABLE, f"{where.folder}: {error.strerror}") from error
+
+
+def _prepare(where: Places, executable: Path, mode: str) -> list[str]:
     for unfinished in where.folder.glob(UNFINISHED):  # of a rewrite that died; may hold erased
         unfinished.unlink()
     log = where.folder / "redis.log"
@@ -117,8 +134,9 @@ def prepare(where: Places, executable: Path, mode: str) -> list[str]:
         log.replace(where.folder / "redis.log.1")
     _settle_socket(where)
     configuration = where.folder / "redis.conf"
-    text = CONFIGURATION.format(socket=where.socket, folder=where.folder)
-    write_atomically(configuration, text.encode())
+    text = CONFIGURATION.format(socket=where.socket, folder=where.folder).encode()
+    if not configuration.exists() or configuration.read_bytes() != text:
+        write_atomically(configuration, text)
     script = [sys.executable, "-I", "-S", str(launch.__file__), mode, str(os.getpid())]
     return [*script, str(executable), str(configuration)]
 
