@@ -43,6 +43,19 @@ REPLAYED: Node = {
 REQUEST_ID: Node = {"required": True, "schema": {"type": "string", "pattern": "^req_[0-9a-f]{32}$"}}
 RETRY_AFTER: Node = {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}
 CHALLENGE: Node = {"required": True, "schema": {"const": "Bearer"}}
+RATE_LIMIT: Node = {
+    "description": "Requests left of this policy, and seconds until all of them are.",
+    "required": True,
+    "schema": {"type": "string", "pattern": '^"[a-z]+";r=[0-9]+;t=[0-9]+$'},
+}
+RATE_LIMIT_POLICY: Node = {
+    "description": "The policy: requests (`q`) in a window of seconds (`w`).",
+    "required": True,
+    "schema": {"type": "string", "pattern": '^"[a-z]+";q=[0-9]+;w=[0-9]+$'},
+}
+HEADERS: Node = {"RateLimit": RATE_LIMIT, "RateLimit-Policy": RATE_LIMIT_POLICY}
+"""On every answer, and so written out once."""
+HEADER_REFS: Node = {name: {"$ref": f"#/components/headers/{name}"} for name in HEADERS}
 APPLIED: Node = {"schema": {"const": "respond-async"}}
 Refs = Mapping[tuple[Any, JsonSchemaMode], Node]
 
@@ -66,6 +79,7 @@ def document(routes: Iterable[Route[Any, Any]]) -> bytes:
         "paths": paths,
         "components": {
             "schemas": schemas,
+            "headers": HEADERS,
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
                 "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -172,7 +186,7 @@ def _refusals(route: Route[Any, Any], refs: Refs) -> Node:
 
 def _headers(status: int, codes: Iterable[PipelineCode | Code] = ()) -> Node:
     """What a response with this status says in its head; `codes` are what it may refuse with."""
-    found = {"X-Request-Id": REQUEST_ID}
+    found = {"X-Request-Id": REQUEST_ID, **HEADER_REFS}
     waits = [code in problem.RETRY_AFTER_S for code in codes]
     if any(waits):
         found["Retry-After"] = {**RETRY_AFTER, "required": all(waits)}

@@ -4,6 +4,7 @@ A secret is printed once, when it is made; the store keeps digests and sealed co
 """
 
 from collections.abc import Mapping
+import asyncio
 from typing import Annotated, Any
 
 import typer
@@ -19,7 +20,9 @@ from serve.domain.ids import Mode
 from serve.domain.tenancy.api_key import ApiKey, Scope
 from serve.domain.tenancy.tenant import NAME_LENGTH_MAX, Tenant, TenantPatch
 from serve.errors import Code, ServeError
-from serve.flows import tenants
+from serve.flows import audit as trail
+from serve.flows import quota, tenants
+from serve.ports import Page
 
 app = typer.Typer(help="Tenants: whose customers are verified, under which policies.")
 keys = typer.Typer(help="API keys of a tenant.")
@@ -44,6 +47,12 @@ KeepImages = Annotated[
 Retention = Annotated[int | None, typer.Option(help="Days until a session's record is gone.")]
 KEPT_NOWHERE = "Keep the secrets now: they are not shown again."
 
+Factor = Annotated[
+    float | None,
+    typer.Option(
+        help="How many times the quotas of the settings it may ask for; 1 is as they are."
+    ),
+]
 
 @app.command()
 def create(  # noqa: PLR0913 (one parameter for each option)
@@ -87,12 +96,19 @@ def list_tenants(
     context: typer.Context, data_dir: DataDir = None, *, as_json: AsJson = False
 ) -> None:
     """Every tenant and its settings, oldest first."""
-    found = with_deps(settings_in(context, data_dir), tenants.list_tenants)
+
+    async def carry_out(deps: Deps) -> list[tuple[Tenant, float]]:
+        every = await tenants.list_tenants(deps)
+        factors = await asyncio.gather(*(deps.quotas.factor(tenant.id) for tenant in every))
+        return list(zip(every, factors, strict=True))
+
+    found = with_deps(settings_in(context, data_dir), carry_out)
     if as_json:
         print_json({"tenants": [_described(tenant) for tenant in found]})
         return
-    table = Table(_whole("tenant"), "name", "liveness policy", "origins", "days kept")
-    for tenant in found:
+    columns = "name", "liveness policy", "origins", "days kept", "quota factor"
+    table = Table(_whole("tenant"), *columns)
+    for tenant, factor in found:
         table.add_row(
             tenant.id,
             escape(tenant.name),
@@ -103,6 +119,7 @@ def list_tenants(
     Console().print(table)
 
 
+            f"{factor:g}",
 @app.command(name="set")
 def change(  # noqa: PLR0913 (one parameter for each option)
     context: typer.Context,
@@ -118,6 +135,7 @@ def change(  # noqa: PLR0913 (one parameter for each option)
     as_json: AsJson = False,
 ) -> None:
     """Change what is given; origins given replace all there were."""
+    quota_factor: Factor = None,
     patch = _patch(
         liveness_policy=liveness_policy,
         allowed_origins=[] if no_origins else origin,
@@ -126,11 +144,14 @@ def change(  # noqa: PLR0913 (one parameter for each option)
         session_retention_days=session_retention_days,
     )
 
-    async def carry_out(deps: Deps) -> Tenant:
+    async def carry_out(deps: Deps) -> tuple[Tenant, float]:
         found = await find_tenant(deps, tenant)
-        return await tenants.change_settings(deps, found.id, patch)
+        if quota_factor is not None:
+            await quota.change_factor(deps, found.id, quota_factor)
+        after = await tenants.change_settings(deps, found.id, patch, OPERATOR)
+        return after, await deps.quotas.factor(found.id)
 
-    changed = _described(with_deps(settings_in(context, data_dir), carry_out))
+    changed = _described(*with_deps(settings_in(context, data_dir), carry_out))
     if as_json:
         print_json(changed)
         return
@@ -229,6 +250,43 @@ async def find_tenant(deps: Deps, text: str) -> Tenant:
     """The tenant with this id, or else the only one with this name. Raises `not_found`."""
     found = await deps.directory.tenant(text)
     if found is not None:
+def audit(  # noqa: PLR0913 (one parameter for each option)
+    context: typer.Context,
+    *,
+    tenant: Annotated[
+        str | None, typer.Option(help="Only what concerns this tenant, its customers as well.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=AUDIT_MAX, help="Entries to show.")] = 50,
+    cursor: Annotated[str, typer.Option(help="`next_cursor` of the page before.")] = "",
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Who did what, the newest first: to the install and to tenants; with --tenant to customers."""
+
+    async def carry_out(deps: Deps) -> Page[AuditRecord]:
+        found = None if tenant is None else (await find_tenant(deps, tenant)).id
+        return await trail.install_page(deps, found, cursor, limit)
+
+    page = with_deps(settings_in(context, data_dir), carry_out)
+    if as_json:
+        entries = [_described_entry(record) for record in page.items]
+        print_json({"entries": entries, "next_cursor": page.next_cursor})
+        return
+    table = Table(_whole("at"), "action", "actor", "tenant", "world", "target", "outcome")
+    for record in page.items:
+        entry, concern = record.entry, record.concern
+        table.add_row(
+            timestamp(record.at_ms),
+            entry.action,
+            str(entry.actor),
+            concern.tenant_id,
+            concern.mode or "",
+            entry.target or concern.customer,
+            entry.outcome if entry.count is None else str(entry.count),
+        )
+    Console().print(table)
+
+
         return found
     named = [tenant for tenant in await deps.directory.tenants() if tenant.name == text]
     if len(named) != 1:
@@ -243,8 +301,14 @@ def _patch(**given: object) -> TenantPatch:
     return parsed(wanted, TenantPatch)
 
 
-def _described(tenant: Tenant) -> dict[str, Any]:
-    return TenantResponse.of(tenant).model_dump(mode="json")
+def _described(tenant: Tenant, quota_factor: float) -> dict[str, Any]:
+    described = TenantResponse.of(tenant).model_dump(mode="json")
+    return {**described, "quota_factor": quota_factor}
+
+
+def _described_entry(record: AuditRecord) -> dict[str, Any]:
+    described = EntryResponse.of(record).model_dump(mode="json")
+    return {**described, "tenant_id": record.concern.tenant_id or None}
 
 
 def _described_key(key: ApiKey) -> dict[str, Any]:

@@ -36,11 +36,22 @@ def test_the_document_has_every_route_and_no_other(described: dict[str, Any]) ->
 
 
 def test_every_reference_leads_somewhere(described: dict[str, Any]) -> None:
-    """Each `$ref` points at a schema that is there, and each schema is pointed at."""
-    schemas = described["components"]["schemas"]
-    prefix = "#/components/schemas/"
-    used = {node["$ref"].removeprefix(prefix) for node in nodes(described) if "$ref" in node}
-    assert used == set(schemas)
+    """Each `$ref` points at a schema or header that is there, and each of them is pointed at."""
+    there = {
+        f"#/components/{kind}/{name}"
+        for kind in ("schemas", "headers")
+        for name in described["components"][kind]
+    }
+    assert {node["$ref"] for node in nodes(described) if "$ref" in node} == there
+
+
+def test_every_answer_tells_its_limits(described: dict[str, Any]) -> None:
+    """Whatever its status, it has the headers that tell a policy and how the caller stands."""
+    for item in described["paths"].values():
+        for operation in item.values():
+            for status, response in operation["responses"].items():
+                assert {"RateLimit", "RateLimit-Policy"} <= set(response["headers"]), status
+            assert operation["responses"]["429"]["headers"]["Retry-After"]["required"]
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)

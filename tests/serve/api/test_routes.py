@@ -4,6 +4,7 @@ from pydantic import BaseModel
 
 from serve.api.routes import ROUTES
 from serve.api.wire import Parameters
+from serve.domain.quota import Quota
 
 # Method, path, scope; "" is public. Written out, because clients have it written out as well.
 CONTRACT = """
@@ -29,6 +30,7 @@ DELETE /api/v1/customers/{customer_id}                 customers
 GET    /api/v1/erasures/{erasure_id}                   customers
 GET    /api/v1/tenant                                  tenant
 PATCH  /api/v1/tenant                                  tenant
+GET    /api/v1/audit                                   audit
 GET    /api/v1/events                                  events
 GET    /api/v1/events/{event_id}                       events
 POST   /api/v1/events/{event_id}/resend                events
@@ -47,6 +49,22 @@ def test_names_are_unique_and_summaries_are_sentences() -> None:
     """Each row can be told from the others and explains itself."""
     assert len({route.name for route in ROUTES}) == len(ROUTES)
     assert all(route.summary.endswith((".", "?")) for route in ROUTES)
+
+
+CLASSES = {
+    "open_session": Quota.OPEN,
+    "submit_capture": Quota.SUBMIT,
+    "enrol": Quota.ENROL,
+}
+
+
+def test_every_route_is_counted_in_one_class() -> None:
+    """What opens, submits and enrols apart; public routes as phones; the rest by what it does."""
+    for route in ROUTES:
+        usual = Quota.READ if route.method == "GET" else Quota.WRITE
+        usual = Quota.PHONE if route.scope is None else usual
+        assert route.quota is CLASSES.get(route.name, usual), route.name
+    assert {route.quota for route in ROUTES} == set(Quota)
 
 
 def test_every_place_in_a_path_is_checked() -> None:

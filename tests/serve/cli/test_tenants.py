@@ -102,6 +102,23 @@ def test_settings_are_set_and_listed(data_dir: Path) -> None:
     assert "required" in limen("tenant", "set", "Acme", data_dir=data_dir).output
 
 
+def test_an_operator_sets_how_much_a_tenant_may_ask_for(data_dir: Path) -> None:
+    """A factor of the settings, 1 until one is set; other changes leave it."""
+    made(data_dir)
+    for options, factor in ((), 1.0), (("--quota-factor", "2.5"), 2.5), ((), 2.5):
+        ran = limen("tenant", "set", "Acme", *options, "--json", data_dir=data_dir)
+        assert ran.document["quota_factor"] == factor
+    (listed,) = limen("tenant", "list", "--json", data_dir=data_dir).document["tenants"]
+    assert listed["quota_factor"] == 2.5
+    assert "2.5" in limen("tenant", "list", data_dir=data_dir).output
+    for factor in ("0", "-1", "1001", "nan"):
+        ran = limen("tenant", "set", "Acme", "--quota-factor", factor, data_dir=data_dir)
+        assert ran.refusal is not None
+        assert (ran.refusal.args[0], ran.refusal.detail) == (
+            Code.FIELD_INVALID, "a quota factor is from 0.001 to 1000",
+        )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
