@@ -79,7 +79,7 @@ async def check_install(link: Redis, keyring: Keyring) -> None:
     check_fits(recorded_install(found), keyring)
 
 
-def recorded_install(found: bytes | None) -> Install:
+def recorded_install(found: bytes | str | None) -> Install:
     """The record that was found. Raises `schema_unsupported` for one that cannot be read."""
     try:
         return Install.model_validate_json(found or b"")

@@ -62,6 +62,8 @@ class RedisMasters:
         """Have the record of the install name the current key; 1 when it moved meanwhile."""
         with reaching_redis():
             old: Any = await self.link.get(names.INSTALL)
+            if old is None:  # the first start is yet to write it
+                return 0
             record = recorded_install(old)
             fingerprint = self.keyring.fingerprint()
             if record.keys_fingerprint == fingerprint:

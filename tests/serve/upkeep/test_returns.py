@@ -19,7 +19,8 @@ from serve.flows.transact import new_operation
 from serve.flows.upkeep.returns import erase_returned
 from serve.ports import Committed
 from serve.store.ledger import RedisLedger
-from serve.store.vault.keyring import DAY_MS, Keyring
+from serve.store.vault.keyring import Keyring
+from serve.store.vault.series import DAY_MS
 from tests.helpers.service import Service, refusal
 
 

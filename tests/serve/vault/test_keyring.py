@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from serve.errors import Code, ServeError
-from serve.store.vault.keyring import DAY_MS, HOUR_MS, SECRETS, Keyring, open_keyring
+from serve.store.vault.keyring import SECRETS, Keyring, open_keyring
 from serve.store.vault.sealing import new_key
+from serve.store.vault.series import DAY_MS, HOUR_MS
 from tests.helpers.tree import run
 
 SUBJECT = "0" * 32
