@@ -1,0 +1,1 @@
+"""Clients that are slow, huge, many or malformed, against a real front door."""
