@@ -16,6 +16,7 @@ from serve.domain.erasure import ErasureReceipt, Tombstone
 from serve.domain.handoff import Handoff
 from serve.domain.headroom import Shortage
 from serve.domain.ids import Mode, Subject
+from serve.domain.operation import Operation
 from serve.domain.session import Session
 from serve.domain.tenancy.api_key import ApiKey
 from serve.domain.tenancy.tenant import SigningSecret, Tenant
@@ -251,8 +252,8 @@ class Outbox(Protocol):
         """Give a claim back untried, due again after `delay_ms`."""
         ...
 
-    async def resend(self, event: CallbackEvent) -> CallbackEvent:
-        """Make a callback due now, whatever became of it."""
+    async def resend(self, event: CallbackEvent, op: Operation | None = None) -> CallbackEvent:
+        """Make a callback due now, whatever became of it; the same operation does so once."""
         ...
 
 
@@ -396,9 +397,16 @@ class Directory(Protocol):
         ...
 
     async def put_tenant(
-        self, tenant: Tenant, expected_updated_at_ms: int | None, audit: Audited | None = None
-    ) -> bool:
-        """Create (None) or replace; False when somebody else changed it in between."""
+        self,
+        tenant: Tenant,
+        expected_updated_at_ms: int | None,
+        audit: Audited | None = None,
+        op_id: str = "",
+    ) -> Committed | None:
+        """Create (None) or replace; None when somebody else changed it in between.
+
+        An operation that was carried out before writes nothing, and answers what it wrote.
+        """
         ...
 
     async def key(self, key_id: str) -> ApiKey | None:

@@ -11,7 +11,7 @@ from serve.domain.delivery.outage import OUTAGE_KEPT_MS, Outage, Standing
 from serve.domain.ids import keyed_digest
 from serve.domain.tenancy.api_key import ApiKey
 from serve.domain.tenancy.tenant import SigningSecret, Tenant
-from serve.ports import Audited
+from serve.ports import Audited, Committed
 from serve.store import names
 from serve.store.audit import added_at, fields_of
 from serve.store.link import now_ms, reaching_redis
@@ -48,19 +48,29 @@ class RedisDirectory:
         return [Tenant.model_validate_json(item) for item in found if item is not None]
 
     async def put_tenant(
-        self, tenant: Tenant, expected_updated_at_ms: int | None, audit: Audited | None = None
-    ) -> bool:
-        """Create (None) or replace; False when somebody else changed it in between."""
+        self,
+        tenant: Tenant,
+        expected_updated_at_ms: int | None,
+        audit: Audited | None = None,
+        op_id: str = "",
+    ) -> Committed | None:
+        """Create (None) or replace; None when somebody else changed it in between.
+
+        An operation that was carried out before writes nothing, and answers what it wrote.
+        """
         expected = "" if expected_updated_at_ms is None else str(expected_updated_at_ms)
-        keys = [names.tenant(tenant.id), names.TENANTS]
-        arguments: list[Argument] = [expected, tenant.dump(), tenant.created_at_ms, tenant.id]
+        keys = [names.tenant(tenant.id), names.TENANTS, names.tenant_operation(op_id)]
+        document, kept_ms = tenant.dump(), names.OPERATION_KEPT_MS if op_id else ""
+        arguments: list[Argument] = [expected, document, tenant.created_at_ms, tenant.id, kept_ms]
         if audit is not None:
             key, words = _appended(tenant.updated_at_ms, audit)
             keys.append(key)
             arguments += [names.AUDIT_KEPT_MS, *words]
         with reaching_redis():
-            done, _ = await run(self.link, REPLACE, keys, arguments)
-        return bool(done)
+            (result, *known), _ = await run(self.link, REPLACE, keys, arguments)
+        if result == b"repeat":
+            return Committed(known[0], is_repeat=True)
+        return Committed(document, is_repeat=False) if result == b"done" else None
 
     async def key(self, key_id: str) -> ApiKey | None:
         """The record of an API key."""

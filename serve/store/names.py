@@ -96,7 +96,9 @@ def alert(partition: int, alert_id: str) -> str:
 
 
 def event(partition: int, event_id: str) -> str:
-    """HASH: `u` locator, `d` sealed document, `fence` number of claims so far."""
+    """HASH: `u` locator, `d` sealed document, `fence` number of claims so far, `o` the operation
+    that had it sent again last.
+    """
     return _in(partition, f"event:{event_id}")
 
 
@@ -185,6 +187,11 @@ def tenant(tenant_id: str) -> str:
 
 
 def api_key(key_id: str) -> str:
+def tenant_operation(op_id: str) -> str:
+    """STRING: a tenant, JSON, as an operation left it."""
+    return f"{{limen}}:op:{op_id}"
+
+
     """STRING: the record of an API key, JSON."""
     return f"{{limen}}:key:{key_id}"
 

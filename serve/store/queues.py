@@ -15,11 +15,12 @@ from redis.exceptions import RedisError
 from serve.domain.callback import CallbackEvent, DeliveryState
 from serve.domain.change import Job, JobHeader
 from serve.domain.ids import Prefix, Subject, partition_of
+from serve.domain.operation import Operation
 from serve.ports import Lease
 from serve.store import names
 from serve.store.link import now_ms, reaching_redis
 from serve.store.records import SealedRecords
-from serve.store.scripts import CLAIM, SETTLE, Argument, run, run_each
+from serve.store.scripts import CLAIM, RESEND, SETTLE, Argument, run, run_each
 from serve.store.vault.keyring import Keyring
 from serve.store.vault.sealing import seal, unseal
 
@@ -203,25 +204,30 @@ class RedisOutbox:
         due_ms = lease.claimed_at_ms + delay_ms
         await self._settle(lease, [lease.fence, lease.item.id, due_ms, ""])
 
-    async def resend(self, event: CallbackEvent) -> CallbackEvent:
-        """Make a callback due now, whatever became of it; the schedule starts afresh."""
+    async def resend(self, event: CallbackEvent, op: Operation | None = None) -> CallbackEvent:
+        """Make a callback due now, whatever became of it; the schedule starts afresh.
+
+        The same operation again, unless another came between, leaves it as it is.
+        """
         partition = partition_of(Prefix.EVENT, event.id)
-        key = names.event(partition, event.id)
-        clock_ms = await now_ms(self.link)
-        with reaching_redis():
-            fence = await self.link.hincrby(key, "fence", 1)
-        due = event.model_copy(
-            update={
-                "state": DeliveryState.PENDING,
-                "failures": 0,
-                "next_attempt_at_ms": clock_ms,
-            }
-        )
-        label = f"event|{event.id}"
+        key, label = names.event(partition, event.id), f"event|{event.id}"
         (found,) = await SealedRecords(self.link, self.keyring).read([(key, label)])
-        if found is not None:
-            await self.settle(Lease(event, fence, found.data_key, clock_ms), due)
-            await self.wake(partition)
+        if found is None:
+            return event
+        if op is not None:
+            op.subject, op.data_key = found.subject, found.data_key
+        event = CallbackEvent.model_validate_json(found.document)
+        due_ms = await now_ms(self.link)
+        fresh = {"state": DeliveryState.PENDING, "failures": 0, "next_attempt_at_ms": due_ms}
+        due = event.model_copy(update=fresh)
+        sealed = seal(found.data_key, due.dump(), label)
+        op_id = "" if op is None else op.id
+        with reaching_redis():
+            keys = [key, names.outbox(partition)]
+            done, _ = await run(self.link, RESEND, keys, [op_id, event.id, due_ms, sealed])
+        if not done:
+            return event
+        await self.wake(partition)
         return due
 
     async def _settle(

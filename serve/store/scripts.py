@@ -252,25 +252,44 @@ return 1
 """,
 )
 
-# KEYS: 1 a STRING. ARGV: 1 its `updated_at_ms` as read, or "" if it must not exist; 2 the new
-# document; 3, 4 its score in an index and its name there; 5 ms for which audit entries are kept,
-# 6… what XADD takes. KEYS: 2 the index, 3 a stream of the audit trail, or neither. Returns 1, or 0
-# when it was changed in between.
+# KEYS: 1 a STRING, 2 an index, 3 the operation's record, 4 a stream of the audit trail, or none.
+# ARGV: 1 its `updated_at_ms` as read, or "" if it must not exist; 2 the new document; 3, 4 its
+# score in the index and its name there; 5 ms the operation is remembered, or "" for not at all;
+# 6 ms for which audit entries are kept, 7… what XADD takes.
+# Returns {'done'}, {'repeat', what the operation wrote before} or {'conflict'}.
 REPLACE = Script(
     "replace",
     """
+local known = ARGV[5] ~= '' and redis.call('GET', KEYS[3])
+if known then return {'repeat', known} end
 local found = redis.call('GET', KEYS[1])
 if ARGV[1] == '' then
-  if found then return 0 end
+  if found then return {'conflict'} end
 elseif not found or tostring(cjson.decode(found)['updated_at_ms']) ~= ARGV[1] then
-  return 0
+  return {'conflict'}
 end
 redis.call('SET', KEYS[1], ARGV[2])
-if #KEYS > 1 then redis.call('ZADD', KEYS[2], ARGV[3], ARGV[4]) end
-if #KEYS > 2 then
-  redis.call('XADD', KEYS[3], unpack(ARGV, 6))
-  redis.call('PEXPIRE', KEYS[3], ARGV[5])
+redis.call('ZADD', KEYS[2], ARGV[3], ARGV[4])
+if ARGV[5] ~= '' then redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[5]) end
+if #KEYS > 3 then
+  redis.call('XADD', KEYS[4], unpack(ARGV, 7))
+  redis.call('PEXPIRE', KEYS[4], ARGV[6])
 end
+return {'done'}
+""",
+)
+
+# KEYS: 1 a callback, 2 the outbox. ARGV: 1 the operation's id or "", 2 the callback's id, 3 when it
+# is due in ms, 4 its sealed document. Whoever had claimed it has lost it.
+# Returns 1, or 0 when the operation was the last to do so, or there is no such callback any more.
+RESEND = Script(
+    "resend",
+    """
+local last = redis.call('HMGET', KEYS[1], 'o', 'd')
+if not last[2] or (ARGV[1] ~= '' and last[1] == ARGV[1]) then return 0 end
+redis.call('HINCRBY', KEYS[1], 'fence', 1)
+redis.call('HSET', KEYS[1], 'o', ARGV[1], 'd', ARGV[4])
+redis.call('ZADD', KEYS[2], ARGV[3], ARGV[2])
 return 1
 """,
 )

@@ -13,6 +13,7 @@ from serve.deps import Deps
 from serve.domain.callback import CallbackEvent
 from serve.domain.change import Change
 from serve.domain.ids import Mode
+from serve.domain.operation import Operation
 from serve.domain.tenancy.tenant import SigningSecret
 from serve.errors import Code, ServeError
 from serve.flows.delivery import run_delivery
@@ -59,8 +60,8 @@ class WatchedOutbox:
     async def defer(self, lease: Lease[CallbackEvent], delay_ms: int) -> None:
         await self.inner.defer(lease, delay_ms)
 
-    async def resend(self, event: CallbackEvent) -> CallbackEvent:
-        return await self.inner.resend(event)
+    async def resend(self, event: CallbackEvent, op: Operation | None = None) -> CallbackEvent:
+        return await self.inner.resend(event, op)
 
     async def next_settled(self) -> CallbackEvent:
         async with asyncio.timeout(PATIENCE_S):
