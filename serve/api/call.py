@@ -122,7 +122,8 @@ class Route(Generic[BodyT, ParametersT]):
     def codes(self) -> frozenset[PipelineCode | Code]:
         """Every code this route may refuse with."""
         found = {Code.TOO_MANY_REQUESTS, Code.STATE_UNAVAILABLE, Code.INTERNAL_ERROR}
-        found |= {Code.FIELD_INVALID}  # a parameter that is unknown is refused everywhere
+        # A head that is no HTTP, or a parameter that is unknown, is refused everywhere.
+        found |= {Code.REQUEST_MALFORMED, Code.FIELD_INVALID}
         if self.scope is None:
             found |= {Code.NOT_FOUND}
         else:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from serve.api import answers
+from serve.api.audit import AuditResponse
 from serve.api.call import Route
 from serve.domain.callback import CallbackObject
 
@@ -43,6 +44,7 @@ NAMED: Mapping[type[BaseModel], Mapping[str, str]] = {
         "/data/0/session_id": "session_id",
         "/next_cursor": "cursor",
     },
+    AuditResponse: {"/next_cursor": "cursor"},
 }
 
 

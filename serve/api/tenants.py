@@ -32,7 +32,9 @@ async def read_tenant(call: Call[Empty, Empty]) -> web.Response:
 
 async def change_tenant(call: Call[TenantPatch, Empty]) -> web.Response:
     """Changes the settings given."""
-    changed = await tenants.change_settings(call.deps, call.tenant.tenant_id, call.body)
+    changed = await tenants.change_settings(
+        call.deps, call.tenant.tenant_id, call.body, call.tenant.actor
+    )
     return answered(TenantResponse.of(changed))
 
 

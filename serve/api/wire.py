@@ -16,6 +16,7 @@ from serve.domain.tenancy.tenant import URL_LENGTH_MAX
 NAME_LENGTH_MAX = 256
 LIMIT_MAX = 100
 LIMIT_DEFAULT = 20
+CURSOR_LENGTH_MAX = 256  # whatever its characters, the head of a request has room for them
 
 NAME_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]+$"  # no control characters, in words every reader knows
 
@@ -87,7 +88,7 @@ class SessionsParameters(CustomerParameters):
 class PageParameters(Parameters):
     """Which page of a list."""
 
-    cursor: str = Field(default="", max_length=4_096)
+    cursor: str = Field(default="", max_length=CURSOR_LENGTH_MAX)
     """`next_cursor` of the page before; empty for the first."""
     limit: Limit = LIMIT_DEFAULT
 

@@ -14,6 +14,7 @@ import serve
 from pipeline.errors import PipelineError
 from serve.cli import bench, check, demo, enrol, evaluate, inspection, models, run, tenants, verify
 from serve.cli.options import JSON_SWITCH
+from serve.cli.upkeep import backup, keys
 from serve.errors import SENTENCES, ServeError
 from serve.settings import load
 
@@ -34,6 +35,10 @@ app.command()(check.check)
 app.add_typer(tenants.app, name="tenant")
 app.add_typer(tenants.keys, name="key")
 app.add_typer(tenants.secrets, name="secret")
+app.command()(tenants.audit)
+app.add_typer(keys.app, name="keys")
+app.command()(backup.backup)
+app.command()(backup.restore)
 app.command(name="enroll")(enrol.enroll)
 app.add_typer(models.app, name="models")
 app.command()(verify.verify)

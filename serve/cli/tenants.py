@@ -1,10 +1,11 @@
-"""`limen tenant`, `limen key` and `limen secret`: who may use this install, and how.
+"""`limen tenant`, `limen key`, `limen secret` and `limen audit`: who may use this install, how, and
+who did.
 
 A secret is printed once, when it is made; the store keeps digests and sealed copies.
 """
 
-from collections.abc import Mapping
 import asyncio
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -14,8 +15,10 @@ from rich.table import Column, Table
 
 from pipeline.decision.policy import LivenessPolicy
 from serve.api.answers import TenantResponse, timestamp
+from serve.api.audit import EntryResponse
 from serve.cli.options import AsJson, DataDir, parsed, print_json, settings_in, with_deps
 from serve.deps import Deps
+from serve.domain.audit import OPERATOR, AuditRecord
 from serve.domain.ids import Mode
 from serve.domain.tenancy.api_key import ApiKey, Scope
 from serve.domain.tenancy.tenant import NAME_LENGTH_MAX, Tenant, TenantPatch
@@ -44,15 +47,16 @@ KeepImages = Annotated[
         help="Whether aligned reference faces are kept, encrypted.",
     ),
 ]
-Retention = Annotated[int | None, typer.Option(help="Days until a session's record is gone.")]
-KEPT_NOWHERE = "Keep the secrets now: they are not shown again."
-
 Factor = Annotated[
     float | None,
     typer.Option(
         help="How many times the quotas of the settings it may ask for; 1 is as they are."
     ),
 ]
+Retention = Annotated[int | None, typer.Option(help="Days until a session's record is gone.")]
+AUDIT_MAX = 100
+KEPT_NOWHERE = "Keep the secrets now: they are not shown again."
+
 
 @app.command()
 def create(  # noqa: PLR0913 (one parameter for each option)
@@ -104,7 +108,7 @@ def list_tenants(
 
     found = with_deps(settings_in(context, data_dir), carry_out)
     if as_json:
-        print_json({"tenants": [_described(tenant) for tenant in found]})
+        print_json({"tenants": [_described(*each) for each in found]})
         return
     columns = "name", "liveness policy", "origins", "days kept", "quota factor"
     table = Table(_whole("tenant"), *columns)
@@ -115,11 +119,11 @@ def list_tenants(
             tenant.liveness_policy.value,
             "\n".join(tenant.allowed_origins),
             str(tenant.session_retention_days),
+            f"{factor:g}",
         )
     Console().print(table)
 
 
-            f"{factor:g}",
 @app.command(name="set")
 def change(  # noqa: PLR0913 (one parameter for each option)
     context: typer.Context,
@@ -131,11 +135,11 @@ def change(  # noqa: PLR0913 (one parameter for each option)
     frontend_base_url: FrontEnd = None,
     keep_reference_images: KeepImages = None,
     session_retention_days: Retention = None,
+    quota_factor: Factor = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Change what is given; origins given replace all there were."""
-    quota_factor: Factor = None,
     patch = _patch(
         liveness_policy=liveness_policy,
         allowed_origins=[] if no_origins else origin,
@@ -246,10 +250,6 @@ def rotate(
     _print_secrets({"tenant_id": tenant_id, "webhook_secret": secret}, as_json=as_json)
 
 
-async def find_tenant(deps: Deps, text: str) -> Tenant:
-    """The tenant with this id, or else the only one with this name. Raises `not_found`."""
-    found = await deps.directory.tenant(text)
-    if found is not None:
 def audit(  # noqa: PLR0913 (one parameter for each option)
     context: typer.Context,
     *,
@@ -287,6 +287,10 @@ def audit(  # noqa: PLR0913 (one parameter for each option)
     Console().print(table)
 
 
+async def find_tenant(deps: Deps, text: str) -> Tenant:
+    """The tenant with this id, or else the only one with this name. Raises `not_found`."""
+    found = await deps.directory.tenant(text)
+    if found is not None:
         return found
     named = [tenant for tenant in await deps.directory.tenants() if tenant.name == text]
     if len(named) != 1:

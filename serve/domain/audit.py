@@ -37,6 +37,10 @@ class Action(StrEnum):
     KEY_REVOKED = "key.revoked"
     SECRET_ROTATED = "secret.rotated"  # noqa: S105 (what was done, not the secret)
     AUDIT_READ = "audit.read"
+    MASTER_ROTATED = "master.rotated"
+    EPOCH_ROTATED = "epoch.rotated"
+    BACKUP_TAKEN = "backup.taken"
+    BACKUP_RESTORED = "backup.restored"
 
 
 class ActorKind(StrEnum):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from pipeline.evidence import Template
 from serve.domain.alert import Alert
+from serve.domain.audit import SERVICE, Action, Actor, AuditEntry
 from serve.domain.callback import CallbackEvent, callback_for
 from serve.domain.customer import Customer
 from serve.domain.document import Document
@@ -68,8 +69,8 @@ class Change:
 
     `captures` holds an image to keep for review by session id, or None to drop one;
     `ended_jobs` holds the size of its image, in bytes, by job id.
-    `counts` are added to the tenant's overview. `answer` is stored under the operation's id and
-    is what a repeat of it gets.
+    `counts` are added to the tenant's overview, `audit` to the trail. `answer` is stored under the
+    operation's id and is what a repeat of it gets.
     """
 
     customer: Customer
@@ -82,6 +83,7 @@ class Change:
     ended_jobs: Mapping[str, int] = field(default_factory=dict)
     captures: Mapping[str, bytes | None] = field(default_factory=dict, repr=False)
     counts: Mapping[str, int] = field(default_factory=dict)
+    audit: tuple[AuditEntry, ...] = ()
     answer: bytes = field(default=b"", repr=False)
 
 
@@ -115,8 +117,10 @@ def settle(
     )
 
 
-def supersede(older: Session, customer: Customer, event_id: str, now_ms: int) -> Change | None:
-    """What opening another session for the same event does to `older`; None for nothing.
+def supersede(
+    older: Session, customer: Customer, event_id: str, now_ms: int, actor: Actor
+) -> Change | None:
+    """What `actor`, opening another session for the same event, does to `older`; None for nothing.
 
     One that the person could still use is canceled, unless it has expired already. One that is
     being judged may finish, and one under review stays with its reviewer.
@@ -126,7 +130,10 @@ def supersede(older: Session, customer: Customer, event_id: str, now_ms: int) ->
         step = cancel(step.session, step.customer, now_ms)
     if older.is_over or not step.session.is_over:
         return None
-    return settle(older, step, event_id, now_ms, tells=True)
+    entry = AuditEntry(Action.SESSION_CANCELED, actor, older.id)
+    if step.session.state is State.EXPIRED:
+        entry = AuditEntry(Action.SESSION_EXPIRED, SERVICE, older.id)
+    return replace(settle(older, step, event_id, now_ms, tells=True), audit=(entry,))
 
 
 def closing(change: Change, event_id: str, now_ms: int) -> Change:
@@ -135,7 +142,7 @@ def closing(change: Change, event_id: str, now_ms: int) -> Change:
     is_listed = change.customer.open_sessions.get(session.event) == session.id
     if session.state is not State.CAPTURING or is_listed:
         return change
-    ending = supersede(session, change.customer, event_id, now_ms)
+    ending = supersede(session, change.customer, event_id, now_ms, SERVICE)
     return change if ending is None else merged(change, ending)
 
 
@@ -156,5 +163,6 @@ def merged(first: Change, second: Change) -> Change:
         ended_jobs={**first.ended_jobs, **second.ended_jobs},
         captures={**first.captures, **second.captures},
         counts={name: number for name, number in counts.items() if number},
+        audit=first.audit + second.audit,
         answer=second.answer or first.answer,
     )

@@ -3,10 +3,13 @@
 from serve.deps import Deps
 from serve.domain import alert as rules
 from serve.domain.alert import Alert, AlertPatch, AlertStatus
+from serve.domain.audit import Action, AuditEntry, Concern
 from serve.domain.change import Change, Snapshot
+from serve.domain.ids import Subject
 from serve.domain.operation import Operation
 from serve.domain.tenancy.api_key import Principal
 from serve.errors import Code, ServeError
+from serve.flows.audit import noted
 from serve.flows.transact import transact
 from serve.ports import Page
 
@@ -15,14 +18,17 @@ async def page(
     deps: Deps, principal: Principal, status: AlertStatus | None, cursor: str, limit: int
 ) -> Page[Alert]:
     """Alerts, newest first; all, or those of one status. Raises `cursor_invalid`."""
-    return await deps.listings.alerts(principal.tenant_id, principal.mode, status, cursor, limit)
+    found = await deps.listings.alerts(principal.tenant_id, principal.mode, status, cursor, limit)
+    world = Concern(principal.tenant_id, principal.mode)
+    await noted(deps, world, AuditEntry(Action.ALERT_READ, principal.actor, count=len(found.items)))
+    return found
 
 
 async def alert(deps: Deps, principal: Principal, alert_id: str) -> Alert:
     """One alert. Raises `not_found`."""
-    found = await deps.listings.alert(principal.tenant_id, principal.mode, alert_id)
-    if found is None:
-        raise ServeError(Code.NOT_FOUND, "no such alert")
+    found = await _found(deps, principal, alert_id)
+    concern = Concern.of(_subject(deps, principal, found))
+    await noted(deps, concern, AuditEntry(Action.ALERT_READ, principal.actor, alert_id))
     return found
 
 
@@ -30,18 +36,29 @@ async def change(
     deps: Deps, principal: Principal, alert_id: str, patch: AlertPatch, op: Operation
 ) -> Alert:
     """The alert after `patch`. Raises `not_found`."""
-    found = await alert(deps, principal, alert_id)
-    subject = deps.ledger.subject(principal.tenant_id, principal.mode, found.customer_id)
+    subject = _subject(deps, principal, await _found(deps, principal, alert_id))
 
     async def decide(snapshot: Snapshot) -> Change:
-        before = await alert(deps, principal, alert_id)
+        before = await _found(deps, principal, alert_id)
         if snapshot.customer is None:
             raise ServeError(Code.NOT_FOUND, "no such alert")
         after = rules.patched(before, patch, snapshot.now_ms)
-        return Change(customer=snapshot.customer, alerts=(after,))
+        entry = AuditEntry(Action.ALERT_CHANGED, principal.actor, alert_id, after.status)
+        return Change(customer=snapshot.customer, alerts=(after,), audit=(entry,))
 
     done = await transact(deps, subject, op, decide)
     if done.is_repeat:
-        return await alert(deps, principal, alert_id)
+        return await _found(deps, principal, alert_id)
     assert done.change is not None
     return done.change.alerts[0]
+
+
+async def _found(deps: Deps, principal: Principal, alert_id: str) -> Alert:
+    found = await deps.listings.alert(principal.tenant_id, principal.mode, alert_id)
+    if found is None:
+        raise ServeError(Code.NOT_FOUND, "no such alert")
+    return found
+
+
+def _subject(deps: Deps, principal: Principal, found: Alert) -> Subject:
+    return deps.ledger.subject(principal.tenant_id, principal.mode, found.customer_id)

@@ -55,7 +55,7 @@ async def enrol(
 ) -> EnrolAnswer:
     """Keep the face in the image as a reference of the customer, who begins to exist with it.
 
-    The same photo again answers the same face. Raises `references_full`, `capture_unfit` or the
+    The same photo again answers the same face, and says so unless it is this operation's. Raises `references_full`, `capture_unfit` or the
     code of an unreadable image as `CaptureUnfit`, `overloaded`, `service_unavailable`,
     `storage_low`.
     """
@@ -64,9 +64,12 @@ async def enrol(
     op.subject = subject
     digest = await asyncio.to_thread(lambda: hashlib.sha256(request.image).hexdigest())
     photo_digest = keyed_digest(deps.pepper, "photo", subject.key, digest)
-    known = _known((await deps.ledger.snapshot(subject)).customer, photo_digest)
+    snapshot = await deps.ledger.snapshot(subject)
+    op.concerns(snapshot)
+    known = _known(snapshot.customer, photo_digest)
     if known is not None:
-        return _answer(request.customer_id, known, is_repeat=True)
+        is_own = op.may_repeat and await deps.ledger.answer(snapshot, op.id) is not None
+        return _answer(request.customer_id, known, is_repeat=not is_own)
     await deps.headroom.check()
     evidence = await _fit(deps, request.image, tenant.id, with_chip=tenant.keep_reference_images)
     face = await _face(new_id(deps, Prefix.FACE, subject), evidence)
@@ -92,7 +95,8 @@ async def enrol(
     done = await transact(deps, subject, op, decide)
     if done.is_repeat:
         known = _known((await deps.ledger.snapshot(subject)).customer, photo_digest)
-    return _answer(request.customer_id, known or reference, is_repeat=known is not None)
+    is_others = known is not None and not done.is_repeat
+    return _answer(request.customer_id, known or reference, is_repeat=is_others)
 
 
 async def erase(

@@ -1,6 +1,7 @@
 """A tenant's preferences, one set for each of its two worlds."""
 
 from serve.deps import Deps
+from serve.domain.audit import Action, AuditEntry, Concern
 from serve.domain.tenancy.api_key import Principal
 from serve.domain.tenancy.preferences import Preferences, PreferencesPatch, patched
 from serve.domain.tenancy.tenant import Tenant
@@ -21,5 +22,7 @@ async def change(deps: Deps, principal: Principal, patch: PreferencesPatch) -> P
         preferences = {**tenant.preferences, principal.mode: after}
         return tenant.model_copy(update={"preferences": preferences, "updated_at_ms": now_ms})
 
-    tenant = await change_tenant(deps, principal.tenant_id, revise)
+    entry = AuditEntry(Action.PREFERENCES_CHANGED, principal.actor)
+    concern = Concern(principal.tenant_id, principal.mode)
+    tenant = await change_tenant(deps, principal.tenant_id, revise, (concern, entry))
     return tenant.preferences[principal.mode]

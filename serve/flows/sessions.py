@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from pipeline.decision.verdict import Outcome
 from serve.deps import Deps
+from serve.domain.audit import Action, Actor, AuditEntry, Concern
 from serve.domain.callback import CallbackObject, callback_object
 from serve.domain.change import Change, Snapshot, merged, settle, supersede
 from serve.domain.customer import Customer
@@ -21,6 +22,7 @@ from serve.domain.tenancy.tenant import Tenant, check_url
 from serve.domain.tenancy.trigger import Exemption, Occurrence, exemption
 from serve.errors import Code, ServeError
 from serve.flows.access import tenant_of
+from serve.flows.audit import noted
 from serve.flows.handoff import read_handoff
 from serve.flows.transact import new_id, transact
 from serve.observe import logs, metrics
@@ -73,10 +75,11 @@ async def open_session(
     occurrence = Occurrence(
         request.event, request.amount, request.event_count, request.event_window_minutes
     )
+    subject = deps.ledger.subject(principal.tenant_id, principal.mode, request.customer_id)
     refused = exemption(preferences, occurrence, has_prior_kyc=True)
     if refused is not None:
+        await _note_passed(deps, principal, subject, refused)
         return _not_required(principal, request, preferences, refused)
-    subject = deps.ledger.subject(principal.tenant_id, principal.mode, request.customer_id)
     token = make_token(subject.partition, deps.random(TOKEN_RANDOM_BYTES))
     opening = Opening(
         session_id=new_id(deps, Prefix.SESSION, subject),
@@ -94,15 +97,20 @@ async def open_session(
         if snapshot.customer is None or not snapshot.customer.has_prior_kyc:
             return None
         await deps.headroom.check()
-        ending = await _ending(deps, snapshot, snapshot.customer, opening.event)
+        ending = await _ending(deps, snapshot, snapshot.customer, opening.event, principal.actor)
         customer = snapshot.customer if ending is None else ending.customer
         change = _opening_change(deps, snapshot, opening, customer, preferences)
-        answer = _answer(change.sessions[0], token, _link(deps, tenant, token))
-        change = replace(change, answer=json.dumps(asdict(answer)).encode())
+        session = change.sessions[0]
+        answer = _answer(session, token, _link(deps, tenant, token))
+        entry = AuditEntry(
+            Action.SESSION_OPENED, principal.actor, session.id, outcome=session.state
+        )
+        change = replace(change, audit=(entry,), answer=json.dumps(asdict(answer)).encode())
         return change if ending is None else merged(ending, change)
 
     done = await transact(deps, subject, op, decide)
     if done.change is None and not done.is_repeat:
+        await _note_passed(deps, principal, subject, Exemption.NO_PRIOR_KYC)
         return _not_required(principal, request, preferences, Exemption.NO_PRIOR_KYC)
     if not done.is_repeat:
         metrics.count_session(opening.event)
@@ -120,7 +128,12 @@ async def status(deps: Deps, token: str, known: Handoff | None = None) -> Callba
 
 async def session(deps: Deps, principal: Principal, session_id: str) -> Session:
     """One of the tenant's sessions, as time has left it. Raises `not_found`."""
-    return await _session(deps, await _owner(deps, principal, session_id), session_id)
+    subject = await _owner(deps, principal, session_id)
+    found = await _session(deps, subject, session_id)
+    await noted(
+        deps, Concern.of(subject), AuditEntry(Action.SESSION_READ, principal.actor, session_id)
+    )
+    return found
 
 
 async def list_sessions(
@@ -130,6 +143,8 @@ async def list_sessions(
     subject = deps.ledger.subject(principal.tenant_id, principal.mode, customer_id)
     snapshot = await deps.ledger.snapshot(subject)
     found = await deps.listings.sessions(snapshot, reference, limit)
+    concern = Concern.of(subject)
+    await noted(deps, concern, AuditEntry(Action.SESSION_READ, principal.actor, count=len(found)))
     return [elapsed(item, snapshot.now_ms) for item in found]
 
 
@@ -140,7 +155,9 @@ async def cancel_session(
 
     Raises `not_found`, `session_closed`, or `submission_in_progress` while it is being judged.
     """
-    return await _move(deps, await _owner(deps, principal, session_id), session_id, op, cancel)
+    subject = await _owner(deps, principal, session_id)
+    entry = AuditEntry(Action.SESSION_CANCELED, principal.actor, session_id)
+    return await _move(deps, subject, entry, op, cancel)
 
 
 async def review_session(
@@ -156,7 +173,8 @@ async def review_session(
     def step(before: Session, customer: Customer, now_ms: int) -> Progress:
         return review(before, customer, outcome, alert_id, now_ms)
 
-    return await _move(deps, subject, session_id, op, step)
+    entry = AuditEntry(Action.SESSION_REVIEWED, principal.actor, session_id, outcome)
+    return await _move(deps, subject, entry, op, step)
 
 
 async def overview(deps: Deps, principal: Principal) -> dict[str, int]:
@@ -165,14 +183,14 @@ async def overview(deps: Deps, principal: Principal) -> dict[str, int]:
 
 
 async def _ending(
-    deps: Deps, snapshot: Snapshot, customer: Customer, event: Event
+    deps: Deps, snapshot: Snapshot, customer: Customer, event: Event, actor: Actor
 ) -> Change | None:
     older_id = customer.open_sessions.get(event)
     older = None if older_id is None else await deps.ledger.session(snapshot, older_id)
     if older is None:
         return None
     event_id = new_id(deps, Prefix.EVENT, snapshot.subject)
-    return supersede(older, customer, event_id, snapshot.now_ms)
+    return supersede(older, customer, event_id, snapshot.now_ms, actor)
 
 
 def _opening_change(
@@ -208,10 +226,17 @@ def _answer(opened_session: Session, token: str, link: str) -> OpenAnswer:
     )
 
 
+async def _note_passed(
+    deps: Deps, principal: Principal, subject: Subject, refused: Exemption
+) -> None:
+    entry = AuditEntry(Action.SESSION_PASSED, principal.actor, outcome=refused)
+    await noted(deps, Concern.of(subject), entry)
+
+
 def _not_required(
     principal: Principal, request: OpenRequest, preferences: Preferences, refused: Exemption
 ) -> OpenAnswer:
-    """Nothing is stored of an event that passes, but it is counted and written to the log."""
+    """Of an event that passes only the trail keeps a word; it is counted and logged as well."""
     metrics.count_exemption(refused, request.event)
     logs.write(
         "event passed without a face",
@@ -259,11 +284,12 @@ async def _session(deps: Deps, subject: Subject, session_id: str) -> Session:
 
 
 async def _move(
-    deps: Deps, subject: Subject, session_id: str, op: Operation, step: Step
+    deps: Deps, subject: Subject, entry: AuditEntry, op: Operation, step: Step
 ) -> Session:
     """Carry out a step that the tenant asked for and that a callback tells of, or show the session
-    of a repeat.
+    of a repeat. `entry` is what the trail says of it.
     """
+    session_id = entry.target
     event_id = new_id(deps, Prefix.EVENT, subject)
 
     async def decide(snapshot: Snapshot) -> Change:
@@ -271,7 +297,8 @@ async def _move(
         if before is None or snapshot.customer is None:
             raise ServeError(Code.NOT_FOUND, "no such session")
         progress = step(before, snapshot.customer, snapshot.now_ms)
-        return settle(before, progress, event_id, snapshot.now_ms, tells=True)
+        change = settle(before, progress, event_id, snapshot.now_ms, tells=True)
+        return replace(change, audit=(entry,))
 
     done = await transact(deps, subject, op, decide)
     if done.is_repeat:

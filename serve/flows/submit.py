@@ -22,6 +22,7 @@ from pipeline.decision.verdict import Challenge, Recapture, Verdict, decide
 from pipeline.errors import Failure
 from pipeline.evidence import Feedback, Missing, Template
 from serve.deps import Deps
+from serve.domain.audit import PERSON, Action, AuditEntry
 from serve.domain.callback import CallbackEvent, callback_object
 from serve.domain.change import Change, Job, JobHeader, Snapshot, closing, settle
 from serve.domain.customer import Customer
@@ -39,6 +40,8 @@ from serve.ports import Records
 
 LEASE_MS = 30_000
 JOB_WAIT_MS = 600_000
+LET_GO_S_MAX = 1.0
+UNKNOWN = frozenset({Code.STATE_UNAVAILABLE, Code.DURABILITY_UNAVAILABLE})  # written, or not
 DIGESTED_AT_ONCE_BYTES_MAX = 2**18  # in a fifth of a millisecond; megabytes in a thread
 
 
@@ -78,11 +81,10 @@ async def submit(
         return begun
     try:
         finding = await _look(deps, capture, begun)
+        return await _finish(deps, capture, finding, begun)
     except BaseException:
-        with suppress(ServeError):  # else its lease gives it back
-            await _release(deps, capture)
+        await _let_go(deps, capture)
         raise
-    return await _finish(deps, capture, finding, begun)
 
 
 async def accept(
@@ -177,7 +179,12 @@ async def _begin(
         outcome = _Begun(change.sessions[0], records.tenant, records.templates)
         return change
 
-    done = await transact_read(deps, new_operation(deps).id, read, decide)
+    try:
+        done = await transact_read(deps, new_operation(deps).id, read, decide)
+    except ServeError as error:
+        if isinstance(outcome, _Begun) and error.code in UNKNOWN and capture.job_id is None:
+            await _let_go(deps, capture)  # it may be processing, and nobody would judge it
+        raise
     assert outcome is not None
     if isinstance(outcome, SubmitAnswer):
         return outcome
@@ -314,8 +321,20 @@ def _verdict_change(
         change,
         captures={session.id: capture.image} if is_held else change.captures,
         ended_jobs=_ended(capture),
+        audit=_judged(finding, session),
         answer=_answer(finding, session, change.callbacks).dump(),
     )
+
+
+def _judged(finding: _Finding, session: Session) -> tuple[AuditEntry, ...]:
+    """What the trail says: a capture that decides nothing leaves no word there."""
+    if isinstance(finding.outcome, Verdict):
+        outcome: str = finding.outcome.outcome
+    elif session.is_over:
+        outcome = session.status
+    else:
+        return ()
+    return (AuditEntry(Action.SESSION_JUDGED, PERSON, session.id, outcome),)
 
 
 def _answer(finding: _Finding, session: Session, told: Sequence[CallbackEvent]) -> SubmitAnswer:
@@ -332,6 +351,13 @@ def _answer(finding: _Finding, session: Session, told: Sequence[CallbackEvent]) 
 
 def _ended(capture: _Capture) -> dict[str, int]:
     return {} if capture.job_id is None else {capture.job_id: len(capture.image)}
+
+
+async def _let_go(deps: Deps, capture: _Capture) -> None:
+    """Release it if that can be done at once; else its lease gives it back."""
+    with suppress(ServeError, TimeoutError):
+        async with asyncio.timeout(LET_GO_S_MAX):
+            await _release(deps, capture)
 
 
 async def _release(deps: Deps, capture: _Capture) -> None:

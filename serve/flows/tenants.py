@@ -1,4 +1,8 @@
-"""Tenants, their API keys and their signing secrets: what an operator sets up."""
+"""Tenants, their API keys and their signing secrets: what an operator sets up.
+
+Each change and its entry in the audit trail are one transaction. A tenant is made in several: what
+is cut short leaves entries of keys that open nothing.
+"""
 
 import asyncio
 import base64
@@ -6,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from serve.deps import Deps
+from serve.domain.audit import OPERATOR, Action, Actor, AuditEntry, Concern
 from serve.domain.ids import ID_RANDOM_BYTES, Mode
 from serve.domain.tenancy.api_key import (
     KEY_ID_BYTES,
@@ -20,7 +25,9 @@ from serve.domain.tenancy.preferences import Preferences
 from serve.domain.tenancy.tenant import SigningSecret, Tenant, TenantPatch, patched
 from serve.errors import Code, ServeError
 from serve.flows.access import tenant_of
+from serve.flows.audit import counted
 from serve.flows.transact import PAUSE_S_MAX, TRIES_MAX
+from serve.ports import Audited
 
 SIGNING_SECRET_BYTES = 32
 OVERLAP_MS = 24 * 3_600_000
@@ -56,7 +63,8 @@ async def create_tenant(deps: Deps, name: str, patch: TenantPatch) -> CreatedTen
     secret = _new_secret(deps, now_ms)
     await deps.directory.put_secrets(tenant_id, [secret])
     keys = {mode: await _put_key(deps, tenant_id, mode, tuple(Scope), now_ms) for mode in Mode}
-    await deps.directory.put_tenant(tenant, None)
+    made = (Concern(tenant_id), AuditEntry(Action.TENANT_CREATED, OPERATOR))
+    await deps.directory.put_tenant(tenant, None, counted(made))
     return CreatedTenant(tenant, keys[Mode.LIVE][1], keys[Mode.TEST][1], secret.secret)
 
 
@@ -70,13 +78,20 @@ async def settings(deps: Deps, principal: Principal) -> Tenant:
     return await tenant_of(deps, principal)
 
 
-async def change_settings(deps: Deps, tenant_id: str, patch: TenantPatch) -> Tenant:
+async def change_settings(
+    deps: Deps, tenant_id: str, patch: TenantPatch, actor: Actor = OPERATOR
+) -> Tenant:
     """The tenant after `patch`. Raises `not_found`, `url_refused`."""
-    return await change_tenant(deps, tenant_id, lambda tenant, now: patched(tenant, patch, now))
+    return await change_tenant(
+        deps,
+        tenant_id,
+        lambda tenant, now: patched(tenant, patch, now),
+        (Concern(tenant_id), AuditEntry(Action.TENANT_CHANGED, actor)),
+    )
 
 
 async def change_tenant(
-    deps: Deps, tenant_id: str, revise: Callable[[Tenant, int], Tenant]
+    deps: Deps, tenant_id: str, revise: Callable[[Tenant, int], Tenant], audit: Audited
 ) -> Tenant:
     """The tenant as `revise` makes it of the one there is, at a time later than its last change.
 
@@ -87,7 +102,8 @@ async def change_tenant(
         before = await _tenant(deps, tenant_id)
         now_ms = max(await deps.directory.now_ms(), before.updated_at_ms + 1)
         after = revise(before, now_ms)
-        if await deps.directory.put_tenant(after, before.updated_at_ms):
+        if await deps.directory.put_tenant(after, before.updated_at_ms, audit):
+            counted(audit)
             return after
     raise ServeError(Code.VERSION_CONFLICT, "the tenant kept changing")
 
@@ -109,7 +125,8 @@ async def revoke_key(deps: Deps, key_id: str) -> ApiKey:
     if key.revoked_at_ms is not None:
         return key
     revoked = key.model_copy(update={"revoked_at_ms": await deps.directory.now_ms()})
-    await deps.directory.put_key(revoked)
+    entry = AuditEntry(Action.KEY_REVOKED, OPERATOR, key_id)
+    await deps.directory.put_key(revoked, counted((Concern(key.tenant_id, key.mode), entry)))
     return revoked
 
 
@@ -126,7 +143,8 @@ async def rotate_secret(deps: Deps, tenant_id: str) -> SigningSecret:
     ]
     new = _new_secret(deps, now_ms)
     in_force = [secret for secret in old if (secret.expires_at_ms or 0) > now_ms]
-    await deps.directory.put_secrets(tenant_id, [new, *in_force][:SECRETS_MAX])
+    rotated = (Concern(tenant_id), AuditEntry(Action.SECRET_ROTATED, OPERATOR))
+    await deps.directory.put_secrets(tenant_id, [new, *in_force][:SECRETS_MAX], counted(rotated))
     return new
 
 
@@ -149,7 +167,8 @@ async def _put_key(
         hmac_sha256=hash_key(deps.pepper, text),
         created_at_ms=now_ms,
     )
-    await deps.directory.put_key(key)
+    entry = AuditEntry(Action.KEY_CREATED, OPERATOR, key_id)
+    await deps.directory.put_key(key, counted((Concern(tenant_id, mode), entry)))
     return key, text
 
 

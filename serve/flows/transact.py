@@ -85,6 +85,8 @@ async def _carry_out(
 
 
 def _count(change: Change) -> None:
+    for entry in change.audit:
+        metrics.count_audit(entry.action)
     for _ in change.faces:
         metrics.count_enrolment()
     for alert in change.alerts:

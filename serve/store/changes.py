@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from serve.domain.alert import Alert, AlertStatus
+from serve.domain.audit import AuditEntry, Concern
 from serve.domain.callback import CallbackEvent
 from serve.domain.change import Change, EnrolledFace, Job, Snapshot
 from serve.domain.handoff import HANDOFF_KEPT_MS, Handoff
-from serve.domain.ids import keyed_digest
+from serve.domain.ids import Subject, keyed_digest
 from serve.domain.session import Session
 from serve.store import names
+from serve.store.audit import added_at, fields_of
 from serve.store.scripts import Argument
 from serve.store.vault.sealing import seal
 
@@ -56,6 +58,12 @@ class Batch:
         for start in range(0, len(members), MEMBERS_MAX):
             self.add("ZREM", listed, *members[start : start + MEMBERS_MAX])
 
+    def append_audit(self, subject: Subject, entry: AuditEntry, now_ms: int) -> None:
+        """Add an entry to the trail of a customer's partition; nothing deletes it with them."""
+        key = names.audit(subject.partition, subject.tenant_id, subject.mode)
+        self.add("XADD", key, *added_at(now_ms, fields_of(Concern.of(subject), entry)))
+        self.add("PEXPIREAT", key, now_ms + names.AUDIT_KEPT_MS)
+
     def put(self, key: str, fields: Sequence[Argument], expires_at_ms: int) -> None:
         """Replace a hash's fields, given as name, value, …, and say when it goes."""
         self.add("HSET", key, *fields)
@@ -93,6 +101,8 @@ class Writer:
             self._end_job(job_id, size_bytes)
         for session_id, image in change.captures.items():
             self._capture(session_id, image)
+        for entry in change.audit:
+            self.batch.append_audit(self.snapshot.subject, entry, self.snapshot.now_ms)
         self._count(change.counts.items())
         owned = names.owned(self.snapshot.subject)
         self.batch.add("ZREMRANGEBYSCORE", owned, "-inf", self.snapshot.now_ms)

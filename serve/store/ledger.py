@@ -14,6 +14,7 @@ import numpy as np
 from redis.asyncio import Redis
 
 from pipeline.evidence import Template
+from serve.domain.audit import AuditEntry
 from serve.domain.change import Change, Snapshot
 from serve.domain.customer import Customer
 from serve.domain.erasure import ErasureReceipt
@@ -34,7 +35,7 @@ from serve.ports import Committed, Records
 from serve.store import names
 from serve.store.changes import COMMANDS_MAX, Batch, Writer
 from serve.store.link import ask_together, reaching_redis
-from serve.store.scripts import COMMIT, READ, run, run_beside
+from serve.store.scripts import COMMIT, READ, check_reached, run, run_beside
 from serve.store.vault.keyring import Keyring
 from serve.store.vault.sealing import OVERHEAD_BYTES, new_key, seal, unseal
 
@@ -191,8 +192,14 @@ class RedisLedger:
         after = done.after and replace(done.after, version=version, customer=change.customer)
         return Committed(change.answer, is_repeat=False, after=None if moved else after)
 
-    async def erase(self, snapshot: Snapshot, receipt: ErasureReceipt, op_id: str) -> Committed:
-        """Delete every record of the customer in one step and leave `receipt`.
+    async def erase(
+        self,
+        snapshot: Snapshot,
+        receipt: ErasureReceipt,
+        op_id: str,
+        audit: Sequence[AuditEntry] = (),
+    ) -> Committed:
+        """Delete every record of the customer in one step and leave `receipt`, and `audit`.
 
         Whoever follows the log of faces reads there that the customer went.
         """
@@ -218,6 +225,8 @@ class RedisLedger:
         batch.add("PEXPIREAT", key, receipt.requested_at_ms + names.ERASURE_KEPT_MS)
         if receipt.due_ms is not None:
             batch.add("ZADD", names.erasures(subject.partition), receipt.due_ms, receipt.id)
+        for told in audit:
+            batch.append_audit(subject, told, snapshot.now_ms)
         return await self._commit(snapshot, batch, op_id, "", receipt.dump())
 
     async def _give_back(self, batch: Batch, subject: Subject, key: str) -> None:
@@ -268,12 +277,7 @@ class RedisLedger:
             raise ServeError(Code.VERSION_CONFLICT, "the customer's records moved on")
         if result[0] == b"full":
             raise ServeError(Code.OVERLOADED, "the queue of images is full", retry_after_s=5)
-        if reached < self.replicas[0]:
-            raise ServeError(
-                Code.DURABILITY_UNAVAILABLE,
-                f"{reached} of {self.replicas[0]} replicas",
-                retry_after_s=1,
-            )
+        check_reached(reached, self.replicas)
         if result[0] == b"done":
             seconds, micros = result[1]
             now_ms = int(seconds) * 1000 + int(micros) // 1000

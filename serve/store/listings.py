@@ -23,6 +23,7 @@ from serve.store.vault.keyring import Keyring
 
 LIMIT_MAX = 100
 CURSOR_LENGTH_MAX = 200
+SAME_MS_MAX = 64  # ids of one partition, tenant and millisecond that a page boundary may split
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ class RedisListings:
     ) -> tuple[list[str], str]:
         """The newest ids after `cursor` over all partitions, and the cursor behind the last."""
         limit = min(limit, LIMIT_MAX)
-        after = _read_cursor(cursor)
+        after = read_cursor(cursor)
         newest = "+inf" if after is None else after[0]
         with reaching_redis():
             async with self.link.pipeline(transaction=False) as pipe:
@@ -141,24 +142,23 @@ class RedisListings:
             found = [entry for entry in found if entry < after]
         page = found[:limit]
         has_more = len(found) > limit
-        return [member for _, member in page], _write_cursor(page[-1]) if has_more else ""
+        return [member for _, member in page], write_cursor(*page[-1]) if has_more else ""
 
 
-SAME_MS_MAX = 64  # ids of one partition, tenant and millisecond that a page boundary may split
+def write_cursor(at_ms: int, name: str) -> str:
+    """The place of what lies at `at_ms` under `name`."""
+    return base64.urlsafe_b64encode(f"{at_ms}|{name}".encode()).decode()
 
 
-def _write_cursor(entry: tuple[int, str]) -> str:
-    return base64.urlsafe_b64encode(f"{entry[0]}|{entry[1]}".encode()).decode()
-
-
-def _read_cursor(cursor: str) -> tuple[int, str] | None:
+def read_cursor(cursor: str) -> tuple[int, str] | None:
+    """What `write_cursor` was given; None for the beginning. Raises `cursor_invalid`."""
     if not cursor:
         return None
     text = ""
     if len(cursor) <= CURSOR_LENGTH_MAX:
         with suppress(ValueError):  # of base64 as of UTF-8
             text = base64.urlsafe_b64decode(cursor).decode()
-    score, _, member = text.partition("|")
-    if not (score.isdecimal() and score.isascii() and member):
+    at_ms, _, name = text.partition("|")
+    if not (at_ms.isdecimal() and at_ms.isascii() and name):
         raise ServeError(Code.CURSOR_INVALID, "not a cursor of this list")
-    return int(score), member
+    return int(at_ms), name

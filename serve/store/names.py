@@ -26,6 +26,7 @@ WAKE_JOBS = "{limen}:wake:jobs"
 
 IDEMPOTENCY_SLOTS = 64
 EVERY_PARTITION = range(PARTITIONS)
+EVERY_SESSION = "{p[0-9][0-9]}:session:*"  # a pattern
 
 
 def _in(partition: int, name: str) -> str:
@@ -186,12 +187,12 @@ def tenant(tenant_id: str) -> str:
     return f"{{limen}}:tenant:{tenant_id}"
 
 
-def api_key(key_id: str) -> str:
 def tenant_operation(op_id: str) -> str:
     """STRING: a tenant, JSON, as an operation left it."""
     return f"{{limen}}:op:{op_id}"
 
 
+def api_key(key_id: str) -> str:
     """STRING: the record of an API key, JSON."""
     return f"{{limen}}:key:{key_id}"
 

@@ -3,6 +3,7 @@
 import pytest
 
 from pipeline.decision.verdict import Outcome
+from serve.domain.audit import OPERATOR
 from serve.domain.change import Change, closing, merged, settle, supersede
 from serve.domain.progress import Progress, cancel, release, review
 from serve.domain.session import Session, State, Submission, moved
@@ -64,7 +65,7 @@ def test_a_decision_drops_the_capture_kept_for_it() -> None:
 @pytest.mark.parametrize("state", [State.CREATED, State.CAPTURING])
 def test_a_usable_older_session_is_canceled(state: State) -> None:
     """Whoever could still use it cannot any more, and its tenant is told."""
-    change = supersede(in_state(state), HOLDER, "msg_1", LATER_MS)
+    change = supersede(in_state(state), HOLDER, "msg_1", LATER_MS, OPERATOR)
     assert change is not None
     assert change.sessions[0].state is State.CANCELED
     assert len(change.callbacks) == 1
@@ -73,7 +74,7 @@ def test_a_usable_older_session_is_canceled(state: State) -> None:
 
 def test_an_older_session_that_ran_out_has_expired() -> None:
     """What time did first is what is written down and told."""
-    change = supersede(LISTED, HOLDER, "msg_1", NOW_MS + 600_000)
+    change = supersede(LISTED, HOLDER, "msg_1", NOW_MS + 600_000, OPERATOR)
     assert change is not None
     assert change.sessions[0].state is State.EXPIRED
 
@@ -83,7 +84,7 @@ def test_an_older_session_that_ran_out_has_expired() -> None:
 )
 def test_any_other_older_session_is_left(state: State) -> None:
     """One being judged may finish, one under review stays there, one that is over stays over."""
-    assert supersede(in_state(state), HOLDER, "msg_1", LATER_MS) is None
+    assert supersede(in_state(state), HOLDER, "msg_1", LATER_MS, OPERATOR) is None
 
 
 def test_a_superseded_session_ends_when_its_judgement_leaves_it_open() -> None:
