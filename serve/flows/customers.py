@@ -55,9 +55,9 @@ async def enrol(
 ) -> EnrolAnswer:
     """Keep the face in the image as a reference of the customer, who begins to exist with it.
 
-    The same photo again answers the same face, and says so unless it is this operation's. Raises `references_full`, `capture_unfit` or the
-    code of an unreadable image as `CaptureUnfit`, `overloaded`, `service_unavailable`,
-    `storage_low`.
+    The same photo again answers the same face, and says so unless it is this operation's. Raises
+    `references_full`, `capture_unfit` or the code of an unreadable image as `CaptureUnfit`,
+    `overloaded`, `service_unavailable`, `storage_low`.
     """
     tenant = await tenant_of(deps, principal)
     subject = deps.ledger.subject(principal.tenant_id, principal.mode, request.customer_id)
