@@ -167,8 +167,8 @@ class FrontDoor:
         parameters = _parameters(route, request)
         if route.scope is None and (token := session_token(request, parameters)):
             request[TOKEN] = token
-            if route.has_image:  # ask before megabytes are read for a token that finds nothing
-                check_readable(*await self._find(route, request, token))
+            # Before megabytes are read for a token that finds nothing.
+            check_readable(*await self._find(route, request, token))
         if not route.has_body:
             return await self._call(route, request, parameters, route.body(), principal)
         limits = self.image_limits if route.has_image else self.json_limits

@@ -1,5 +1,6 @@
 """A front door on loopback: real HTTP, real flows, a real Redis; only the models are scripted."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -20,6 +21,7 @@ from pipeline.evidence import FaceEvidence, Feedback, Template
 from serve.api.application import build_application, build_runner
 from serve.api.routes import ROUTES
 from serve.app import Models, build_deps
+from serve.bench import service
 from serve.deps import Deps
 from serve.domain.tenancy.tenant import TenantPatch
 from serve.errors import Code, ServeError
@@ -46,11 +48,12 @@ class ScriptedFaces:
 
     For images of the tenants in `crowded` there is no room. `examined` counts the others, and
     `let_in` is what the door said last of those it has let in. Those of a tenant in `waits_s` would
-    wait so long.
+    wait so long. While there is a `gate`, all do until it is set.
     """
 
     crowded: set[str] = field(default_factory=set)
     waits_s: dict[str, float] = field(default_factory=dict)
+    gate: asyncio.Event | None = None
     examined: int = 0
     let_in: int = 0
 
@@ -70,6 +73,8 @@ class ScriptedFaces:
         """A face for each name, none on `nobody`, and a failure for `broken`."""
         self.admit(tenant_id, self.let_in)
         self.examined += 1
+        if self.gate is not None:
+            await self.gate.wait()
         if image == BROKEN:
             return Failure(PipelineCode.IMAGE_CORRUPT, "ends early")
         if image == NOBODY:

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from serve.domain.quota import ADDRESS, SECOND_US, Bucket, Cause, Standing
+from serve.domain.quota import ADDRESS, SECOND_US, Bucket, Standing
 from serve.errors import Code, ServeError
 
 UNKNOWN = "unknown"
@@ -133,13 +133,13 @@ class AddressQuota:
         self._now_s = now_s
         self._empty_at_us: dict[str, int] = {}
 
-    def take(self, address: str) -> tuple[Standing, Cause | None]:
-        """How `address` stands after one more request, and why that is refused, if it is."""
+    def take(self, address: str) -> tuple[Standing, bool]:
+        """How `address` stands after one more request, and whether that is refused."""
         now_us = int(self._now_s() * SECOND_US)
         taken = self._bucket.taken(self._empty_at_us.get(address, 0), now_us)
         if taken.refused is None:
             _remember(self._empty_at_us, address, now_us + taken.ahead_us)
-        return Standing(ADDRESS, self._bucket, taken.ahead_us), taken.refused
+        return Standing(ADDRESS, self._bucket, taken.ahead_us), taken.refused is not None
 
     def __len__(self) -> int:
         return len(self._empty_at_us)

@@ -48,9 +48,9 @@ class Meter:
 
     def count_address(self, request: web.Request, address: str) -> None:
         """One request of an address. Raises `too_many_requests`."""
-        standing, refused = self._addresses.take(address)
+        standing, is_refused = self._addresses.take(address)
         request[STANDING] = standing
-        if refused is not None:
+        if is_refused:
             raise _refusal(ADDRESS, Cause.ADDRESS, standing.retry_after_s())
 
     async def count_tenant(

@@ -111,8 +111,8 @@ def test_an_operator_sets_how_much_a_tenant_may_ask_for(data_dir: Path) -> None:
     (listed,) = limen("tenant", "list", "--json", data_dir=data_dir).document["tenants"]
     assert listed["quota_factor"] == 2.5
     assert "2.5" in limen("tenant", "list", data_dir=data_dir).output
-    for factor in ("0", "-1", "1001", "nan"):
-        ran = limen("tenant", "set", "Acme", "--quota-factor", factor, data_dir=data_dir)
+    for bad in ("0", "-1", "1001", "nan"):
+        ran = limen("tenant", "set", "Acme", "--quota-factor", bad, data_dir=data_dir)
         assert ran.refusal is not None
         assert (ran.refusal.args[0], ran.refusal.detail) == (
             Code.FIELD_INVALID, "a quota factor is from 0.001 to 1000",

@@ -201,6 +201,25 @@ def test_a_newcomer_is_served_within_a_round() -> None:
     assert "c" in {taken.tenant_id for taken in queue.take(5, 0.5).batch}
 
 
+@given(
+    offers=st.lists(st.sampled_from("abcd" + "a" * 8), max_size=120),
+    taken=st.integers(0, 60),
+    tenant_id=st.sampled_from("abce"),
+)
+def test_who_comes_is_told_how_many_go_before(
+    offers: list[str], taken: int, tenant_id: str
+) -> None:
+    """The number is right but for one of each other tenant's, whatever was served before."""
+    queue = FairQueue[str](1_000)
+    for number, name in enumerate(offers):
+        queue.offer(item(number, name, deadline_s=number))
+    queue.take(taken, -NEVER_S)
+    told, others = queue.ahead(tenant_id), len({*offers} - {tenant_id})
+    queue.offer(item(9_999, tenant_id, deadline_s=10_000))
+    order = numbers(queue.take(1_000, -NEVER_S).batch)
+    assert abs(order.index(9_999) - told) <= others
+
+
 def test_newcomers_do_not_keep_others_waiting() -> None:
     """However many new tenants come, each in more of a hurry, whoever waited has its turn."""
     queue, served = FairQueue[str](100), list[int]()

@@ -3,7 +3,8 @@
 import pytest
 
 from serve.api.intake import address
-from serve.api.intake.address import GuessBudget, nearest_untrusted, trusted_networks
+from serve.api.intake.address import AddressQuota, GuessBudget, nearest_untrusted, trusted_networks
+from serve.domain.quota import Bucket
 from serve.errors import Code, ServeError
 
 TRUSTED = trusted_networks(["10.0.0.0/8", "2001:db8::/32", "127.0.0.1"])
@@ -75,3 +76,29 @@ def test_the_table_of_addresses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> N
     budget.check("a")
     with pytest.raises(ServeError):
         budget.check("d")
+
+
+def test_an_address_has_its_burst_and_then_its_pace() -> None:
+    """Two at once and one a second after that; another address is not affected."""
+    clock = Clock()
+    requests = AddressQuota(Bucket.of(per_s=1, burst_s=2), clock)
+    assert [requests.take("a")[1] for _ in range(3)] == [False, False, True]
+    standing, is_refused = requests.take("b")
+    assert (is_refused, standing.name, standing.remaining) == (False, "address", 1)
+    for _ in range(3):
+        clock.now_s += 1.0
+        assert [requests.take("a")[1] for _ in range(2)] == [False, True]
+    assert requests.take("a")[0].retry_after_s() == 1
+
+
+def test_the_address_that_was_silent_for_longest_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever keeps asking stays counted, however many others come and go."""
+    monkeypatch.setattr(address, "ADDRESSES_MAX", 3)
+    requests = AddressQuota(Bucket.of(per_s=1, burst_s=100), Clock())
+    for name in "abcd":
+        requests.take(name)
+        left = requests.take("a")[0].remaining
+    assert (len(requests), left) == (3, 100 - 5)
+    assert requests.take("b")[0].remaining == 100 - 1

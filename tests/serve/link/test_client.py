@@ -223,6 +223,28 @@ async def test_who_has_least_is_let_into_a_full_queue(engines: Engines) -> None:
             task.cancel()
 
 
+async def test_the_wait_is_told_by_whose_turn_it_is(engines: Engines) -> None:
+    """Of 30 images at 2 a second: who has most of this door's waits for nearly all, who has none
+    for one of each other tenant's share; nobody where nothing is known.
+    """
+    async with linked(engines) as faces:
+        assert faces.wait_s("ten_a") == 0.0
+        async with engines.listening():
+            end = await greeted(engines, faces)
+            await told(end, faces, 30, 2.0)
+            assert faces.wait_s("ten_a") == 0.0  # of this door nothing is there
+            tasks = [await ask(faces, tenant_id=name) for name in ("ten_a",) * 4 + ("ten_b",)]
+            for _ in tasks:
+                await examine_seen(end)
+            assert faces.wait_s("ten_a") == (4 + 1) * 30 / 5 / 2
+            assert faces.wait_s("ten_b") == (1 + 2) * 30 / 5 / 2
+            assert faces.wait_s("ten_c") == (1 + 1) * 30 / 5 / 2
+            await told(end, faces, 30, 0.0)
+            assert faces.wait_s("ten_a") == 0.0
+            for task in tasks:
+                task.cancel()
+
+
 async def test_who_was_let_in_holds_the_last_places(engines: Engines) -> None:
     """Two of 32, however many uploads are slow; what the engine was asked about is there."""
     async with linked(engines) as faces, engines.listening():

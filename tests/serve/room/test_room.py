@@ -229,6 +229,25 @@ async def test_images_of_different_plans_run_apart() -> None:
     assert not any(plan.age for plan in runner.plans)
 
 
+async def test_the_wait_is_that_of_who_goes_before() -> None:
+    """Nothing before the first batch; then each image in front for as long as one takes a slot."""
+    runner = Scripted()
+    async with opened(runner, slots=1) as room:
+        tasks = await ask(room, 1)
+        await runner.running.came(1)
+        assert room.wait_s(A) == 0.0
+        runner.running.let_go(1)
+        assert await said(tasks) == [1]
+        tasks = await ask(room, 2)
+        await runner.running.came(1)
+        assert room.wait_s(A) == 0.0 < room.image_s
+        tasks += await ask(room, 3, 4)
+        assert room.wait_s(A) == 2 * room.image_s
+        assert room.wait_s(B) == room.image_s
+        runner.running.let_go()
+        assert await said(tasks) == [2, 3, 4]
+
+
 async def test_a_report_tells_what_is_new() -> None:
     """Batches and processor time are told once; the queue and the pace as they are."""
     runner = Scripted()

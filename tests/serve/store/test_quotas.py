@@ -2,12 +2,14 @@
 
 import asyncio
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
 from serve.domain.ids import Mode
 from serve.domain.quota import SECOND_US, Asked, Bucket, Cause, Quota, Rule, Standing, Taken
+from serve.errors import Code, ServeError
 from serve.settings import State
 from serve.store import names, quotas
 from serve.store.link import open_link
@@ -169,6 +171,34 @@ async def appended_bytes(link: Redis) -> int:
     told = await link.info("persistence")
     assert told["aof_enabled"] == 1
     return int(told["aof_current_size"]) + int(told["aof_buffer_length"])
+
+
+async def test_without_redis_nothing_is_admitted(tmp_path: Path) -> None:
+    """What cannot be counted is refused: `state_unavailable`."""
+    nowhere = open_link(State(data_dir=tmp_path))
+    try:
+        for asking in (
+            RedisQuotas(nowhere).take(A_SUBMIT, Rule(SLOW)),
+            RedisQuotas(nowhere).give_back("ten_a", Mode.LIVE, "r1"),
+            RedisQuotas(nowhere).factor("ten_a"),
+        ):
+            with pytest.raises(ServeError) as caught:
+                await asking
+            assert caught.value.code is Code.STATE_UNAVAILABLE
+    finally:
+        await nowhere.aclose()
+
+
+async def test_a_full_store_still_counts_readers_in(link: Redis) -> None:
+    """A Redis that takes no writes refuses changes by itself; who only reads is let through."""
+    store = RedisQuotas(link)
+    await store.take(A_SUBMIT, Rule(SLOW))
+    await link.config_set("maxmemory", "1")
+    try:
+        found = await outcomes(store, A_SUBMIT, 3, Rule(SLOW))
+    finally:
+        await link.config_set("maxmemory", "0")
+    assert found == [None] * 3
 
 
 @pytest.mark.parametrize("per_s", [0.5, 3.0, 333.0, 1e6])
