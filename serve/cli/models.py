@@ -125,7 +125,7 @@ def _built_packs(context: typer.Context) -> list[str]:
 def _make(context: typer.Context, recipe: Recipe, mirror: Path | None, *, as_json: bool) -> None:
     settings = settings_of(context)
     cache = open_cache(settings)
-    with _progress() as report:
+    with progress_bars() as report:
         built = build_pack(recipe, cache, mirror or settings.models.mirror_dir, report)
     rows = [
         {**_described(entry), "made": entry.id in built.made} for entry in built.manifest.models
@@ -157,7 +157,7 @@ def _described(entry: ModelEntry) -> dict[str, Any]:
 
 
 @contextmanager
-def _progress() -> Iterator[ReportProgress]:
+def progress_bars() -> Iterator[ReportProgress]:
     """Bars on stderr, one for each download and one for the conversions."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bars:

@@ -15,6 +15,7 @@ from serve.demo.credentials import FILE_NAME
 from serve.demo.tenant import ensure_demo_tenant
 from serve.errors import Code, ServeError
 from serve.flows.tenants import list_tenants
+from serve.flows.upkeep.returns import erase_returned
 from serve.inference.cluster.kin import end_leftovers
 from serve.inference.place import meeting_place, token_file
 from serve.observe.metrics import FOLDER_VARIABLE
@@ -65,6 +66,7 @@ async def run_service(
         server = await opened.enter_async_context(_redis(settings))
         metrics_folder = opened.enter_context(_metrics_folder(settings.state.data_dir.absolute()))
         await _check_install(settings)
+        await announce_returned(settings, say)
         left_to_do = await announce_install(settings, say, demo=demo)
         listeners = listen(settings.server.host, settings.server.port, settings.server.workers)
         port = listeners[0].getsockname()[1]
@@ -125,6 +127,17 @@ async def announce_install(settings: Settings, say: Say, *, demo: bool) -> str:
     say(f"  test_api_key    {made.test_api_key}")
     say(f"  webhook_secret  {made.webhook_secret}")
     return ""
+
+
+async def announce_returned(settings: Settings, say: Say) -> None:
+    """Erase again whoever a restored backup brought back, and tell how many they were.
+
+    Before any child runs: nobody finds them meanwhile.
+    """
+    async with open_deps(settings, with_models=False, supervised=True) as deps:
+        number = await erase_returned(deps)
+    if number:
+        say(f"erased again, as they had been before the records were restored: {number}")
 
 
 def shared_out(settings: Settings) -> Settings:

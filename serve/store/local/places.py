@@ -1,6 +1,7 @@
 """Files of the embedded store: where they are, and what a server finds before it starts."""
 
 import os
+import shutil
 import sys
 import tempfile
 from contextlib import suppress
@@ -17,6 +18,7 @@ WORDS_BYTES_MAX = 2**14
 FIRST_WORDS = "Redis is starting"
 LOG_NAME = "appendonly.aof"
 UNFINISHED = "temp-*.aof"
+UNFINISHED_DUMP = "temp-*.rdb"
 
 CONFIGURATION = """\
 port 0
@@ -27,7 +29,7 @@ supervised no
 dir "{folder}"
 logfile "{folder}/redis.log"
 databases 1
-appendonly yes
+appendonly {appendonly}
 appendfilename "appendonly.aof"
 appendfsync always
 no-appendfsync-on-rewrite no
@@ -36,6 +38,7 @@ aof-load-truncated yes
 auto-aof-rewrite-percentage 100
 auto-aof-rewrite-min-size 64mb
 save ""
+dbfilename dump.rdb
 maxmemory-policy noeviction
 crash-memcheck-enabled no
 """
@@ -46,6 +49,22 @@ class Places:
     """Where the files of an embedded store are."""
 
     folder: Path
+    loads_dump: bool = False  # of a server that begins with a snapshot, and writes no file yet
+
+    @property
+    def dump(self) -> Path:
+        """The snapshot that a backup is made of, or that a restore begins with."""
+        return self.folder / "dump.rdb"
+
+    @property
+    def backup_lock(self) -> Path:
+        """Held while a backup is taken."""
+        return self.folder / "backup"
+
+    @property
+    def stage(self) -> Path:
+        """The data directory of a restore, until it is whole."""
+        return self.folder.parent / "restoring"
 
     @property
     def log(self) -> Path:
@@ -127,18 +146,27 @@ def prepare(where: Places, executable: Path, mode: str) -> list[str]:
 
 
 def _prepare(where: Places, executable: Path, mode: str) -> list[str]:
-    for unfinished in where.folder.glob(UNFINISHED):  # of a rewrite that died; may hold erased
-        unfinished.unlink()
+    _clear(where)
     log = where.folder / "redis.log"
     if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
         log.replace(where.folder / "redis.log.1")
     _settle_socket(where)
     configuration = where.folder / "redis.conf"
-    text = CONFIGURATION.format(socket=where.socket, folder=where.folder).encode()
+    text = CONFIGURATION.format(
+        socket=where.socket, folder=where.folder, appendonly="no" if where.loads_dump else "yes"
+    ).encode()
     if not configuration.exists() or configuration.read_bytes() != text:
         write_atomically(configuration, text)
     script = [sys.executable, "-I", "-S", str(launch.__file__), mode, str(os.getpid())]
     return [*script, str(executable), str(configuration)]
+
+
+def _clear(where: Places) -> None:
+    """What a rewrite, a backup or a restore that died left behind; it may hold the erased."""
+    left = [*where.folder.glob(UNFINISHED), *where.folder.glob(UNFINISHED_DUMP)]
+    for unfinished in left if where.loads_dump else [*left, where.dump]:
+        unfinished.unlink(missing_ok=True)
+    shutil.rmtree(where.stage, ignore_errors=True)
 
 
 def _settle_socket(where: Places) -> None:

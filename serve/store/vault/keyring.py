@@ -146,11 +146,11 @@ class Keyring:
 
         Writes files: call it from a thread.
         """
-        return self._epochs.begin(now_ms, 0 if at_once else DAY_MS)
+        return self._epochs.begin(now_ms, None if at_once else DAY_MS)
 
     def rotate_master(self, now_ms: int) -> int:
         """A new master key takes over; its number. Writes files: call it from a thread."""
-        return self._masters.begin(now_ms, 0)
+        return self._masters.begin(now_ms)
 
     def destroy_replaced(self, now_ms: int, retention_days: int) -> list[int]:
         """Overwrite and delete the epoch keys replaced longer ago; their numbers.

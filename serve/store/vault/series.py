@@ -87,15 +87,15 @@ class Series:
         state = self._latest()
         return number <= state.generations[-1].number and number not in state.keys
 
-    def begin(self, now_ms: int, min_age_ms: int) -> int:
-        """A new key takes over if the current one is that old; the number of the current one.
+    def begin(self, now_ms: int, min_age_ms: int | None = None) -> int:
+        """A new key takes over, if the current one is that old; the number of the current one.
 
         Writes files: call it from a thread.
         """
         with locked(self._folder):
             self._reload()
             current = self._state.generations[-1]
-            if now_ms - current.began_at_ms < min_age_ms:
+            if min_age_ms is not None and now_ms - current.began_at_ms < min_age_ms:
                 return current.number
             replaced = current.model_copy(update={"replaced_at_ms": now_ms})
             before = (*self._state.generations[:-1], replaced)

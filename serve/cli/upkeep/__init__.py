@@ -1,0 +1,1 @@
+"""Commands for whoever keeps an install: its keys, its backups."""
