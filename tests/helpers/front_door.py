@@ -26,8 +26,8 @@ from serve.deps import Deps
 from serve.domain.tenancy.tenant import TenantPatch
 from serve.errors import Code, ServeError
 from serve.flows.tenants import CreatedTenant, create_tenant
-from serve.settings import Server, Settings, replaced
 from serve.sections import QuotaSection
+from serve.settings import Server, Settings, replaced
 from serve.store.vault.keyring import Keyring
 from tests.helpers.builders import face_evidence
 from tests.helpers.records import MODEL, a_template
@@ -38,8 +38,8 @@ DESKTOP = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/1
 JOHN, MARY, NOBODY, BROKEN = b"john", b"mary", b"nobody", b"broken"
 MATCH_MIN = 0.9
 WAIT_S = 7
-KYC = "/api/v1/kyc"
 BOUNDLESS = QuotaSection.model_validate(service.BOUNDLESS)
+KYC = "/api/v1/kyc"
 
 
 @dataclass(slots=True)
@@ -204,9 +204,7 @@ async def front_door(link: Redis, keyring: Keyring, **server: Any) -> AsyncItera
 
 
 @asynccontextmanager
-async def serving(
-    application: web.Application, server: Server | None = None
-) -> AsyncIterator[str]:
+async def serving(application: web.Application, server: Server | None = None) -> AsyncIterator[str]:
     """`application` behind the runner of the service, on a free port of loopback."""
     runner = build_runner(application, server or Server())
     await runner.setup()
