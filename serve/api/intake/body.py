@@ -24,7 +24,11 @@ JSON_BYTES_MAX = 64 * 2**10
 """Bytes of a body without an image."""
 PARSED_AT_ONCE_BYTES_MAX = 256 * 2**10
 """A larger body is parsed in a thread; this one in a fraction of a millisecond, as a hop takes."""
+VALUES_MAX = 10_000
+"""Values in one body. Those of 10 MB, read into objects, would fill a gigabyte."""
 ADDRESS_SHARE = 0.5
+
+_BEGINNINGS = (b"{", b"[", b",")  # of values; those within texts are counted as well
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -148,9 +152,11 @@ async def parsed(body: bytearray, model: type[Model]) -> Model:
 def parse(body: bytes | bytearray, model: type[Model]) -> Model:
     """The model in `body`, by the strict rules of JSON and of the model.
 
-    Raises `body_invalid` for what is no JSON object or names a key twice, and `field_invalid`
-    with a pointer to every fault.
+    Raises `body_invalid` for what is no JSON object, names a key twice or has more than
+    `VALUES_MAX` values, and `field_invalid` with a pointer to every fault.
     """
+    if sum(map(body.count, _BEGINNINGS)) > VALUES_MAX:  # base64 has none of them
+        raise ServeError(Code.BODY_INVALID, f"at most {VALUES_MAX} values")
     try:
         found = json.loads(body.decode(), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
