@@ -252,8 +252,12 @@ class Outbox(Protocol):
         """Give a claim back untried, due again after `delay_ms`."""
         ...
 
-    async def resend(self, event: CallbackEvent, op: Operation | None = None) -> CallbackEvent:
-        """Make a callback due now, whatever became of it; the same operation does so once."""
+    async def resend(
+        self, event: CallbackEvent, op: Operation | None = None, audit: AuditEntry | None = None
+    ) -> CallbackEvent:
+        """Make a callback due now, whatever became of it; the same operation does so once, and
+        leaves `audit` with it.
+        """
         ...
 
 

@@ -3,6 +3,7 @@
 from serve.deps import Deps
 from serve.domain.audit import Action, AuditEntry, Concern
 from serve.domain.callback import CallbackEvent
+from serve.domain.operation import Operation
 from serve.domain.tenancy.api_key import Principal
 from serve.errors import Code, ServeError
 from serve.flows.audit import noted
@@ -25,17 +26,16 @@ async def event(deps: Deps, principal: Principal, event_id: str) -> CallbackEven
     return found
 
 
-async def resend(deps: Deps, principal: Principal, event_id: str) -> CallbackEvent:
-    """Send a callback again now, under the same id, whatever became of it.
+async def resend(
+    deps: Deps, principal: Principal, event_id: str, op: Operation | None = None
+) -> CallbackEvent:
+    """Send a callback again now, under the same id, whatever became of it; `op` does so once.
 
     Its URL is tried anew even if it had answered 410. Raises `not_found`.
     """
     found = await _found(deps, principal, event_id)
-    # Written first: what is cut short here may be in the trail and not have been sent.
-    entry = AuditEntry(Action.EVENT_RESENT, principal.actor, event_id)
-    await noted(deps, await _concern(deps, found), entry)
     await deps.directory.put_gone(principal.tenant_id, found.url, is_gone=False)
-    return await deps.outbox.resend(found)
+    return await deps.outbox.resend(found, op)
 
 
 async def _found(deps: Deps, principal: Principal, event_id: str) -> CallbackEvent:

@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from serve.domain.audit import AuditEntry, Concern
 from serve.domain.callback import CallbackEvent, DeliveryState
 from serve.domain.change import Job, JobHeader
 from serve.domain.ids import Prefix, Subject, partition_of
 from serve.domain.operation import Operation
+from serve.observe import metrics
 from serve.ports import Lease
 from serve.store import names
+from serve.store.audit import added_at, fields_of
 from serve.store.link import now_ms, reaching_redis
 from serve.store.records import SealedRecords
 from serve.store.scripts import CLAIM, RESEND, SETTLE, Argument, run, run_each
@@ -204,7 +207,9 @@ class RedisOutbox:
         due_ms = lease.claimed_at_ms + delay_ms
         await self._settle(lease, [lease.fence, lease.item.id, due_ms, ""])
 
-    async def resend(self, event: CallbackEvent, op: Operation | None = None) -> CallbackEvent:
+    async def resend(
+        self, event: CallbackEvent, op: Operation | None = None, audit: AuditEntry | None = None
+    ) -> CallbackEvent:
         """Make a callback due now, whatever became of it; the schedule starts afresh.
 
         The same operation again, unless another came between, leaves it as it is.
@@ -224,9 +229,17 @@ class RedisOutbox:
         op_id = "" if op is None else op.id
         with reaching_redis():
             keys = [key, names.outbox(partition)]
-            done, _ = await run(self.link, RESEND, keys, [op_id, event.id, due_ms, sealed])
+            arguments: list[Argument] = [op_id, event.id, due_ms, sealed]
+            if audit is not None:
+                subject = found.subject
+                keys.append(names.audit(partition, subject.tenant_id, subject.mode))
+                fields = fields_of(Concern.of(subject), audit)
+                arguments += [names.AUDIT_KEPT_MS, *added_at(due_ms, fields)]
+            done, _ = await run(self.link, RESEND, keys, arguments)
         if not done:
             return event
+        if audit is not None:
+            metrics.count_audit(audit.action)
         await self.wake(partition)
         return due
 

@@ -279,8 +279,9 @@ return {'done'}
 """,
 )
 
-# KEYS: 1 a callback, 2 the outbox. ARGV: 1 the operation's id or "", 2 the callback's id, 3 when it
-# is due in ms, 4 its sealed document. Whoever had claimed it has lost it.
+# KEYS: 1 a callback, 2 the outbox, 3 a stream of the audit trail, or none. ARGV: 1 the operation's
+# id or "", 2 the callback's id, 3 when it is due in ms, 4 its sealed document, 5 ms for which audit
+# entries are kept, 6… what XADD takes. Whoever had claimed it has lost it.
 # Returns 1, or 0 when the operation was the last to do so, or there is no such callback any more.
 RESEND = Script(
     "resend",
@@ -290,6 +291,10 @@ if not last[2] or (ARGV[1] ~= '' and last[1] == ARGV[1]) then return 0 end
 redis.call('HINCRBY', KEYS[1], 'fence', 1)
 redis.call('HSET', KEYS[1], 'o', ARGV[1], 'd', ARGV[4])
 redis.call('ZADD', KEYS[2], ARGV[3], ARGV[2])
+if #KEYS > 2 then
+  redis.call('XADD', KEYS[3], unpack(ARGV, 6))
+  redis.call('PEXPIRE', KEYS[3], ARGV[5])
+end
 return 1
 """,
 )

@@ -10,6 +10,7 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from serve.deps import Deps
+from serve.domain.audit import AuditEntry
 from serve.domain.callback import CallbackEvent
 from serve.domain.change import Change
 from serve.domain.ids import Mode
@@ -60,8 +61,10 @@ class WatchedOutbox:
     async def defer(self, lease: Lease[CallbackEvent], delay_ms: int) -> None:
         await self.inner.defer(lease, delay_ms)
 
-    async def resend(self, event: CallbackEvent, op: Operation | None = None) -> CallbackEvent:
-        return await self.inner.resend(event, op)
+    async def resend(
+        self, event: CallbackEvent, op: Operation | None = None, audit: AuditEntry | None = None
+    ) -> CallbackEvent:
+        return await self.inner.resend(event, op, audit)
 
     async def next_settled(self) -> CallbackEvent:
         async with asyncio.timeout(PATIENCE_S):
