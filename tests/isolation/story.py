@@ -1,0 +1,187 @@
+"""The directed half: every route by its owner, then the same calls by everybody else.
+
+The same `Idempotency-Key` is sent in every world at the same place of the story.
+"""
+
+import copy
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from schemathesis.core import NOT_SET
+
+from serve.domain.tenancy.preferences import Event
+from tests.isolation.driver import BAD_KEY, IMAGES, NONE, AnyCase, Driver, Operation, callers -> None:
+        self.driver, self.world = driver, world
+        self.caller = callers(world)[0]
+        self.told = 0
+        self.asked: set[str] = set()
+
+    def ask(self, operation: str, body: Any = ..., **given: Any) -> Any:
+        """One call with the world's key; what changes something carries an idempotency key."""
+        self.told += 1
+        self.asked.add(operation)
+        headers = dict(given.pop("headers", {}))
+        target = self.driver.operations[operation]
+        if "Idempotency-Key" in {item.name for item in target.iter_parameters()}:
+            headers["Idempotency-Key"] = f"story-{self.told}"
+        rest = () if body is ... else (body,)
+        return self.driver.ask(operation, self.caller, *rest, headers=headers, **given)
+
+    def tell(self) -> None:
+        """Every route, and a session in every state that the clock need not make."""
+        word = self.world.word
+        self.settings("match_only")
+        for number in range(3):
+            self.ask("enrol", {"image": JOHN, "consent_id": word("consent")}, customer_id=word(
+                f"customer-{number}"))  # fmt: skip
+        self.ask("enrol", {"image": JOHN}, customer_id=word("customer-0"))
+        token = self.open("login")
+        self.ask("verify", token=token)
+        self.ask("connect", {"token": token})
+        self.ask("connect", {"token": token, "is_disconnect": True})
+        self.ask("read_handoff", token=token)
+        self.ask("find_handoff", token=token)
+        self.ask("submit_capture", {"token": token, "proof": JOHN})
+        for event in ("password_change", "name_change"):
+            token = self.open(event)
+            for _ in range(2):
+                self.ask("submit_capture", {"token": token, "proof": MARY})
+        self.ask("submit_capture", {"token": self.open("login"), "proof": MARY})  # a retry left
+        self.ask("submit_capture", {"token": self.open("deposit"), "proof": JOHN}, headers=LATER)
+        self.settings("required")
+        for decision in ("approved", "declined", None):
+            found = self.ask("submit_capture", {"token": self.open("withdrawal"), "proof": JOHN})
+            assert "resource_id" in found, found
+            if decision is not None:
+                self.ask("review_session", {"decision": decision}, session_id=found["resource_id"])
+        self.settings("match_only")
+        self.open("login", customer="customer-2")
+        customer = word("customer-0")
+        sessions = self.ask(
+            "list_sessions", customer_id=customer, reference=word("reference-login")
+        )
+        newest = sessions["data"][0]["id"]
+        self.ask("read_session", session_id=newest)
+        self.ask("cancel_session", session_id=self.open_id("phone_number_change"))
+        self.ask("kyc_status", customer_id=customer)
+        self.lists()
+        self.ask("enrol", {"image": JOHN}, customer_id=word("customer-9"))
+        receipt = self.ask("erase", customer_id=word("customer-9"))
+        self.ask("read_erasure", erasure_id=receipt["erasure_id"])
+        self.rest()
+
+    def settings(self, policy: str) -> None:
+        """Every event calls for a face, one retry; this liveness policy."""
+        tenant = {
+            "liveness_policy": policy,
+            "allowed_origins": [f"https://{self.world.tenant}.example"],
+        }
+        self.ask("change_tenant", tenant)
+        self.ask("read_tenant")
+        rules: dict[str, Any] = {event.value: True for event in Event}
+        amounts = ("deposit", "withdrawal", "large_bet_placement", "high_frequency_betting")
+        rules |= {name: {"enabled": True} for name in amounts}
+        wanted = {
+            "is_reuse_kyc_enabled": True,
+            "reuse_kyc_triggers": rules,
+            "reuse_kyc_reactions": {"max_retry_attempts": 1, "trigger_alert": True},
+        }
+        self.ask("change_preferences", wanted)
+        self.ask("read_preferences")
+
+    def lists(self) -> None:
+        """Alerts and callbacks, page by page, and what is done with them."""
+        alerts = self.ask("list_alerts", limit=1)
+        self.ask("list_alerts", limit=1, cursor=alerts["next_cursor"])
+        self.ask("list_alerts", status="open", alert_type="retry_limit_exceeded")
+        alert_id = alerts["data"][0]["id"]
+        self.ask("read_alert", alert_id=alert_id)
+        self.ask("change_alert", {"status": "in_review"}, alert_id=alert_id)
+        events = self.ask("list_events", limit=1)
+        self.ask("list_events", limit=1, cursor=events["next_cursor"])
+        event_id = events["data"][0]["id"]
+        self.ask("read_event", event_id=event_id)
+        self.ask("resend_event", event_id=event_id)
+        self.ask("overview")
+
+    def rest(self) -> None:
+        """What there is to read that the story does not know."""
+        for name, target in self.driver.operations.items():
+            if target.method == "get" and name not in self.asked:
+                shapes = {
+                    item.name: item.definition["schema"].get("pattern", "")
+                    for item in target.iter_parameters()
+                    if item.location == "path"
+                }
+                newest = {
+                    parameter: self.driver.newest(self.world, shape)
+                    for parameter, shape in shapes.items()
+                }
+                self.ask(name, **newest)
+
+    def open(self, event: str, customer: str = "customer-0") -> str:
+        """The token of a new session."""
+        word, url = self.world.word, self.world.url
+        body = {
+            "reference": word(f"reference-{event}"),
+            "customer_id": word(customer),
+            "event": event,
+            "callback_url": url("hook"),
+            "redirect_url": url("back"),
+        }
+        opened = self.ask("open_session", body)
+        assert opened["is_required"], opened
+        return str(opened["token"])
+
+    def open_id(self, event: str) -> str:
+        """The id of a new session."""
+        return str(self.ask("verify", token=self.open(event))["resource_id"])
+
+    def seen(self) -> Mapping[str, Any]:
+        """Everything that this world's lists and counts say."""
+        found = {
+            name: self.driver.ask(name, self.caller, limit=100)
+            for name in ("list_alerts", "list_events")
+        }
+        for name in ("overview", "read_preferences"):
+            found[name] = self.driver.ask(name, self.caller)
+        for number in range(3):
+            customer_id = self.world.word(f"customer-{number}")
+            found[customer_id] = self.driver.ask(
+                "list_sessions", self.caller, customer_id=customer_id, limit=100
+            )
+        return found
+
+
+def go_across(driver: Driver) -> None:
+    """Every route's newest success again: by every other world, by each key of one scope, without
+    a key and with a bad one. What names a record names one of the case's owner.
+    """
+    for operation in driver.operations.values():
+        case = driver.last.get(operation.label)
+        assert case is not None, f"the story has no {operation.label}"
+        if "x-scope" not in operation.definition.raw:
+            again = _copy(operation, case)
+            speaker = driver.stage.worlds[0]
+            driver.fill(again, speaker, speaker, lambda _: UNKNOWN)
+            driver.call(again, NONE)
+        for owner in driver.stage.worlds:
+            for caller in _others(driver, owner):
+                again = _copy(operation, case)
+                driver.fill(again, caller.world or owner, owner, partial(driver.newest, owner))
+                driver.call(again, caller)
+
+
+def _copy(operation: Operation, case: AnyCase) -> AnyCase:
+    return operation.Case(
+        path_parameters=dict(case.path_parameters),
+        query=dict(case.query),
+        body=copy.deepcopy(case.body) if isinstance(case.body, dict) else NOT_SET,
+        media_type=case.media_type,
+    )
+
+
+def _others(driver: Driver, owner: World) -> list[Caller]:
+    full = [callers(world)[0] for world in driver.stage.worlds if world != owner]
+    return [*full, *callers(owner)[1:], NONE, Caller("a bad key", None, BAD_KEY)]
