@@ -11,7 +11,7 @@ from serve.app import open_deps
 from serve.cli.models import progress_bars
 from serve.cli.options import AsJson, DataDir, print_json, settings_in
 from serve.domain.audit import Action
-from serve.domain.backup import Manifest
+from serve.domain.upkeep.backup import Manifest
 from serve.errors import Code, ServeError
 from serve.flows.audit import operated
 from serve.flows.upkeep.returns import erase_returned

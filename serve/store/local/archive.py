@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from pipeline.models.cache import sync_folder
-from serve.domain.backup import BACKUP_FORMAT, Manifest
+from serve.domain.upkeep.backup import BACKUP_FORMAT, Manifest
 from serve.errors import Code, ServeError
 
 MANIFEST, DUMP = "manifest.json", "dump.rdb"

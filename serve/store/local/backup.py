@@ -11,8 +11,8 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from serve.domain.backup import BACKUP_FORMAT, Counts, Manifest
 from serve.domain.ids import PARTITIONS
+from serve.domain.upkeep.backup import BACKUP_FORMAT, Counts, Manifest
 from serve.errors import Code, ServeError
 from serve.store import names
 from serve.store.install import SCHEMA_VERSION

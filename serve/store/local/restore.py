@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.models.cache import sync_folder
-from serve.domain.backup import Counts, Manifest
+from serve.domain.upkeep.backup import Counts, Manifest
 from serve.errors import Code, ServeError
 from serve.settings import State
 from serve.store.install import Install, check_fits, keys_folder

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from serve.domain.backup import Counts, Manifest
+from serve.domain.upkeep.backup import Counts, Manifest
 from serve.errors import Code, ServeError
 from serve.store.local.archive import BLOCK_BYTES, digest_of, read_archive, write_archive
 from tests.fixtures import silent

@@ -1,0 +1,1 @@
+"""Rules for whoever keeps an install."""
