@@ -1,5 +1,6 @@
 """What the front door asks before a flow is called: each a Protocol, as in `serve.ports`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,8 +20,8 @@ class Quotas(Protocol):
         """
         ...
 
-    async def give_back(self, tenant_id: str, mode: Mode, lease: str) -> None:
-        """End a lease before its time."""
+    async def give_back(self, tenant_id: str, mode: Mode, leases: Sequence[str]) -> None:
+        """End leases before their time."""
         ...
 
     async def factor(self, tenant_id: str) -> float:

@@ -5,6 +5,7 @@ restart begins with empty buckets, and counting a request costs no disk a thing.
 that an operator set is kept.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
@@ -49,12 +50,12 @@ return {'', wanted, step}
 """,
 )
 
-# KEYS: 1 a tenant's leases. ARGV: names of those that have ended.
+# KEYS: 1 a tenant's leases. ARGV: names of those that have ended. Returns nothing.
 GIVE_BACK = Script(
     "give_back",
     """
 redis.set_repl(redis.REPL_NONE)
-return redis.call('ZREM', KEYS[1], unpack(ARGV))
+for _, lease in ipairs(ARGV) do redis.call('ZREM', KEYS[1], lease) end
 """,
 )
 
@@ -78,10 +79,10 @@ class RedisQuotas:
         refused = Cause(cause.decode()) if cause else None
         return Taken(ahead_us, refused), step_us
 
-    async def give_back(self, tenant_id: str, mode: Mode, lease: str) -> None:
-        """End a lease before its time."""
+    async def give_back(self, tenant_id: str, mode: Mode, leases: Sequence[str]) -> None:
+        """End leases before their time."""
         with reaching_redis():
-            await run(self.link, GIVE_BACK, [names.quota_leases(tenant_id, mode)], [lease])
+            await run(self.link, GIVE_BACK, [names.quota_leases(tenant_id, mode)], leases)
 
     async def factor(self, tenant_id: str) -> float:
         """How many times the settings this tenant may ask for."""

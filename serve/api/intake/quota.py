@@ -19,6 +19,10 @@ from serve.errors import Code, ServeError
 from serve.flows import quota
 from serve.observe import metrics
 
+GATHERING_S = 0.1
+"""Seconds for which leases that have ended gather, to be given back together: a command for each
+would cost the door as much as counting the request did.
+"""
 STANDING = web.RequestKey("standing", Standing)
 _LEASED = web.RequestKey("leased", tuple[str, Mode])  # whose submission is under way
 
@@ -39,11 +43,12 @@ def rate_limits(standing: Standing) -> Mapping[str, str]:
 
 
 class Meter:
-    """Counts what comes through one door. Leases are given back behind the answer's back."""
+    """Counts what comes through one door."""
 
     def __init__(self, deps: Deps, addresses: AddressQuota) -> None:
         self._deps = deps
         self._addresses = addresses
+        self._ended: dict[tuple[str, Mode], list[str]] = {}  # leases, by whose they were
         self._giving_back: set[asyncio.Task[None]] = set()
 
     def count_address(self, request: web.Request, address: str) -> None:
@@ -81,19 +86,22 @@ class Meter:
     def leave(self, request: web.Request) -> None:
         """A request has its answer, or ends without one."""
         if leased := request.get(_LEASED):
-            tenant_id, mode = leased
-            task = asyncio.create_task(self._give_back(tenant_id, mode, request[REQUEST_ID]))
-            self._giving_back.add(task)
-            task.add_done_callback(self._giving_back.discard)
+            if not self._ended:
+                self._giving_back.add(task := asyncio.create_task(self._give_back()))
+                task.add_done_callback(self._giving_back.discard)
+            self._ended.setdefault(leased, []).append(request[REQUEST_ID])
 
     async def close(self, _application: web.Application) -> None:
         """Wait for what is being given back."""
         if self._giving_back:
             await asyncio.wait(self._giving_back)
 
-    async def _give_back(self, tenant_id: str, mode: Mode, lease: str) -> None:
-        with suppress(ServeError):  # it runs out by itself
-            await self._deps.quotas.give_back(tenant_id, mode, lease)
+    async def _give_back(self) -> None:
+        await asyncio.sleep(GATHERING_S)
+        ended, self._ended = self._ended, {}
+        give_back = self._deps.quotas.give_back
+        with suppress(ServeError):  # they run out by themselves
+            await asyncio.gather(*(give_back(*whose, leases) for whose, leases in ended.items()))
 
 
 def _refusal(name: str, cause: Cause, wait_s: int) -> ServeError:

@@ -126,8 +126,8 @@ async def test_leases_are_given_back_and_are_not_shared(link: Redis) -> None:
     for mode, tenant_id in ((Mode.TEST, "ten_a"), (Mode.LIVE, "ten_b")):
         other = Asked(tenant_id, mode, Quota.SUBMIT, lease="r0")
         assert (await store.take(other, rule))[0].refused is None
-    await store.give_back("ten_a", Mode.LIVE, "r1")
-    await store.give_back("ten_a", Mode.LIVE, "r1")  # a second time is nothing
+    await store.give_back("ten_a", Mode.LIVE, ["r1"])
+    await store.give_back("ten_a", Mode.LIVE, ["r1", "r9"])  # a second time is nothing
     again = [(await store.take(asked, rule))[0].refused for asked in leased[3:]]
     assert again == [None, Cause.INFLIGHT]
 
@@ -157,7 +157,7 @@ async def test_nothing_stays_and_nothing_is_written_to_disk(link: Redis) -> None
     for number in range(100):
         lease = f"r{number}" if number % 2 else ""
         await store.take(Asked("ten_a", Mode.LIVE, Quota.SUBMIT, lease), rule)
-        await store.give_back("ten_a", Mode.LIVE, lease)
+        await store.give_back("ten_a", Mode.LIVE, [lease])
     await store.take(Asked("ten_a", Mode.LIVE, Quota.SUBMIT, "kept"), rule)
     assert await appended_bytes(link) == before
     keys = await link.keys("*")
@@ -179,7 +179,7 @@ async def test_without_redis_nothing_is_admitted(tmp_path: Path) -> None:
     try:
         for asking in (
             RedisQuotas(nowhere).take(A_SUBMIT, Rule(SLOW)),
-            RedisQuotas(nowhere).give_back("ten_a", Mode.LIVE, "r1"),
+            RedisQuotas(nowhere).give_back("ten_a", Mode.LIVE, ["r1"]),
             RedisQuotas(nowhere).factor("ten_a"),
         ):
             with pytest.raises(ServeError) as caught:
