@@ -33,7 +33,7 @@ async def read_tenant(call: Call[Empty, Empty]) -> web.Response:
 async def change_tenant(call: Call[TenantPatch, Empty]) -> web.Response:
     """Changes the settings given."""
     changed = await tenants.change_settings(
-        call.deps, call.tenant.tenant_id, call.body, call.tenant.actor
+        call.deps, call.tenant.tenant_id, call.body, call.tenant.actor, call.operation
     )
     return answered(TenantResponse.of(changed))
 
@@ -45,7 +45,7 @@ async def read_preferences(call: Call[Empty, Empty]) -> web.Response:
 
 async def change_preferences(call: Call[PreferencesPatch, Empty]) -> web.Response:
     """Changes the preferences given; a rule given replaces its event's whole rule."""
-    changed = await preferences.change(call.deps, call.tenant, call.body)
+    changed = await preferences.change(call.deps, call.tenant, call.body, call.operation)
     return answered(PreferencesResponse.of(changed))
 
 
@@ -85,5 +85,6 @@ async def read_event(call: Call[Empty, EventParameters]) -> web.Response:
 
 async def resend_event(call: Call[Empty, EventParameters]) -> web.Response:
     """Makes a callback due now, whatever became of it."""
-    found = await events.resend(call.deps, call.tenant, call.parameters.event_id)
+    asked = call.parameters
+    found = await events.resend(call.deps, call.tenant, asked.event_id, call.operation)
     return answered(EventResponse.of(found))

@@ -35,7 +35,7 @@ async def alert(deps: Deps, principal: Principal, alert_id: str) -> Alert:
 async def change(
     deps: Deps, principal: Principal, alert_id: str, patch: AlertPatch, op: Operation
 ) -> Alert:
-    """The alert after `patch`. Raises `not_found`."""
+    """The alert after `patch`; a repeat of `op` gets the same. Raises `not_found`."""
     subject = _subject(deps, principal, await _found(deps, principal, alert_id))
 
     async def decide(snapshot: Snapshot) -> Change:
@@ -44,13 +44,10 @@ async def change(
             raise ServeError(Code.NOT_FOUND, "no such alert")
         after = rules.patched(before, patch, snapshot.now_ms)
         entry = AuditEntry(Action.ALERT_CHANGED, principal.actor, alert_id, after.status)
-        return Change(customer=snapshot.customer, alerts=(after,), audit=(entry,))
+        return Change(snapshot.customer, alerts=(after,), audit=(entry,), answer=after.dump())
 
     done = await transact(deps, subject, op, decide)
-    if done.is_repeat:
-        return await _found(deps, principal, alert_id)
-    assert done.change is not None
-    return done.change.alerts[0]
+    return Alert.model_validate_json(done.answer)
 
 
 async def _found(deps: Deps, principal: Principal, alert_id: str) -> Alert:

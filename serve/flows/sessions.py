@@ -24,7 +24,7 @@ from serve.errors import Code, ServeError
 from serve.flows.access import tenant_of
 from serve.flows.audit import noted
 from serve.flows.handoff import read_handoff
-from serve.flows.transact import new_id, transact
+from serve.flows.transact import carried_out, new_id, transact
 from serve.observe import logs, metrics
 
 HANDOFF_PATH = "/reuse-kyc-submit"
@@ -68,6 +68,9 @@ async def open_session(
     canceled. Raises `url_refused`, or `storage_low` where something would have to be stored.
     """
     tenant = await tenant_of(deps, principal)
+    subject = deps.ledger.subject(principal.tenant_id, principal.mode, request.customer_id)
+    if (found := await carried_out(deps, subject, op)) is not None:
+        return OpenAnswer(**json.loads(found))
     for url in (request.redirect_url, request.callback_url):
         if url:
             check_url(tenant, principal.mode, url, allow_http=deps.allow_http)
@@ -75,7 +78,6 @@ async def open_session(
     occurrence = Occurrence(
         request.event, request.amount, request.event_count, request.event_window_minutes
     )
-    subject = deps.ledger.subject(principal.tenant_id, principal.mode, request.customer_id)
     refused = exemption(preferences, occurrence, has_prior_kyc=True)
     if refused is not None:
         await _note_passed(deps, principal, subject, refused)
@@ -286,8 +288,8 @@ async def _session(deps: Deps, subject: Subject, session_id: str) -> Session:
 async def _move(
     deps: Deps, subject: Subject, entry: AuditEntry, op: Operation, step: Step
 ) -> Session:
-    """Carry out a step that the tenant asked for and that a callback tells of, or show the session
-    of a repeat. `entry` is what the trail says of it.
+    """Carry out a step that the tenant asked for and that a callback tells of: the session as it
+    left it, then and for a repeat. `entry` is what the trail says of it.
     """
     session_id = entry.target
     event_id = new_id(deps, Prefix.EVENT, subject)
@@ -298,10 +300,7 @@ async def _move(
             raise ServeError(Code.NOT_FOUND, "no such session")
         progress = step(before, snapshot.customer, snapshot.now_ms)
         change = settle(before, progress, event_id, snapshot.now_ms, tells=True)
-        return replace(change, audit=(entry,))
+        return replace(change, audit=(entry,), answer=change.sessions[0].dump())
 
     done = await transact(deps, subject, op, decide)
-    if done.is_repeat:
-        return await _session(deps, subject, session_id)
-    assert done.change is not None
-    return done.change.sessions[0]
+    return Session.model_validate_json(done.answer)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from serve.deps import Deps
 from serve.domain.audit import OPERATOR, Action, Actor, AuditEntry, Concern
 from serve.domain.ids import ID_RANDOM_BYTES, Mode
+from serve.domain.operation import Operation
 from serve.domain.tenancy.api_key import (
     KEY_ID_BYTES,
     SECRET_BYTES,
@@ -26,7 +27,7 @@ from serve.domain.tenancy.tenant import SigningSecret, Tenant, TenantPatch, patc
 from serve.errors import Code, ServeError
 from serve.flows.access import tenant_of
 from serve.flows.audit import counted
-from serve.flows.transact import PAUSE_S_MAX, TRIES_MAX
+from serve.flows.transact import PAUSE_S_MAX, TRIES_MAX, new_operation
 from serve.ports import Audited
 
 SIGNING_SECRET_BYTES = 32
@@ -79,32 +80,48 @@ async def settings(deps: Deps, principal: Principal) -> Tenant:
 
 
 async def change_settings(
-    deps: Deps, tenant_id: str, patch: TenantPatch, actor: Actor = OPERATOR
+    deps: Deps,
+    tenant_id: str,
+    patch: TenantPatch,
+    actor: Actor = OPERATOR,
+    op: Operation | None = None,
 ) -> Tenant:
-    """The tenant after `patch`. Raises `not_found`, `url_refused`."""
+    """The tenant after `patch`; a repeat of `op` gets the same.
+
+    Raises `not_found`, `url_refused`.
+    """
     return await change_tenant(
         deps,
         tenant_id,
         lambda tenant, now: patched(tenant, patch, now),
         (Concern(tenant_id), AuditEntry(Action.TENANT_CHANGED, actor)),
+        op,
     )
 
 
 async def change_tenant(
-    deps: Deps, tenant_id: str, revise: Callable[[Tenant, int], Tenant], audit: Audited
+    deps: Deps,
+    tenant_id: str,
+    revise: Callable[[Tenant, int], Tenant],
+    audit: Audited,
+    op: Operation | None = None,
 ) -> Tenant:
-    """The tenant as `revise` makes it of the one there is, at a time later than its last change.
+    """The tenant as `revise` makes it of the one there is, at a time later than its last change,
+    or as `op` left it when it was carried out before.
 
     Raises `not_found`, and `version_conflict` when others kept changing it.
     """
+    op_id = (op or new_operation(deps)).id
     for tries in range(TRIES_MAX):
         await asyncio.sleep(PAUSE_S_MAX * tries * deps.random(1)[0] / 255)
         before = await _tenant(deps, tenant_id)
         now_ms = max(await deps.directory.now_ms(), before.updated_at_ms + 1)
         after = revise(before, now_ms)
-        if await deps.directory.put_tenant(after, before.updated_at_ms, audit):
-            counted(audit)
-            return after
+        done = await deps.directory.put_tenant(after, before.updated_at_ms, audit, op_id)
+        if done is not None:
+            if not done.is_repeat:
+                counted(audit)
+            return Tenant.model_validate_json(done.answer)
     raise ServeError(Code.VERSION_CONFLICT, "the tenant kept changing")
 
 

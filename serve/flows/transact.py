@@ -58,6 +58,15 @@ async def transact(deps: Deps, subject: Subject, op: Operation, decide: Decide) 
     return await retried(deps, subject, attempt)
 
 
+async def carried_out(deps: Deps, subject: Subject, op: Operation) -> bytes | None:
+    """What `op` answered, if it may be a repeat and is: for who judges before there is a change."""
+    if not op.may_repeat:
+        return None
+    snapshot = await deps.ledger.snapshot(subject)
+    op.concerns(snapshot)
+    return await deps.ledger.answer(snapshot, op.id)
+
+
 async def transact_read(
     deps: Deps,
     op_id: str,
