@@ -11,7 +11,19 @@ from typing import Any
 from schemathesis.core import NOT_SET
 
 from serve.domain.tenancy.preferences import Event
-from tests.isolation.driver import BAD_KEY, IMAGES, NONE, AnyCase, Driver, Operation, callers -> None:
+from tests.isolation.driver import BAD_KEY, IMAGES, NONE, AnyCase, Driver, Operation, callers
+from tests.isolation.oracle import Caller
+from tests.isolation.stage import World
+
+JOHN, MARY = IMAGES[0], IMAGES[3]
+UNKNOWN = "st_00" + "A" * 43
+LATER = {"Prefer": "respond-async"}
+
+
+class Story:
+    """What a tenant lives through in one of its worlds."""
+
+    def __init__(self, driver: Driver, world: World) -> None:
         self.driver, self.world = driver, world
         self.caller = callers(world)[0]
         self.told = 0
