@@ -19,6 +19,7 @@ from tests.helpers.running import running
 
 SHARE = 0.95  # of `maxmemory` in use; new work is shed from 0.9
 OPEN = 8
+BALLAST_BYTES = 50_000_000  # so that a twentieth is more than buffers come and go
 
 
 @pytest.mark.models
@@ -36,6 +37,7 @@ async def test_a_full_memory_loses_nothing(
             clients = await open_clients(service, http, receiver, photos, History())
             tokens = [await opened(clients, f"held-{number}") for number in range(OPEN)]
             await opened(clients, "late")
+            await redis.setrange("ballast", BALLAST_BYTES, "x")
             used = int((await redis.info("memory"))["used_memory"])
             await redis.config_set("maxmemory", round(used / SHARE))
             shed = 0
