@@ -1,6 +1,7 @@
 """A front-door process: bounded connections, TLS where it is asked for."""
 
 import asyncio
+import resource
 import ssl
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from serve.errors import Code, ServeError
-from serve.processes.door import answer, tls_context
+from serve.processes.door import FILES_SPARE, answer, tls_context, with_room
 from serve.processes.listening import listen
 from serve.settings import Server
 from tests.serve.processes.certificate import make_certificate
@@ -87,3 +88,17 @@ def test_an_unreadable_certificate_is_an_invalid_setting(
             tls_context(certificate.model_copy(update={"tls_cert": tmp_path / name}))
         assert caught.value.code is Code.SETTING_INVALID
         assert name in caught.value.detail
+
+
+@pytest.mark.parametrize("wanted", [1, 10_000, 10**6])
+def test_a_door_takes_no_more_connections_than_it_has_files(wanted: int) -> None:
+    """What is asked for is taken where open files allow it; some are kept for all else."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        server = with_room(Server(connections_max=wanted))
+        allowed, same = resource.getrlimit(resource.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert same == hard
+    assert allowed >= soft
+    assert server.connections_max == min(wanted, max(1, allowed - FILES_SPARE))
