@@ -12,7 +12,7 @@ from serve.settings import State
 from tests.isolation.driver import Driver
 from tests.isolation.machine import MINUTES, wander
 from tests.isolation.stage import isolation_stage
-from tests.isolation.story import Story, go_across
+from tests.isolation.story import go_across, tell_all
 from tests.isolation.table import table
 
 WALKS = int(os.environ.get("TEST_ISOLATION_EXAMPLES", "60"))
@@ -29,13 +29,7 @@ def worlds(state: State, folder: Path, seed: int = SEED) -> Iterator[Driver]:
 def test_tenants_and_modes_never_see_each_other(redis_state: State, tmp_path: Path) -> None:
     """Whatever is called by whom about whose records: no success across, no word of others."""
     with worlds(redis_state, tmp_path) as driver:
-        stories = [Story(driver, world) for world in driver.stage.worlds]
-        for story in stories:
-            others = [each for each in stories if each is not story and each.told]
-            before = [other.seen() for other in others]
-            story.tell()
-            assert [other.seen() for other in others] == before
-        driver.stage.work()
+        stories = tell_all(driver)
         go_across(driver)
         for story in stories:
             story.seen()

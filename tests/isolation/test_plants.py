@@ -1,0 +1,140 @@
+"""The oracle itself: a planted leak is found by the story, by its repetition or by the walks."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from serve.deps import Deps
+from serve.domain.alert import Alert
+from serve.domain.callback import CallbackEvent
+from serve.domain.ids import Mode, Subject
+from serve.domain.tenancy.api_key import Principal
+from serve.errors import Code, ServeError
+from serve.flows import alerts, sessions
+from serve.ports import Page
+from serve.settings import State
+from serve.store.listings import RedisListings
+from tests.isolation.driver import Driver
+from tests.isolation.graph import Watch, may_follow
+from tests.isolation.machine import wander
+from tests.isolation.stage import isolation_stage
+from tests.isolation.story import go_across, tell_all
+
+SEED = 7
+WALKS = 60  # as many as the machine has in every run
+
+
+class OneWorld(RedisListings):
+    """Callbacks of both modes are those of live mode."""
+
+    async def events(
+        self, tenant_id: str, mode: Mode, cursor: str, limit: int
+    ) -> Page[CallbackEvent]:
+        return await RedisListings.events(self, tenant_id, Mode.LIVE, cursor, limit)
+
+
+class OneCount(RedisListings):
+    """Counts of both modes are those of live mode."""
+
+    async def counts(self, tenant_id: str, mode: Mode) -> dict[str, int]:
+        return await RedisListings.counts(self, tenant_id, Mode.LIVE)
+
+
+def listing_by(kind: type[RedisListings]) -> Callable[[Deps], Deps]:
+    """The same ports, with other lists."""
+
+    def alter(deps: Deps) -> Deps:
+        listings = deps.listings
+        assert isinstance(listings, RedisListings)
+        return replace(deps, listings=kind(listings.link, listings.keyring))
+
+    return alter
+
+
+async def anybodys(deps: Deps, _principal: Principal, session_id: str) -> Subject:
+    """The owner of a session, whoever asks."""
+    found = await deps.ledger.owner(session_id)
+    if found is None:
+        raise ServeError(Code.NOT_FOUND, "no such session")
+    return found
+
+
+async def gone(_deps: Deps, _principal: Principal, _alert_id: str) -> Alert:
+    """A refusal that no alert knows."""
+    raise ServeError(Code.TOKEN_EXPIRED, "planted")
+
+
+async def broken(_deps: Deps, _principal: Principal, _alert_id: str) -> Alert:
+    """A defect."""
+    raise RuntimeError("planted")
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [(OneWorld, "is told to a-test"), (OneCount, "has changed what a-test sees")],
+)
+def test_a_list_of_both_modes_is_found(
+    redis_state: State, tmp_path: Path, kind: type[RedisListings], found: str
+) -> None:
+    """A list or a count that ignores the mode is found while the story is told."""
+    with isolation_stage(redis_state, tmp_path / "keys", listing_by(kind)) as stage:
+        driver = Driver.of(stage, SEED)
+        tell_all(driver)
+    assert any(found in finding for finding in driver.oracle.findings)
+
+
+def test_a_session_of_anybody_s_is_found(
+    redis_state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flow that forgets whose session it is: a success across."""
+    monkeypatch.setattr(sessions, "_owner", anybodys)
+    with isolation_stage(redis_state, tmp_path / "keys") as stage:
+        driver = Driver.of(stage, SEED)
+        tell_all(driver)
+        assert driver.oracle.findings == []
+        go_across(driver)
+    assert "a success with a stranger's" in driver.oracle.findings[0]
+    assert driver.oracle.counts["across 2xx"] > 0
+
+
+def test_walks_alone_find_it_too(
+    redis_state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same defect, found by chance, within the walks of every run."""
+    monkeypatch.setattr(sessions, "_owner", anybodys)
+    with isolation_stage(redis_state, tmp_path / "keys") as stage:
+        driver = Driver.of(stage, SEED)
+        tell_all(driver)
+        wander(driver, WALKS, SEED)
+    assert "stranger's" in driver.oracle.findings[0]
+
+
+@pytest.mark.parametrize(("planted", "count"), [(gone, "undocumented"), (broken, "5xx")])
+def test_an_answer_that_the_document_has_not_is_found(
+    redis_state: State,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    planted: Callable[..., object],
+    count: str,
+) -> None:
+    """A refusal with an undocumented status, and a defect of the service."""
+    monkeypatch.setattr(alerts, "alert", planted)
+    with isolation_stage(redis_state, tmp_path / "keys") as stage:
+        driver = Driver.of(stage, SEED)
+        tell_all(driver)
+    assert driver.oracle.counts[count] > 0
+    assert driver.oracle.findings
+
+
+def test_a_state_outside_the_graph_is_found() -> None:
+    """A session that ended and goes on, or a state that nobody published, is a complaint."""
+    ended = {"id": "ses_1", "status": "canceled", "reasons": [], "retries_remaining": 1}
+    watch = Watch()
+    assert list(watch.complaints({"data": [ended]})) == []
+    (found,) = watch.complaints({**ended, "status": "approved"})
+    assert found == "ses_1 went from canceled to approved"
+    assert list(watch.complaints({**ended, "status": "paused"}))
+    assert may_follow("pending", "needs_review")
+    assert not may_follow("declined, with retries left", "pending")
