@@ -35,7 +35,8 @@ async def resend(
     """
     found = await _found(deps, principal, event_id)
     await deps.directory.put_gone(principal.tenant_id, found.url, is_gone=False)
-    return await deps.outbox.resend(found, op)
+    entry = AuditEntry(Action.EVENT_RESENT, principal.actor, event_id)
+    return await deps.outbox.resend(found, op, entry)
 
 
 async def _found(deps: Deps, principal: Principal, event_id: str) -> CallbackEvent:
