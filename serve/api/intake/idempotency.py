@@ -41,17 +41,15 @@ async def answered_once(
     if isinstance(claim, Answer):
         return _replayed(claim, call.request)
     op = idempotency.operation(claim)
-    answer = None
     try:
         response = await route.answer(replace(call, operation=op))
-        answer = _told(response)
     except ServeError as error:
-        answer = _told(rendered(refusal_of(error), ""))
+        await idempotency.settle(deps, claim, op, _told(rendered(refusal_of(error), "")))
         raise
-    except asyncio.CancelledError:
+    except Exception:
+        await idempotency.settle(deps, claim, op, None)
         raise
-    finally:
-        await idempotency.settle(deps, claim, op, answer)
+    await idempotency.settle(deps, claim, op, _told(response))
     return response
 
 
