@@ -32,7 +32,7 @@ WAIT_S_MAX = 30.0  # for other commands, or another `limen run`, to leave
 LOAD_S_MAX = 120.0  # for a server to read its append-only file
 STOP_S_MAX = 20.0
 ANSWER_S_MAX = 2.0
-DAMAGED = ("Bad file format reading the append only", "Unrecoverable error reading the append")
+DAMAGED = "reading the append only file"  # with whatever was wrong in it before
 LEAVE_S_MAX = 5.0  # for commands to leave the store of a `limen run` that stops
 
 
@@ -210,7 +210,7 @@ async def _until_it_answers(where: Places, child: asyncio.subprocess.Process | N
 
 def _stillborn(where: Places) -> ServeError:
     """Why a server ended before it answered, as its log has it."""
-    if any(sign in where.last_words() for sign in DAMAGED):
+    if DAMAGED in where.last_words():
         return ServeError(Code.STORE_DAMAGED, f"{where.log}; see .github/RUNBOOK.md")
     return ServeError(Code.STORE_UNSUPPORTED, f"redis-server ended; see {where.folder}")
 
