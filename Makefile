@@ -7,7 +7,7 @@ STAGE  := .ci/stage
 LOCK   := .ci/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install run models test check lint house demo bench soak lock clean
+.PHONY: help install run models test check lint audit house demo bench soak lock clean
 MAKEFLAGS += --no-print-directory
 
 help:                             ## this list
@@ -31,6 +31,7 @@ models: $(STAMP)                  ## the default model pack, built once into the
 test:                             ## everything: quick checks, models, the whole suite; ends with the skips
 	@$(STAGE) install 180 $(MAKE) install
 	@$(STAGE) lint 40 $(MAKE) lint
+	@$(STAGE) audit 60 $(MAKE) audit
 	@$(STAGE) models 120 $(MAKE) models
 	@$(STAGE) tests 900 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
@@ -41,6 +42,9 @@ lint: $(STAMP)                    ## format, lint, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+audit: $(STAMP)                   ## known vulnerabilities of the pinned versions, where a service can be asked
+	@PATH="$(CURDIR)/$(BIN):$$PATH" .ci/audit
 
 house: $(STAMP)                   ## the architecture, as tests
 	$(BIN)/python -m pytest -q tests/house

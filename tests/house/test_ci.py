@@ -10,7 +10,7 @@ import pytest
 
 from tests.helpers.tree import ROOT
 
-STAGES = ("install", "lint", "models", "tests")
+STAGES = ("install", "lint", "audit", "models", "tests")
 MAKEFILE = """
 test:
 \t@.ci/stage install 30 echo installing
@@ -103,7 +103,7 @@ def test_the_makefile_has_every_stage_with_a_budget() -> None:
     assert all(int(budget_s) > 0 for _, budget_s in stages)
 
 
-@pytest.mark.parametrize("name", ["run", "stage"])
+@pytest.mark.parametrize("name", ["run", "stage", "audit"])
 def test_the_scripts_are_executable(name: str) -> None:
     """A fresh clone can run them without a chmod."""
     assert os.access(ROOT / ".ci" / name, os.X_OK)
