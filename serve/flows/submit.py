@@ -182,8 +182,7 @@ async def _begin(
     try:
         done = await transact_read(deps, new_operation(deps).id, read, decide)
     except ServeError as error:
-        if isinstance(outcome, _Begun) and error.code in UNKNOWN and capture.job_id is None:
-            await _let_go(deps, capture)  # it may be processing, and nobody would judge it
+        await _let_go_unknown(deps, capture, outcome, error)
         raise
     assert outcome is not None
     if isinstance(outcome, SubmitAnswer):
@@ -351,6 +350,14 @@ def _answer(finding: _Finding, session: Session, told: Sequence[CallbackEvent]) 
 
 def _ended(capture: _Capture) -> dict[str, int]:
     return {} if capture.job_id is None else {capture.job_id: len(capture.image)}
+
+
+async def _let_go_unknown(
+    deps: Deps, capture: _Capture, outcome: object, error: ServeError
+) -> None:
+    """The session may be processing by now, and nobody would judge it. A job is judged if it is."""
+    if isinstance(outcome, _Begun) and error.code in UNKNOWN and capture.job_id is None:
+        await _let_go(deps, capture)
 
 
 async def _let_go(deps: Deps, capture: _Capture) -> None:

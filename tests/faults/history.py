@@ -33,6 +33,7 @@ class Journey:
     session_id: str | None = None
     verdicts: list[Mapping[str, Any]] = field(default_factory=list)  # answers, in order
     submitted: int = 0  # distinct captures sent, answered or not
+    refused: str | None = None  # how a capture was refused that had to be taken
     erasure_id: str | None = None
     is_erasing: bool = False
 
@@ -69,6 +70,8 @@ def complaints(journey: Journey, found: Found) -> Iterator[str]:
         yield f"{name}: its enrolment was acknowledged and is lost"
     if journey.face_id and (found.enrolled_again, found.face_id) != (200, journey.face_id):
         yield f"{name}: the same photo again is another face: enrolled twice, or lost"
+    if journey.refused is not None:
+        yield f"{name}: {journey.refused}, where a capture had to be taken"
     if journey.token is None:
         return
     if found.status is None or found.session is None:
@@ -85,7 +88,8 @@ def _session_complaints(
     if journey.session_id not in {None, status["resource_id"]}:
         yield f"{name}: the token now finds another session"
     declined = [each for each in journey.verdicts if each["status"] == "declined"]
-    if not len(declined) <= session["attempts"] <= journey.submitted:
+    unanswered = journey.submitted - len(journey.verdicts)
+    if not len(declined) <= session["attempts"] <= len(declined) + unanswered:
         yield (
             f"{name}: {len(declined)} declined attempts acknowledged of {journey.submitted} sent, "
             f"{session['attempts']} counted"
@@ -109,5 +113,7 @@ def _callback_complaints(
     for status, number in known.items():
         if told[status] < number:
             yield f"{name}: {number} verdicts {status}, {told[status]} callbacks of them"
-    if sum(told[status] for status in ("approved", "declined")) > journey.submitted:
-        yield f"{name}: {dict(told)} told of {journey.submitted} captures"
+    unanswered = journey.submitted - len(journey.verdicts)
+    beyond = sum(max(0, told[s] - known[s]) for s in ("approved", "declined"))
+    if beyond > unanswered:
+        yield f"{name}: {dict(told)} told of {journey.submitted} captures, {dict(known)} answered"

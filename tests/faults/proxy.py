@@ -113,6 +113,7 @@ class FaultProxy:
         self.accepted += 1
         self._tasks.add(task := asyncio.create_task(self._serve(reader, writer)))
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: _reset(writer))  # even of one that never began
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         if self.faults.refuses or len(self._open) >= CONNECTIONS_MAX:

@@ -1,8 +1,10 @@
 """What the fault tests are played with: photos, clients, a receiver, and the end of a run."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Protocol
 
 import aiohttp
 
@@ -10,13 +12,23 @@ from pipeline.models.cache import ModelCache
 from serve.demo.caller import Caller
 from serve.demo.receiver import Receiver
 from serve.demo.stage import take_selfies
-from tests.faults.history import History
-from tests.faults.load import PHONE_HEADERS, Clients, Photos
+from tests.faults.history import History, complaints
+from tests.faults.load import PHONE_HEADERS, Clients, Photos, live, look
 from tests.fixtures import silent
-from tests.helpers.running import Running
 
 CALLBACKS_S_MAX = 90.0  # a lease of 45 s and a retry may lie in between
 TRIGGERS = {"is_reuse_kyc_enabled": True, "reuse_kyc_triggers": {"login": True}}
+
+
+class Played(Protocol):
+    """A service with a demo tenant, in this process or in its own."""
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+
+    def credentials(self) -> dict[str, Any]:
+        """The demo tenant's keys."""
 
 
 def take_photos(model_cache: ModelCache) -> Photos:
@@ -33,7 +45,7 @@ def told(receiver: Receiver) -> Callable[[str], tuple[tuple[int, str, str], ...]
 
 
 async def open_clients(
-    service: Running,
+    service: Played,
     http: aiohttp.ClientSession,
     receiver: Receiver,
     photos: Photos,
@@ -51,7 +63,9 @@ async def open_clients(
     return Clients(tenant, phone, receiver.url, photos, history)
 
 
-async def until_quiet(receiver: Receiver, history: History) -> None:
+async def until_quiet(
+    receiver: Receiver, history: History, patience_s: float = CALLBACKS_S_MAX
+) -> None:
     """Wait until every verdict that was answered has been called back, or the time for it is up.
 
     Callbacks of a customer who was erased may have gone with them.
@@ -62,6 +76,40 @@ async def until_quiet(receiver: Receiver, history: History) -> None:
         if journey.session_id is not None and not journey.is_erasing
     }
     with suppress(TimeoutError):
-        async with asyncio.timeout(CALLBACKS_S_MAX):
+        async with asyncio.timeout(patience_s):
             for session_id, number in expected.items():
-                await receiver.wait_for(session_id, number, CALLBACKS_S_MAX)
+                await receiver.wait_for(session_id, number, patience_s)
+
+
+@asynccontextmanager
+async def loaded(clients: Clients, seed: int, number: int) -> AsyncIterator[None]:
+    """So many clients at work while the block runs; afterwards each tells its story out."""
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        for each in range(number):
+            own = random.Random(f"{seed}-{each}")  # noqa: S311
+            tasks.create_task(live(clients, own, f"client-{each}", stop))
+        yield
+        stop.set()
+
+
+async def broken_promises(
+    clients: Clients, receiver: Receiver, patience_s: float = CALLBACKS_S_MAX
+) -> list[str]:
+    """What the service did to its word, once everything is quiet."""
+    history = clients.history
+    await until_quiet(receiver, history, patience_s)
+    return [
+        line
+        for journey in history.journeys
+        for line in complaints(journey, await look(clients, journey, told(receiver)))
+    ]
+
+
+def summary(what: str, seed: int, history: History, found: Sequence[str]) -> str:
+    """A line with the counts of a run."""
+    return (
+        f"\n{what}: seed {seed}; {len(history.journeys)} customers,"
+        f" acknowledged {dict(history.acknowledged)}, unknown {dict(history.unknown)},"
+        f" broken promises {len(found)}"
+    )

@@ -6,7 +6,6 @@ TEST_ENGINE_ROUNDS and TEST_SEED repeat or lengthen a run.
 
 import asyncio
 import os
-import random
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -17,9 +16,8 @@ import pytest
 
 from pipeline.models.cache import ModelCache
 from serve.demo.receiver import Receiver
-from tests.faults.history import History, complaints
-from tests.faults.load import live, look
-from tests.faults.stage import open_clients, take_photos, told, until_quiet
+from tests.faults.history import History
+from tests.faults.stage import broken_promises, loaded, open_clients, summary, take_photos
 from tests.helpers.running import Running, running
 
 ROUNDS = int(os.environ.get("TEST_ENGINE_ROUNDS", "1"))
@@ -51,31 +49,17 @@ async def test_the_doors_outlive_every_part_of_the_engine(
         secret = service.credentials()["webhook_secret"]
         async with Receiver(secret) as receiver, aiohttp.ClientSession() as http:
             clients = await open_clients(service, http, receiver, photos, history)
-            stop = asyncio.Event()
-            async with asyncio.TaskGroup() as tasks:
-                for number in range(CLIENTS):
-                    own = random.Random(f"{SEED}-{number}")  # noqa: S311
-                    tasks.create_task(live(clients, own, f"client-{number}", stop))
+            async with loaded(clients, SEED, CLIENTS):
                 for part in [*PARTS] * ROUNDS:
                     await asyncio.sleep(LOADED_S)
                     killed[part] += await _kill(service, part)
                     await _until_judging(history)
-                stop.set()
-            await until_quiet(receiver, history)
-            found = [
-                line
-                for journey in history.journeys
-                for line in complaints(journey, await look(clients, journey, told(receiver)))
-            ]
+            found = await broken_promises(clients, receiver)
         assert _doors(service) == doors
         started = _of_install(service)
         assert started
     with capsys.disabled():
-        print(
-            f"\nengine losses: seed {SEED}, killed {dict(killed)}; {len(history.journeys)}"
-            f" customers, acknowledged {dict(history.acknowledged)},"
-            f" unknown {dict(history.unknown)}, broken promises {len(found)}"
-        )
+        print(summary(f"engine losses: killed {dict(killed)}", SEED, history, found))
     assert found == []
     assert killed == dict.fromkeys(PARTS, ROUNDS)
     assert [process for process in started if _is_running(process)] == []
@@ -132,14 +116,9 @@ async def test_doors_with_models_of_their_own_refuse_nobody(
         secret = service.credentials()["webhook_secret"]
         async with Receiver(secret) as receiver, aiohttp.ClientSession() as http:
             clients = await open_clients(service, http, receiver, photos, history)
-            stop = asyncio.Event()
-            async with asyncio.TaskGroup() as tasks:
-                for number in range(CLIENTS):
-                    own = random.Random(f"{SEED}-{number}")  # noqa: S311
-                    tasks.create_task(live(clients, own, f"client-{number}", stop))
+            async with loaded(clients, SEED, CLIENTS):
                 for part in ("raylet", "engine"):
                     await _until_judging(history)
                     await _kill(service, part)
                 await _until_judging(history)
-                stop.set()
     assert history.unknown == Counter()

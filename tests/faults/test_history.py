@@ -53,6 +53,12 @@ def test_each_broken_promise_is_seen(changes: dict[str, Any], word: str) -> None
     assert any(word in line for line in complaints(a_journey(), replace(GOOD, **changes)))
 
 
+def test_a_capture_refused_for_no_reason_is_seen() -> None:
+    """A session that still takes captures, and refuses one, counted another twice."""
+    journey = a_journey(refused="409 attempts_exhausted")
+    assert any("had to be taken" in line for line in complaints(journey, GOOD))
+
+
 def test_what_was_never_answered_may_be_either_way() -> None:
     """A second capture without an answer may have counted or not."""
     journey = a_journey(verdicts=[DECLINED], submitted=2)

@@ -17,9 +17,8 @@ import pytest
 
 from pipeline.models.cache import ModelCache
 from serve.demo.receiver import Receiver
-from tests.faults.history import History, complaints
-from tests.faults.load import live, look
-from tests.faults.stage import open_clients, take_photos, told, until_quiet
+from tests.faults.history import History
+from tests.faults.stage import broken_promises, loaded, open_clients, summary, take_photos
 from tests.helpers.running import Running, running
 
 ROUNDS = int(os.environ.get("TEST_KILL_ROUNDS", "50"))
@@ -40,30 +39,16 @@ async def test_what_was_acknowledged_survives_kills(
         secret = service.credentials()["webhook_secret"]
         async with Receiver(secret) as receiver, aiohttp.ClientSession() as http:
             clients = await open_clients(service, http, receiver, photos, history)
-            stop = asyncio.Event()
-            async with asyncio.TaskGroup() as tasks:
-                for number in range(CLIENTS):
-                    own = random.Random(f"{SEED}-{number}")  # noqa: S311
-                    tasks.create_task(live(clients, own, f"client-{number}", stop))
+            async with loaded(clients, SEED, CLIENTS):
                 for _ in range(ROUNDS):
                     await asyncio.sleep(chance.uniform(*PAUSES_S))
                     killed[_kill(service, chance)] += 1
                 await service.until_ready()
-                stop.set()
-            await until_quiet(receiver, history)
-            found = [
-                line
-                for journey in history.journeys
-                for line in complaints(journey, await look(clients, journey, told(receiver)))
-            ]
+            found = await broken_promises(clients, receiver)
             refused = receiver.refused
         started = [process for _, process in service.processes()]
     with capsys.disabled():
-        print(
-            f"\nkill rounds: seed {SEED}, killed {dict(killed)}; {len(history.journeys)} customers,"
-            f" acknowledged {dict(history.acknowledged)}, unknown {dict(history.unknown)},"
-            f" broken promises {len(found)}"
-        )
+        print(summary(f"kill rounds: killed {dict(killed)}", SEED, history, found))
     assert found == []
     assert refused == 0
     assert sum(killed.values()) == ROUNDS

@@ -1,0 +1,110 @@
+"""A service in this process over a Redis of the test's: real HTTP, flows, store and delivery;
+only the models are scripted, so that a thousand operations take seconds.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import aiohttp
+
+from pipeline.decision.policy import LivenessPolicy
+from serve.api.application import build_application
+from serve.app import Models, build_deps
+from serve.bench.service import BOUNDLESS
+from serve.demo.caller import Caller
+from serve.demo.receiver import Receiver
+from serve.deps import Deps
+from serve.domain.tenancy.tenant import TenantPatch
+from serve.flows.delivery import run_delivery
+from serve.flows.tenants import CreatedTenant, create_tenant
+from serve.outbound.sender import open_sender
+from serve.settings import Settings, State, replaced
+from serve.store.link import open_link
+from serve.store.vault.keyring import Keyring
+from tests.faults.history import History
+from tests.faults.load import Clients, Photos
+from tests.faults.stage import open_clients
+from tests.helpers.front_door import ScriptedFaces, serving
+from tests.helpers.records import MODEL
+
+PHOTOS = Photos(b"john", (b"john, again", b"john, a third time"), (b"mary", b"paul"))
+
+
+@dataclass(slots=True)
+class World:
+    """The service, its tenant's clients and their receiver."""
+
+    url: str
+    deps: Deps
+    tenant: CreatedTenant
+    receiver: Receiver
+    live: Caller
+    clients: Clients = field(init=False)
+
+    def credentials(self) -> dict[str, Any]:
+        """The tenant's keys, as the demo's are named."""
+        return {"test_api_key": self.tenant.test_api_key}
+
+    @property
+    def history(self) -> History:
+        """What the clients were told."""
+        return self.clients.history
+
+
+@asynccontextmanager
+async def world(
+    state: State,
+    keyring: Keyring,
+    revise: Callable[[Deps], Deps] = lambda deps: deps,
+    workers_state: State | None = None,
+) -> AsyncIterator[World]:
+    """A service over the Redis that `state` names; its worker reaches it in a way of its own.
+    `revise` may put another adapter into the front door.
+    """
+    link, workers_link, faces = open_link(state), open_link(workers_state or state), ScriptedFaces()
+    bounds: dict[str, Any] = {f"quota.{name}": value for name, value in BOUNDLESS.items()}
+    settings = replaced(Settings(state=state), {"callbacks.allow_private": True, **bounds})
+    models = Models(faces, faces, MODEL)
+    deps = revise(build_deps(link, keyring, settings, models))
+    worker = build_deps(workers_link, keyring, settings, models)
+    patch = TenantPatch(
+        liveness_policy=LivenessPolicy.MATCH_ONLY,
+        allowed_origins=("https://tenant.example",),
+        keep_reference_images=False,
+    )
+    stop = asyncio.Event()
+    tenant = await create_tenant(deps, "First", patch)
+    try:
+        async with (
+            Receiver(tenant.webhook_secret) as receiver,
+            aiohttp.ClientSession() as http,
+            serving(build_application(deps, settings)) as url,
+            open_sender(settings.callbacks) as sender,
+            asyncio.TaskGroup() as tasks,
+        ):
+            tasks.create_task(run_delivery(worker, sender, stop, random=random.random))
+            live = Caller(http, url, {"Authorization": f"Bearer {tenant.api_key}"})
+            made = World(url, deps, tenant, receiver, live)
+            made.clients = await open_clients(made, http, receiver, PHOTOS, History())
+            try:
+                yield made
+            finally:
+                stop.set()
+    finally:
+        await link.aclose()
+        await workers_link.aclose()
+
+
+def with_ledger(kind: Callable[..., Any]) -> Callable[[Deps], Deps]:
+    """Puts a ledger of another kind in the place of the usual one."""
+
+    def revise(deps: Deps) -> Deps:
+        usual: Any = deps.ledger
+        fields = {name: getattr(usual, name) for name in usual.__dataclass_fields__}
+        return replace(deps, ledger=kind(**fields))
+
+    return revise
