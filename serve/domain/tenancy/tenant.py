@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from pipeline.decision.policy import LivenessPolicy
 from serve.domain.document import Document
@@ -65,7 +65,11 @@ def _bare_origin(text: str) -> str:
     return origin
 
 
-Origin = Annotated[str, AfterValidator(_bare_origin)]
+Origin = Annotated[
+    str,
+    AfterValidator(_bare_origin),
+    WithJsonSchema({"type": "string", "maxLength": URL_LENGTH_MAX, "pattern": "^https?://"}),
+]
 
 
 class TenantPatch(Document):
