@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
@@ -60,8 +61,12 @@ class Search:
         return [f"{place}: {name}" for name, form in self._forms if form in content]
 
     def files(self, paths: Iterable[Path]) -> list[str]:
-        """The same of files; one that has gone meanwhile holds nothing."""
-        return [found for path in paths for found in self.within(str(path), read(path))]
+        """The same of files and their names; one that has gone meanwhile holds nothing."""
+        return [
+            found
+            for path in paths
+            for found in self.within(str(path), os.fsencode(path) + b"\n" + read(path))
+        ]
 
 
 def below(folder: Path, *but: Path) -> Iterator[Path]:
