@@ -20,6 +20,7 @@ from pipeline.decision.policy import LivenessPolicy
 from serve.app import open_deps
 from serve.cli.machine import Finding, Grade, findings_here
 from serve.cli.options import AsJson, DataDir, print_json, settings_in
+from serve.domain.headroom import Room
 from serve.domain.tenancy.tenant import LOOPBACK_HOSTS
 from serve.errors import SENTENCES, ServeError
 from serve.inference.cluster.kin import exposed, kin
@@ -28,8 +29,9 @@ from serve.inference.cluster.probe import asks_for_token
 from serve.inference.place import token_file
 from serve.processes.door import tls_context
 from serve.processes.listening import split_address
-from serve.settings import EngineKind, EngineSection, Settings
+from serve.settings import EngineKind, EngineSection, Settings, State
 from serve.store import names
+from serve.store.headroom import memory_of
 from serve.store.link import configuration, open_link, reaching_redis, server_version
 from serve.store.local.embedded import join_embedded
 from serve.store.local.places import places
@@ -188,6 +190,7 @@ async def findings_stored(settings: Settings) -> AsyncIterator[Finding]:
             held.push_async_callback(link.aclose)
             yield _server(state.redis_url, await server_version(link))
             yield _durability(settings, await configuration(link, *DURABILITY))
+            yield _memory(state, await memory_of(link))
             with reaching_redis():
                 is_claimed = bool(await link.exists(names.INSTALL))
             subject = "install"
@@ -229,6 +232,18 @@ def _durability(settings: Settings, found: dict[str, str]) -> Finding:
         return Finding("durability", Grade.WARN, "; ".join(wrong))
     text = f"appendfsync {found['appendfsync']}, {settings.state.replicas_min} replicas waited for"
     return Finding("durability", Grade.OK, text)
+
+
+def _memory(state: State, room: Room) -> Finding:
+    """How near Redis is to its limit."""
+    text = f"{room.memory_bytes / 2**20:.0f} MiB"
+    if not room.memory_max_bytes:
+        return Finding("memory", Grade.OK, f"{text}, no maxmemory")
+    text += f", {room.memory_share:.0%} of maxmemory"
+    if room.memory_share > state.memory_share_max:
+        text += f": above {state.memory_share_max:.0%} nothing new is begun"
+        return Finding("memory", Grade.WARN, text)
+    return Finding("memory", Grade.OK, text)
 
 
 async def _install(settings: Settings) -> AsyncIterator[Finding]:

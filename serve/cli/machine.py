@@ -18,12 +18,12 @@ from pipeline.models.catalog import read_recipe
 from pipeline.models.load import DEFAULT_PACK, LIVENESS_PACK, YUNET_PACK, Detector
 from serve.app import open_cache
 from serve.cli.models import pack_state
-from serve.settings import Settings
+from serve.settings import Settings, State
 from serve.store.install import keys_folder
+from serve.store.local.places import places
 
 PYTHON_MIN = (3, 11)
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
-DISK_BYTES_MIN = 2**28  # below it the store may stop
 DISK_BYTES_FEW = 5 * 2**30
 SYNCS = 8
 SYNC_BYTES = 4_096
@@ -113,16 +113,20 @@ def _data_folder(settings: Settings) -> Iterator[Finding]:
         yield Finding("data folder", Grade.WARN, f"{folder}: others may look into it; chmod 700")
     else:
         yield Finding("data folder", Grade.OK, f"{folder}")
-    yield _disk(folder)
+    yield _disk(folder, settings.state)
     yield _syncs(folder)
 
 
-def _disk(folder: Path) -> Finding:
+def _disk(folder: Path, state: State) -> Finding:
+    """Whether there is room for new work beside an embedded store, and for other files."""
     free = shutil.disk_usage(folder).free
-    grade = Grade.OK
-    if free < DISK_BYTES_FEW:
-        grade = Grade.FAIL if free < DISK_BYTES_MIN else Grade.WARN
-    return Finding("disk", grade, f"{free / 2**30:.1f} GiB free")
+    text = f"{free / 2**30:.1f} GiB free"
+    if not state.redis_url:
+        needed = state.disk_free_min_bytes + places(state.data_dir).log_bytes()
+        if free < needed:
+            text += f": below {needed / 2**30:.1f} GiB nothing new is begun"
+            return Finding("disk", Grade.FAIL, text)
+    return Finding("disk", Grade.WARN if free < DISK_BYTES_FEW else Grade.OK, text)
 
 
 def _syncs(folder: Path) -> Finding:

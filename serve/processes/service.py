@@ -27,6 +27,7 @@ from serve.processes.lifeline import forbid_core_dumps
 from serve.processes.listening import listen, shown_host
 from serve.processes.supervisor import Supervisor, stopped_by_signals
 from serve.settings import EngineKind, Settings, replaced
+from serve.store.headroom import RedisHeadroom
 from serve.store.install import open_install
 from serve.store.link import open_link, ping
 from serve.store.local.embedded import OwnedServer, own_embedded
@@ -76,6 +77,7 @@ async def run_service(
             opened.callback(end_leftovers, token_file(settings.state.data_dir))
         programs = _programs(settings, commands or Commands(), listeners, environment)
         link = open_link(settings.state)
+        headroom = RedisHeadroom(link, settings.state)
         supervisor = Supervisor(
             programs,
             environment,
@@ -83,7 +85,9 @@ async def run_service(
             crashes_max=settings.server.crashes_per_minute_max,
         )
         try:
-            async with open_admin(settings.admin.listen, supervisor, partial(ping, link)) as admin:
+            async with open_admin(
+                settings.admin.listen, supervisor, partial(ping, link), headroom.short_of
+            ) as admin:
                 url = f"{scheme}://{shown_host(settings.server.host)}:{port}"
                 greeting = asyncio.create_task(_greet(supervisor, say, url, admin, left_to_do))
                 try:

@@ -7,6 +7,7 @@ from serve.app import open_deps
 from serve.flows.delivery import run_delivery
 from serve.flows.upkeep.deadlines import run_upkeep
 from serve.flows.upkeep.erasures import run_erasures
+from serve.flows.upkeep.room import run_watch
 from serve.outbound.sender import open_sender
 from serve.processes.lifeline import Announce
 from serve.settings import Settings
@@ -23,6 +24,7 @@ async def run_work(settings: Settings, announce: Announce, stop: asyncio.Event) 
             deps, sender, stop,
             random=random.SystemRandom().random, inflight_max=settings.callbacks.inflight_max,
         )  # fmt: skip
-        for loop in (delivery, run_upkeep(deps, stop), run_erasures(deps, stop)):
+        upkeep = (run_upkeep(deps, stop), run_erasures(deps, stop), run_watch(deps, stop))
+        for loop in (delivery, *upkeep):
             tasks.create_task(loop)
         announce()

@@ -5,7 +5,7 @@ look at the folder in a thread.
 """
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 
@@ -58,12 +58,7 @@ class RedisHeadroom:
 
     async def _look(self) -> Room:
         try:
-            with reaching_redis():
-                memory = await self.link.info("memory")
-            room = Room(
-                memory_bytes=int(memory["used_memory"]),
-                memory_max_bytes=int(memory.get("maxmemory", 0)),
-            )
+            room = await memory_of(self.link)
             if not self.state.redis_url:
                 room = await asyncio.to_thread(on_disk, self.state.data_dir, room)
         except OSError as error:
@@ -76,14 +71,21 @@ class RedisHeadroom:
         return room
 
 
-def on_disk(data_dir: Path, room: Room | None = None) -> Room:
+async def memory_of(link: Redis) -> Room:
+    """What Redis uses of the memory it may have. Raises `state_unavailable`."""
+    with reaching_redis():
+        memory = await link.info("memory")
+    return Room(
+        memory_bytes=int(memory["used_memory"]), memory_max_bytes=int(memory.get("maxmemory", 0))
+    )
+
+
+def on_disk(data_dir: Path, room: Room) -> Room:
     """`room` with what the disk of an embedded store says. Raises OSError."""
     where = places(data_dir)
-    room = room or Room()
-    return Room(
+    return replace(
+        room,
         disk_free_bytes=where.disk_free_bytes(),
         log_bytes=where.log_bytes(),
         rewritten_bytes=where.rewritten_bytes(),
-        memory_bytes=room.memory_bytes,
-        memory_max_bytes=room.memory_max_bytes,
     )

@@ -28,6 +28,8 @@ async def run_erasures(deps: Deps, stop: asyncio.Event) -> None:
             number += 1
         except ServeError as error:  # the next round tries again
             logs.write("erasures put off", code=error.code)
+        except OSError as error:  # a disk that is full takes no new key
+            logs.write_error("erasures put off", error)
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), ROUND_S)
 

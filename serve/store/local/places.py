@@ -192,7 +192,7 @@ def nearest(folder: Path) -> Path:
 
 
 def _size_bytes(path: Path) -> int:
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, NotADirectoryError):
         return path.stat().st_size
     return 0
 

@@ -66,7 +66,7 @@ async def test_an_empty_store_is_fine(redis_state: State, link: Redis) -> None:
     """A Redis that nobody has claimed is told as such, and stays unclaimed."""
     found = await stored(redis_state)
     assert {name: each.grade for name, each in found.items()} == {
-        "redis": Grade.OK, "durability": Grade.OK, "install": Grade.OK,
+        "redis": Grade.OK, "durability": Grade.OK, "memory": Grade.OK, "install": Grade.OK,
     }  # fmt: skip
     assert "appendfsync always" in found["durability"].text
     assert await link.dbsize() == 0
@@ -85,6 +85,19 @@ async def test_a_redis_that_forgets_is_told(redis_state: State, link: Redis) -> 
         await link.config_set(name, before)
         assert found.grade is grade
         assert word in found.text
+
+
+async def test_a_redis_near_its_limit_is_told(redis_state: State, link: Redis) -> None:
+    """Without a limit its memory is fine, and near one a warning says what comes of it."""
+    assert (await stored(redis_state))["memory"].grade is Grade.OK
+    used = int((await link.info("memory"))["used_memory"])
+    try:
+        for factor, grade in ((1.05, Grade.WARN), (4, Grade.OK)):
+            await link.config_set("maxmemory", int(used * factor))
+            found = (await stored(redis_state))["memory"]
+            assert found.grade is grade
+    finally:
+        await link.config_set("maxmemory", 0)
 
 
 async def test_an_unreachable_redis_fails_without_its_password() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from serve.domain.headroom import Shortage
 from serve.errors import Code, ServeError
 from serve.processes.admin import open_admin
 from serve.processes.child import Program
@@ -49,6 +50,26 @@ async def test_readiness_names_every_part() -> None:
         status, found = await asked(url)
         assert (status, found["stopping"]) == (503, True)
     supervisor.close()
+
+
+async def test_a_store_short_of_room_is_told_and_ready() -> None:
+    """What the store has too little of is shown; open sessions go on, so the service is ready."""
+    supervisor = Supervisor([], os.environ)
+    for short_of, shown in ((no_room, "disk"), (unknown, "unknown")):
+        async with open_admin("127.0.0.1:0", supervisor, answers, short_of) as url:
+            status, found = await asked(url)
+        assert (status, found["short_of"]) == (200, shown)
+    supervisor.close()
+
+
+async def no_room() -> Shortage | None:
+    """A full disk."""
+    return Shortage.DISK
+
+
+async def unknown() -> Shortage | None:
+    """A disk that cannot be looked at."""
+    raise ServeError(Code.STORAGE_LOW, "planned")
 
 
 async def test_a_redis_that_does_not_answer_is_not_ready() -> None:

@@ -105,6 +105,56 @@ async def test_redis_is_started_again(tmp_path: Path) -> None:
         assert not task.done()
 
 
+async def test_redis_waits_for_room_however_often_it_ends(tmp_path: Path) -> None:
+    """While the disk is full Redis is not started and nothing else is; no end of it counts, so
+    the service is there when there is room again.
+    """
+    async with own_embedded(tmp_path) as server:
+        full = FullDisk(server)
+        async with running(Program("a", IDLE), server=full) as (supervisor, _, task):
+            await supervisor.until_ready()
+            child = supervisor.children[0]
+            for _ in range(CRASHES_MAX + 2):
+                before, full.is_full = server.pid, True
+                os.kill(before, signal.SIGKILL)
+                while not is_down(supervisor):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+                assert server.pid == before
+                full.is_full = False
+                while is_down(supervisor):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            full.is_full = True
+            os.kill(server.pid, signal.SIGKILL)
+            while not is_down(supervisor):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            os.kill(child.pid, signal.SIGKILL)
+            gone = child.pid
+            while supervisor.parts()["a"] is not PartState.DOWN:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            full.is_full = False
+            while supervisor.parts()["a"] is not PartState.READY:
+                assert child.pid == gone or not is_down(supervisor)
+                await asyncio.sleep(0.01)
+            assert not task.done()
+
+
+class FullDisk(OwnedServer):
+    """A server whose disk is full when the test says so."""
+
+    def __init__(self, server: OwnedServer) -> None:
+        self._server = server
+        self.is_full = False
+
+    async def has_room(self) -> bool:
+        return not self.is_full
+
+    async def start(self) -> None:
+        await self._server.start()
+
+    async def wait(self) -> int:
+        return await self._server.wait()
+
+
 async def test_signals_ask_for_a_stop() -> None:
     """SIGTERM and SIGINT set the event, and only while the block runs."""
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -269,15 +269,15 @@ async def test_an_unfinished_rewrite_is_removed(tmp_path: Path) -> None:
 
 
 async def test_a_server_that_cannot_start_is_refused(tmp_path: Path) -> None:
-    """Damaged records are not skipped: the start names the folder whose log says why."""
+    """Damaged records are not skipped: the start names their file."""
     folder = tmp_path / "redis"
     folder.mkdir()
     (folder / "appendonly.aof").write_bytes(b"*1\r\n$4\r\nBAD!\r\n" * 3)
     for attempt in (join_embedded(tmp_path), own_embedded(tmp_path)):
         with pytest.raises(ServeError) as caught:
             await attempt.__aenter__()
-        assert caught.value.code is Code.STORE_UNSUPPORTED
-        assert str(folder) in caught.value.detail
+        assert caught.value.code is Code.STORE_DAMAGED
+        assert str(folder / "appendonly.aof") in caught.value.detail
 
 
 def test_a_platform_without_the_wheel_is_told_what_to_set(tmp_path: Path) -> None:
