@@ -163,7 +163,7 @@ class Service:
                 pipe.pttl(key)
             lives_ms = await pipe.execute()
             for key, life_ms in zip(keys, lives_ms, strict=True):
-                is_answer = ":op:" in key
+                is_answer = ":op:" in key or ":idem:" in key
                 if 0 <= life_ms <= (step_ms if is_answer else self.clock.shift_ms):
                     pipe.delete(key)
                 elif is_answer:

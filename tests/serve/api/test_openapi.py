@@ -72,6 +72,24 @@ def test_a_route_is_described_whole(described: dict[str, Any], route: Route[Any,
     assert operation.get("x-scope", "") == (route.scope or "")
 
 
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+def test_an_idempotency_key_is_described_where_it_counts(
+    described: dict[str, Any], route: Route[Any, Any]
+) -> None:
+    """For all that an API key may change, and nowhere else; it need not be sent."""
+    operation = described["paths"][route.path][route.method.lower()]
+    found = [item for item in operation["parameters"] if item["name"] == "Idempotency-Key"]
+    is_taken = route.scope is not None and route.method in {"POST", "PUT", "PATCH", "DELETE"}
+    assert [(item["in"], item["required"]) for item in found] == [("header", False)] * is_taken
+    headers = operation["responses"][str(route.statuses[0])]["headers"]
+    assert ("Idempotency-Replayed" in headers) == is_taken
+    refusals = {
+        "idempotency_key_invalid", "idempotency_mismatch", "idempotency_in_progress",
+        "answer_erased",
+    }  # fmt: skip
+    assert refusals & {str(code) for code in route.codes} == (refusals if is_taken else set())
+
+
 def test_links_lead_from_what_makes_something_to_what_takes_it(described: dict[str, Any]) -> None:
     """Each link names an operation that takes the parameter, and what takes an id has a link."""
     operations = {

@@ -11,6 +11,7 @@ from pipeline.decision.verdict import Outcome
 from serve.domain.alert import AlertType
 from serve.domain.callback import DeliveryState
 from serve.domain.erasure import ErasureStep
+from serve.domain.idempotency import Repeat
 from serve.domain.tenancy.preferences import Event
 from serve.domain.tenancy.trigger import Exemption
 from serve.observe import metrics
@@ -55,6 +56,7 @@ def test_every_verb_counts_what_it_says() -> None:
     metrics.observe_envelope(16, 1)
     metrics.count_lapse("expired")
     metrics.count_fallback()
+    metrics.count_repeat(Repeat.REPLAYED)
     with metrics.timed_store("commit"):
         pass
     for name, labels in COUNTED.items():
@@ -67,6 +69,7 @@ COUNTED: dict[str, dict[str, str]] = {
     "limen_captures_unfit_total": {"code": "capture_unfit"},
     "limen_faces_enrolled_total": {},
     "limen_alerts_total": {"alert_type": "lockout"},
+    "limen_idempotency_total": {"outcome": "replayed"},
     "limen_erasure_steps_total": {"step": "log"},
     "limen_callback_attempts_total": {"result": "delivered"},
     "limen_callback_lag_seconds_count": {},
