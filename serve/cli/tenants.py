@@ -272,19 +272,10 @@ def audit(  # noqa: PLR0913 (one parameter for each option)
         entries = [_described_entry(record) for record in page.items]
         print_json({"entries": entries, "next_cursor": page.next_cursor})
         return
-    table = Table(_whole("at"), "action", "actor", "tenant", "world", "target", "outcome")
     for record in page.items:
-        entry, concern = record.entry, record.concern
-        table.add_row(
-            timestamp(record.at_ms),
-            entry.action,
-            str(entry.actor),
-            concern.tenant_id,
-            concern.mode or "",
-            entry.target or concern.customer,
-            entry.outcome if entry.count is None else str(entry.count),
-        )
-    Console().print(table)
+        typer.echo(_line(record))
+    if page.next_cursor:
+        typer.echo(f"there is more: --cursor {page.next_cursor}")
 
 
 async def find_tenant(deps: Deps, text: str) -> Tenant:
@@ -308,6 +299,16 @@ def _patch(**given: object) -> TenantPatch:
 def _described(tenant: Tenant, quota_factor: float) -> dict[str, Any]:
     described = TenantResponse.of(tenant).model_dump(mode="json")
     return {**described, "quota_factor": quota_factor}
+
+
+def _line(record: AuditRecord) -> str:
+    """When, what, by whom; then to which tenant, in which world, what, and how it came out."""
+    entry, concern = record.entry, record.concern
+    count = "" if entry.count is None else f"{entry.count} shown"
+    what = entry.target or concern.customer
+    told = (concern.tenant_id, concern.mode or "", what, entry.outcome, count)
+    rest = "  ".join(word for word in told if word)
+    return f"{timestamp(record.at_ms)}  {entry.action:20}{entry.actor!s:22}{rest}".rstrip()
 
 
 def _described_entry(record: AuditRecord) -> dict[str, Any]:
