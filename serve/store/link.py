@@ -185,7 +185,11 @@ def open_link(state: State) -> Redis:
     options: dict[str, Any] = {
         "socket_timeout": state.timeout_s,
         "socket_connect_timeout": state.timeout_s,
-        "retry": Retry(ExponentialWithJitterBackoff(RETRY_S_MAX, RETRY_FIRST_S), RETRIES_MAX),
+        "retry": Retry(
+            ExponentialWithJitterBackoff(RETRY_S_MAX, RETRY_FIRST_S),
+            RETRIES_MAX,
+            (RedisConnectionError,),  # what took too long would take too long again
+        ),
         "max_connections": CONNECTIONS_MAX,
         "timeout": state.timeout_s,  # of the wait for a free connection
         "decode_responses": False,

