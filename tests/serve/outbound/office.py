@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from zlib import crc32
 
 from aiohttp import web
 from redis.asyncio import Redis
@@ -89,11 +90,11 @@ class Office:
     async def _write_one(self, url: str, number: int, tenant_id: str) -> str:
         subject = self.deps.ledger.subject(tenant_id, Mode.TEST, f"customer-{number}")
         snapshot = await self.deps.ledger.snapshot(subject)
+        salt = 1000 * crc32(tenant_id.encode()) + number
         session = a_session(
-            subject.partition, number, tenant_id=tenant_id, created_at_ms=snapshot.now_ms,
+            subject.partition, salt, tenant_id=tenant_id, created_at_ms=snapshot.now_ms,
             updated_at_ms=snapshot.now_ms, expires_at_ms=snapshot.now_ms + 600_000,
         )  # fmt: skip
-        salt = 1000 * int(tenant_id != "ten_a") + number
         event = a_callback(
             session, salt, url=url, created_at_ms=snapshot.now_ms,
             next_attempt_at_ms=snapshot.now_ms,
