@@ -82,7 +82,7 @@ def refusal_of(error: ServeError) -> Refusal:
 
 
 def rendered(refusal: Refusal, request_id: str) -> web.Response:
-    """The response, with `Retry-After` and `WWW-Authenticate` where they belong."""
+    """The response, with its request id, `Retry-After` and `WWW-Authenticate` where they belong."""
     code, sentence = refusal.code, SENTENCES[refusal.code]
     status = STATUSES[code]
     document: dict[str, object] = {
@@ -99,7 +99,7 @@ def rendered(refusal: Refusal, request_id: str) -> web.Response:
         document["feedback"] = list(refusal.feedback)
     if refusal.faults:
         document["errors"] = list(refusal.faults)
-    headers = dict(refusal.headers)
+    headers = {**refusal.headers, "X-Request-Id": request_id}
     wait_s = refusal.retry_after_s or RETRY_AFTER_S.get(code)
     if wait_s is not None:
         headers["Retry-After"] = str(wait_s)
