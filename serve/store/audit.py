@@ -7,8 +7,8 @@ is exact: a page begins where the last one ended, whatever was written in betwee
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from itertools import chain
 
 from redis.asyncio import Redis
 
@@ -23,6 +23,7 @@ from serve.store.scripts import APPEND, Argument, check_reached, run
 
 EXAMINED_MAX = LIMIT_MAX  # of each stream, for a page that is picked from more than it holds
 EXAMINED_ALONE_MAX = 1_000  # the same where one stream is all there is to read
+FEW = 8  # entries of each stream that are read first
 
 Place = tuple[int, str, int]  # ms, the stream's name, the entry's number within the ms
 
@@ -72,17 +73,29 @@ class _Stream:
             return f"({at_ms}-{number}"
         return str(at_ms) if self.name < name else f"({at_ms}-0"
 
-    def record(self, entry_id: bytes, row: Mapping[bytes, bytes]) -> tuple[Place, AuditRecord]:
-        at_ms, _, number = entry_id.decode().partition("-")
-        text = {name: value.decode() for name, value in row.items()}
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """An entry where it was found, its fields not yet read."""
+
+    place: Place
+    stream: _Stream
+    fields: Mapping[bytes, bytes]
+
+    @classmethod
+    def of(cls, stream: _Stream, entry_id: bytes, fields: Mapping[bytes, bytes]) -> "_Row":
+        at_ms, _, number = entry_id.partition(b"-")
+        return cls((int(at_ms), stream.name, int(number)), stream, fields)
+
+    def record(self) -> AuditRecord:
+        at_ms, name, number = self.place
+        text = {field: value.decode() for field, value in self.fields.items()}
         entry = AuditEntry(
             Action(text[b"a"]), Actor.parse(text[b"w"]), text[b"t"], text[b"o"],
             int(text[b"n"]) if text[b"n"] else None,
         )  # fmt: skip
-        concern = Concern(self.concern.tenant_id, self.concern.mode, text.get(b"c", ""))
-        place = self.name.partition(".")[0]
-        record = AuditRecord(f"aud_{place}-{at_ms}-{number}", int(at_ms), concern, entry)
-        return (int(at_ms), self.name, int(number)), record
+        concern = replace(self.stream.concern, customer=text.get(b"c", ""))
+        return AuditRecord(f"aud_{name.partition('.')[0]}-{at_ms}-{number}", at_ms, concern, entry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,31 +160,56 @@ class RedisAudit:
         limit = examined = min(limit, LIMIT_MAX)
         if action is not None or customer:
             examined = EXAMINED_ALONE_MAX if len(streams) == 1 else EXAMINED_MAX
-        with reaching_redis():
-            async with self.link.pipeline(transaction=False) as pipe:
-                for stream in streams:
-                    # One more than is looked at tells whether there is more.
-                    pipe.xrevrange(stream.key, stream.before(after), "-", examined + 1)
-                rows: list[list[tuple[bytes, dict[bytes, bytes]]]] = await pipe.execute()
-        found = sorted(_records(streams, rows), key=lambda item: item[0], reverse=True)
+        # One more than is looked at tells whether there is more.
+        found = await self._newest(streams, after, examined + 1)
         wanted: list[AuditRecord] = []
         looked_at = 0
-        for _, record in found[:examined]:
+        for row in found[:examined]:
             if len(wanted) == limit:
                 break
             looked_at += 1
+            record = row.record()
             if action in {None, record.entry.action} and customer in {"", record.concern.customer}:
                 wanted.append(record)
         has_more = looked_at < len(found)
-        return Page(tuple(wanted), _write_place(found[looked_at - 1][0]) if has_more else "")
+        return Page(tuple(wanted), _write_place(found[looked_at - 1].place) if has_more else "")
+
+    async def _newest(
+        self, streams: Sequence[_Stream], after: Place | None, count: int
+    ) -> list[_Row]:
+        """The newest `count` entries behind `after` or more, the newest first; all, if fewer.
+
+        A few of each stream are read, which are enough where entries are spread; else those
+        streams that had more, once more.
+        """
+        few = min(count, FEW) if len(streams) > 1 else count
+        rows = await self._read(streams, after, few)
+        full = [stream for stream in streams if len(rows[stream.name]) == few]
+        # What lies behind the last entry read of a stream that has more may not be in order.
+        end = max((rows[stream.name][-1].place for stream in full), default=None)
+        found = sorted(_all(rows), key=lambda row: row.place, reverse=True)
+        if end is None or few == count or sum(row.place >= end for row in found) >= count:
+            return found
+        rows |= await self._read(full, after, count)
+        return sorted(_all(rows), key=lambda row: row.place, reverse=True)
+
+    async def _read(
+        self, streams: Sequence[_Stream], after: Place | None, count: int
+    ) -> dict[str, list[_Row]]:
+        """Up to `count` entries of each stream behind `after`, by the stream's name."""
+        with reaching_redis():
+            async with self.link.pipeline(transaction=False) as pipe:
+                for stream in streams:
+                    pipe.xrevrange(stream.key, stream.before(after), "-", count)
+                answers = await pipe.execute()
+        return {
+            stream.name: [_Row.of(stream, *entry) for entry in entries]
+            for stream, entries in zip(streams, answers, strict=True)
+        }
 
 
-def _records(
-    streams: Iterable[_Stream], rows: Iterable[Sequence[tuple[bytes, Any]]]
-) -> Iterable[tuple[Place, AuditRecord]]:
-    for stream, entries in zip(streams, rows, strict=True):
-        for entry_id, row in entries:
-            yield stream.record(entry_id, row)
+def _all(rows: Mapping[str, Sequence[_Row]]) -> Iterable[_Row]:
+    return chain.from_iterable(rows.values())
 
 
 def _customers(tenant_id: str, mode: Mode) -> list[_Stream]:

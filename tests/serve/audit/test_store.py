@@ -161,7 +161,7 @@ moves = st.lists(
 @settings(
     max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
-@given(moves=moves, limit=st.integers(1, 5))
+@given(moves=moves, limit=st.integers(1, 20))
 async def test_what_is_written_while_somebody_pages_moves_no_page(
     ledger: RedisLedger, audit: RedisAudit, moves: list[tuple[int, int] | None], limit: int
 ) -> None:
@@ -183,7 +183,7 @@ async def test_what_is_written_while_somebody_pages_moves_no_page(
             number += 1
 
     for stream in range(6):
-        await write(stream, 3, 1_000 + stream % 2)
+        await write(stream, 4 * stream, 1_000 + stream % 2)
     before = set(range(number))
     page = await audit.page(TENANT, Mode.TEST, None, "", limit)
     found = list(page.items)
