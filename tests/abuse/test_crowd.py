@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.models.cache import ModelCache
-from tests.abuse.process import DoorProcess, door_process
+from tests.abuse.door_process import DoorProcess, door_process
 
 CONNECTIONS = 10_000
 FILES_SPARE = 1_000

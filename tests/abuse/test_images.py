@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.models.cache import ModelCache
-from tests.abuse.process import DoorProcess, door_process
+from tests.abuse.door_process import DoorProcess, door_process
 from tests.faults.stage import take_photos
 from tests.helpers import images
 

@@ -137,3 +137,4 @@ async def test_a_broken_connection_is_counted_out(
                     writer.write(said)
                     await writer.drain()
             await until_held(before)
+        assert held() == before

@@ -66,4 +66,5 @@ async def test_a_tenant_s_hostile_url_goes_nowhere(
     assert {delivery.attempt.error for delivery in sent} == {SendError.ADDRESS_REFUSED}
     assert {lease.item.url for lease in leases} == set(taken)
     with capsys.disabled():
-        print(f"\n{mode}: {len(urls)} URLs, {len(urls) - len(taken)} refused, 0 reached")  # noqa: T201
+        refused = len(urls) - len(taken)
+        print(f"\n{mode}: {len(urls)} URLs, {refused} refused, 0 reached")  # noqa: T201
