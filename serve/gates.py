@@ -37,12 +37,13 @@ class Quotas(Protocol):
 class Claim:
     """A request that may be carried out, by whoever brings `fence`, until its lease runs out.
 
-    `is_first` says that nobody claimed it before.
+    `is_first` says that nobody claimed it before, `began_ms` when somebody first did.
     """
 
     digest: str
     fence: str
     is_first: bool
+    began_ms: int
 
 
 class Idempotency(Protocol):
@@ -68,4 +69,8 @@ class Idempotency(Protocol):
         """Give a claim back without an answer; False when it is lost. The key keeps its request:
         another under it is a mismatch still.
         """
+        ...
+
+    async def is_outlived(self, op: Operation) -> bool:
+        """Whether the customer whom `op` concerns was erased since it was first asked for."""
         ...

@@ -13,13 +13,15 @@ class Operation:
     `may_repeat` says that the id is the caller's own choice, so that it may have been carried out
     before: then that is looked up first. `subject` is whose records it concerned, as soon as the
     flow knows; None for what concerns no customer. `data_key` is that customer's, as soon as the
-    flow has found, or made, one who exists.
+    flow has found, or made, one who exists. `began_ms` is when one that may repeat was first asked
+    for.
     """
 
     id: str
     may_repeat: bool = False
     subject: Subject | None = None
     data_key: bytes | None = field(default=None, repr=False)
+    began_ms: int | None = None
 
     def concerns(self, snapshot: Snapshot) -> None:
         """Note whose records the flow found."""

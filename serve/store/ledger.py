@@ -240,6 +240,8 @@ class RedisLedger:
         batch.add("QUOTA", held, -size_bytes, self.jobs_bytes_max)
 
     def _listed(self, subject: Subject, keys: Sequence[str]) -> dict[str, list[str]]:
+        since = (snapshot.now_ms, "PX", names.IDEMPOTENCY_KEPT_MS)
+        batch.add("SET", names.erased(subject), *since)
         """What the records under `keys` are listed or waiting in, and under which names."""
         partition = subject.partition
         alerts = ("", ".open", ".in_review", ".resolved", ".dismissed")

@@ -143,6 +143,11 @@ def erasures(partition: int) -> str:
     return _in(partition, "erasures")
 
 
+def erased(subject: Subject) -> str:
+    """STRING: when a customer was erased, ms, for as long as who asked before may ask again."""
+    return _in(subject.partition, f"erased:{subject.key}")
+
+
 def customer_sessions(subject: Subject, reference_digest: str = "") -> str:
     """ZSET of a customer's session ids by creation, ms; all, or those of one reference."""
     return _in(subject.partition, f"sessions:{subject.key}:{reference_digest}")
@@ -159,9 +164,9 @@ def counts(partition: int, tenant_id: str, mode: Mode) -> str:
 
 
 def idempotency(digest: str) -> str:
-    """HASH: `p` fingerprint, `s` running, free or done, `c` who claimed it, `t` end of the lease in
-    ms; when done `d` the sealed answer, `u` whose key it is sealed under (locator) or else `k` its
-    own wrapped key.
+    """HASH: `p` fingerprint, `s` running, free or done, `c` who claimed it, `b` when somebody first
+    did and `t` end of the lease, ms; when done `d` the sealed answer, `u` whose key it is sealed
+    under (locator) or else `k` its own wrapped key.
     """
     return f"{{i{int(digest, 16) % IDEMPOTENCY_SLOTS:02d}}}:idem:{digest}"
 

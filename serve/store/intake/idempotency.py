@@ -25,8 +25,9 @@ LEASE_MS = 30_000
 """Longer than any request takes; who is slower does nothing twice, but answers for itself."""
 
 # KEYS: 1 a record. ARGV: 1 fingerprint, 2 fence, 3 ms of lease, 4 ms to keep the record.
-# Returns {'first'} or {'again'} when the claim is ours, {'mismatch'}, {'running'}, or {'done',
-# locator, wrapped key, sealed answer}. A claim sent twice is one claim.
+# Returns {'first', now in ms} or {'again', ms of the first claim} when the claim is ours,
+# {'mismatch'}, {'running'}, or {'done', locator, wrapped key, sealed answer}. A claim sent twice
+# is one claim.
 CLAIM_KEY = Script(
     "idempotency_claim",
     """
@@ -38,8 +39,9 @@ if print and print ~= ARGV[1] then return {'mismatch'} end
 if state == 'done' then return {'done', found[5], found[6], found[7]} end
 if state == 'running' and fence ~= ARGV[2] and tonumber(lease) > now then return {'running'} end
 redis.call('HSET', KEYS[1], 'p', ARGV[1], 's', 'running', 'c', ARGV[2], 't', now + ARGV[3])
+redis.call('HSETNX', KEYS[1], 'b', now)
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
-return {print and 'again' or 'first'}
+return {print and 'again' or 'first', redis.call('HGET', KEYS[1], 'b')}
 """,
 )
 
@@ -85,7 +87,7 @@ class RedisIdempotency:
             raise ServeError(Code.IDEMPOTENCY_IN_PROGRESS, "it has no answer yet")
         if state == b"done":
             return await self._opened(keyed.digest, *kept)
-        return Claim(keyed.digest, fence, is_first=state == b"first")
+        return Claim(keyed.digest, fence, is_first=state == b"first", began_ms=int(kept[0]))
 
     async def finish(self, claim: Claim, answer: Answer, op: Operation) -> bool:
         """Keep the answer; False when somebody else has claimed the request since."""
@@ -108,7 +110,15 @@ class RedisIdempotency:
         """Give a claim back; False when it is lost."""
         return bool(await self._run(RELEASE_KEY, claim.digest, claim.fence))
 
-    async def _run(self, script: Script, digest: str, *arguments: Argument) -> Any:  # noqa: ANN401 (whatever it returns)
+    async def is_outlived(self, op: Operation) -> bool:
+        """Whether the customer was erased since `op` was first asked for."""
+        if op.subject is None or op.began_ms is None:
+            return False
+        with reaching_redis():
+            found = await self.link.get(names.erased(op.subject))
+        return found is not None and op.began_ms <= int(found)
+
+    async def _run(self, script: Script, digest: str, *arguments: Argument) -> Any:  # noqa: ANN401
         with reaching_redis():
             found, _ = await run(self.link, script, [names.idempotency(digest)], arguments)
         return found

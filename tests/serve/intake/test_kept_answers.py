@@ -16,6 +16,7 @@ from serve.domain.tenancy.api_key import Scope
 from serve.errors import Code, ServeError
 from serve.flows.tenants import create_key
 from serve.observe import metrics
+from serve.store.intake.idempotency import RedisIdempotency
 from serve.store.ledger import RedisLedger
 from serve.store.vault.keyring import Keyring
 from tests.helpers.front_door import (
@@ -194,6 +195,36 @@ async def test_an_answer_goes_with_its_customer(link: Redis, keyring: Keyring) -
         await assert_gone()
         status = await door.call("GET", f"{KYC}/status?customer_id=alice")
         assert status.body["kyc_status"] == "approved"
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_no_retry_brings_an_erased_customer_back(
+    link: Redis, keyring: Keyring, monkeypatch: pytest.MonkeyPatch, is_told: bool
+) -> None:
+    """An enrolment whose answer was lost, asked for again after an erasure, is 410; a new one is
+    carried out.
+    """
+    async with front_door(link, keyring) as door:
+        commit, finish = RedisLedger.commit, RedisIdempotency.finish
+
+        async def lost(*args: Any) -> Any:
+            if not is_told:
+                await commit(*args)
+            raise ServeError(Code.STATE_UNAVAILABLE, "the link broke")
+
+        broken = (RedisIdempotency, "finish") if is_told else (RedisLedger, "commit")
+        monkeypatch.setattr(*broken, lost)
+        assert (await enrol(door)).status == (201 if is_told else 503)
+        monkeypatch.setattr(RedisLedger, "commit", commit)
+        monkeypatch.setattr(RedisIdempotency, "finish", finish)
+        assert (await door.call("DELETE", ALICE)).status == 200
+        await end_leases(link)
+        for _ in range(2):
+            again = await enrol(door)
+            assert (again.status, again.code) == (410, "answer_erased")
+        status = await door.call("GET", f"{KYC}/status?customer_id=alice")
+        assert status.body["kyc_status"] == "pending"
+        assert (await enrol(door, key="another")).status == 201
 
 
 async def test_a_kept_answer_is_in_the_clear_nowhere(link: Redis, keyring: Keyring) -> None:

@@ -133,7 +133,7 @@ async def test_an_answer_is_never_given_back(store: RedisIdempotency) -> None:
 
 async def test_nobody_finishes_what_nobody_claimed(store: RedisIdempotency, link: Redis) -> None:
     """A record that expired, or never was, is not made by its end."""
-    ghost = Claim(KEYED.digest, "ghost", is_first=True)
+    ghost = Claim(KEYED.digest, "ghost", is_first=True, began_ms=0)
     assert not await store.finish(ghost, ANSWER, Operation("op"))
     assert not await store.release(ghost)
     assert await link.dbsize() == 0

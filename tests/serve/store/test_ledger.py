@@ -246,7 +246,7 @@ async def test_erasure_leaves_the_receipt_and_a_tombstone(
     ((_, entry),) = left.pop(log.encode())
     assert entry == {b"k": b"erase", b"u": names.locator(subject).encode()}
     kinds = sorted({key.decode().split(":")[1] for key in left})
-    assert kinds == ["counts", "erasure", "erasures", "op"]
+    assert kinds == ["counts", "erased", "erasure", "erasures", "op"]
     assert (await ledger.snapshot(subject)).version == 0
     assert await ledger.handoff(a_token(subject.partition)) is None
 
