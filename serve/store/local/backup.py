@@ -4,12 +4,10 @@ Redis forks and writes a snapshot; how many customers it holds is asked in the s
 """
 
 import asyncio
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from serve.domain.ids import PARTITIONS
 from serve.domain.upkeep.backup import BACKUP_FORMAT, Counts, Manifest
@@ -25,7 +23,7 @@ from serve.store.vault.keyring import Keyring
 SAVE_S_MAX = 900.0
 POLL_S = 0.05
 ASKED_TOGETHER = 512
-BUSY = "in progress"  # what Redis answers while it saves or rewrites already
+BUSY = ("in progress", "is active")  # what Redis answers while it saves or rewrites already
 
 
 async def take_backup(
@@ -123,17 +121,16 @@ async def _save(link: Redis, where: Places, report: Report) -> tuple[int, int, i
 async def _begin(link: Redis) -> tuple[int, list[Any]]:
     """A save or rewrite that runs already is waited for."""
     while True:
-        with suppress(ResponseError):
-            created_at_ms = await now_ms(link)
-            async with link.pipeline(transaction=True) as pipe:
-                _count(pipe)
-                pipe.bgsave(schedule=False)
-                found = await pipe.execute(raise_on_error=False)
-            refusal = found[-1]
-            if not isinstance(refusal, Exception):
-                return created_at_ms, found
-            if BUSY not in str(refusal):
-                raise ServeError(Code.STATE_UNAVAILABLE, f"Redis: {refusal}")
+        created_at_ms = await now_ms(link)
+        async with link.pipeline(transaction=True) as pipe:
+            _count(pipe)
+            pipe.bgsave(schedule=False)
+            found = await pipe.execute(raise_on_error=False)
+        refusal = found[-1]
+        if not isinstance(refusal, Exception):
+            return created_at_ms, found
+        if not any(words in str(refusal) for words in BUSY):
+            raise ServeError(Code.STATE_UNAVAILABLE, f"Redis: {refusal}")
         await asyncio.sleep(POLL_S)
 
 

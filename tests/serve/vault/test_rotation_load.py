@@ -4,6 +4,7 @@ import asyncio
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -67,7 +68,7 @@ async def test_a_forced_rotation_under_load_loses_nobody(
             await service.deps.ledger.snapshot(subject), None, 10
         )
         assert session.reference == name
-        wrapped = await link.hget(names.customer(subject), "k")  # type: ignore[misc]
+        wrapped: Any = await link.hget(names.customer(subject), "k")
         assert keyring.epoch_of(wrapped) == keyring.current_epoch
     for name in gone:
         assert (await kyc_status(theirs.deps, service.live, name))[0] is KycStatus.PENDING
