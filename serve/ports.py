@@ -155,6 +155,12 @@ class Ledger(Protocol):
         """When the key of `epoch` will have been destroyed, with every backup's data keys."""
         ...
 
+    async def confirm(self, subject: Subject) -> None:
+        """Let all that was ever written of the customer be as durable as a commit is: before it
+        is answered once more. Raises `durability_unavailable`.
+        """
+        ...
+
     async def erase(
         self,
         snapshot: Snapshot,
@@ -429,18 +435,20 @@ class Directory(Protocol):
         """Signing secrets in force, the newest first."""
         ...
 
-    async def standings(self, tenant_id: str, urls: Collection[str]) -> dict[str, Standing]:
-        """What is known of each of `urls`; one that takes no callbacks is gone until it is tried
+    async def standings(
+        self, tenant_id: str, mode: Mode, urls: Collection[str]
+    ) -> dict[str, Standing]:
+        """What a world knows of each of `urls`; one that takes no callbacks is gone until it is tried
         by hand.
         """
         ...
 
-    async def put_gone(self, tenant_id: str, url: str, *, is_gone: bool) -> None:
+    async def put_gone(self, tenant_id: str, mode: Mode, url: str, *, is_gone: bool) -> None:
         """Remember, or forget, that a URL takes no callbacks any more; either ends its outage."""
         ...
 
     async def put_outage(
-        self, tenant_id: str, url: str, before: Outage | None, after: Outage | None
+        self, tenant_id: str, mode: Mode, url: str, before: Outage | None, after: Outage | None
     ) -> None:
         """Replace `before` by `after`, unless somebody else did meanwhile; None ends it anyway."""
         ...

@@ -48,6 +48,7 @@ async def transact(deps: Deps, subject: Subject, op: Operation, decide: Decide) 
     async def attempt(snapshot: Snapshot) -> Transaction:
         op.concerns(snapshot)
         if op.may_repeat and (found := await deps.ledger.answer(snapshot, op.id)) is not None:
+            await deps.ledger.confirm(subject)
             return Transaction(None, found, is_repeat=True)
         done = await _carry_out(deps, snapshot, op.id, await decide(snapshot))
         if done.change is not None and snapshot.customer is None:  # there is one now
@@ -86,6 +87,7 @@ async def _carry_out(
     deps: Deps, snapshot: Snapshot, op_id: str, change: Change | None
 ) -> Transaction:
     if change is None:
+        await deps.ledger.confirm(snapshot.subject)  # what was found instead is acknowledged now
         return Transaction(None, b"", is_repeat=False)
     committed = await deps.ledger.commit(snapshot, change, op_id)
     if not committed.is_repeat:

@@ -40,6 +40,7 @@ from serve.store.vault.keyring import Keyring
 from serve.store.vault.sealing import OVERHEAD_BYTES, new_key, seal, unseal
 
 TENANTS_KEPT = 256
+CONFIRMED_KEPT_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +193,22 @@ class RedisLedger:
         after = done.after and replace(done.after, version=version, customer=change.customer)
         return Committed(change.answer, is_repeat=False, after=None if moved else after)
 
+    async def confirm(self, subject: Subject) -> None:
+        """Wait until enough replicas hold all that was written of the customer before now.
+
+        Whoever finds a record may find one that no replica has yet. Raises
+        `durability_unavailable`.
+        """
+        count, wait_ms = self.replicas
+        if count == 0:
+            return
+        with reaching_redis():
+            async with self.link.pipeline(transaction=False) as pipe:
+                pipe.set(names.confirmed(subject.partition), b"", px=CONFIRMED_KEPT_MS)
+                pipe.execute_command("WAIT", count, wait_ms)
+                _, reached = await pipe.execute()
+        check_reached(int(reached), self.replicas)
+
     async def erase(
         self,
         snapshot: Snapshot,
@@ -223,6 +240,8 @@ class RedisLedger:
         key = names.erasure(subject.partition, receipt.id)
         batch.add("SET", key, receipt.dump())
         batch.add("PEXPIREAT", key, receipt.requested_at_ms + names.ERASURE_KEPT_MS)
+        since = (snapshot.now_ms, "PX", names.IDEMPOTENCY_KEPT_MS)
+        batch.add("SET", names.erased(subject), *since)
         if receipt.due_ms is not None:
             batch.add("ZADD", names.erasures(subject.partition), receipt.due_ms, receipt.id)
         for told in audit:
@@ -240,8 +259,6 @@ class RedisLedger:
         batch.add("QUOTA", held, -size_bytes, self.jobs_bytes_max)
 
     def _listed(self, subject: Subject, keys: Sequence[str]) -> dict[str, list[str]]:
-        since = (snapshot.now_ms, "PX", names.IDEMPOTENCY_KEPT_MS)
-        batch.add("SET", names.erased(subject), *since)
         """What the records under `keys` are listed or waiting in, and under which names."""
         partition = subject.partition
         alerts = ("", ".open", ".in_review", ".resolved", ".dismissed")

@@ -38,7 +38,8 @@ Command = tuple[Sequence[Any], Mapping[str, Any]]
 
 # Refusals of a Redis that is there but cannot do its work now: full, loading, failing over.
 _UNABLE = re.compile(
-    r"(^|-)(OOM|MISCONF|READONLY|NOREPLICAS|LOADING|BUSY|CLUSTERDOWN|MASTERDOWN|TRYAGAIN)\b"
+    r"(^|-|caused error: )"  # said at once, by a script, or of a command of a pipeline
+    r"(OOM|MISCONF|READONLY|NOREPLICAS|LOADING|BUSY|CLUSTERDOWN|MASTERDOWN|TRYAGAIN)\b"
 )
 
 

@@ -59,6 +59,11 @@ def owned(subject: Subject) -> str:
     return _in(subject.partition, f"owned:{subject.key}")
 
 
+def confirmed(partition: int) -> str:
+    """STRING without a value, written so that a WAIT behind it covers what came before."""
+    return _in(partition, "confirmed")
+
+
 def customers(partition: int) -> str:
     """ZSET of locators by time of creation, ms."""
     return _in(partition, "customers")
@@ -138,14 +143,14 @@ def erasure(partition: int, erasure_id: str) -> str:
     return _in(partition, f"erasure:{erasure_id}")
 
 
-def erasures(partition: int) -> str:
-    """ZSET of receipts with open steps, by when the next is due, ms."""
-    return _in(partition, "erasures")
-
-
 def erased(subject: Subject) -> str:
     """STRING: when a customer was erased, ms, for as long as who asked before may ask again."""
     return _in(subject.partition, f"erased:{subject.key}")
+
+
+def erasures(partition: int) -> str:
+    """ZSET of receipts with open steps, by when the next is due, ms."""
+    return _in(partition, "erasures")
 
 
 def customer_sessions(subject: Subject, reference_digest: str = "") -> str:
