@@ -164,7 +164,7 @@ class Server(Section):
     """Bytes of a request body with an image; base64 is 4/3 of the image that it carries."""
 
     body_seconds_max: float = Field(default=30.0, gt=0, le=600)
-    """Seconds until a body must have arrived."""
+    """Seconds until a body must have arrived, and until a client must have taken an answer."""
 
     inflight_bytes_max: int = Field(default=256 * 2**20, ge=2**20, le=2**36)
     """Bytes of bodies held at once by one front-door process; beyond it the answer is 503."""

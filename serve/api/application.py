@@ -86,6 +86,7 @@ def build_runner(application: web.Application, server: Server) -> DoorRunner:
         server.connections_max,
         server.connections_per_address_max,
         server.head_seconds_max,
+        server.body_seconds_max,
         trusted_networks(server.trusted_proxies),
     )
     return DoorRunner(application, limits, application[DEPS].random)

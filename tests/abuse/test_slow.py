@@ -1,14 +1,17 @@
 """Clients that take their time: each is gone by its deadline, and others are served meanwhile."""
 
 import asyncio
+import socket
 from asyncio import StreamWriter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
+import pytest
 from redis.asyncio import Redis
 
+from serve.observe import metrics
 from serve.store.vault.keyring import Keyring
-from tests.abuse.wire import connected, statuses, until_closed
+from tests.abuse.wire import PATIENCE_S, connected, statuses, until_closed
 from tests.helpers.front_door import KYC, Door, front_door
 
 OPEN = f"{KYC}/face/session"
@@ -118,3 +121,25 @@ async def test_a_slow_body_is_gone_by_its_deadline(link: Redis, keyring: Keyring
         assert statuses(said) == [408], kind
     assert len(answered) > 3
     assert set(answered) == {200}
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux can tell")
+async def test_a_client_that_reads_nothing_is_gone(link: Redis, keyring: Keyring) -> None:
+    """20 clients that take none of their answers, few or many, are cut off; others are served."""
+    ask = b"GET /openapi.json HTTP/1.1\r\nHost: limen\r\n\r\n"
+    before = held()
+    async with front_door(link, keyring, **QUICK) as door, AsyncExitStack() as opened:
+        for number in range(EACH):
+            _, writer = await opened.enter_async_context(connected(door.url))
+            writer.write(ask * (2_000 if number % 2 else 100))
+        async with asyncio.timeout(PATIENCE_S):
+            while held() < before + EACH:  # noqa: ASYNC110 (the other side of sockets)
+                await asyncio.sleep(0.01)
+            while held() > before + 1:  # the other client's
+                assert (await door.call("GET", "/healthz")).status == 200
+    assert held() == before
+
+
+def held() -> float:
+    """Connections held by doors of this process."""
+    return metrics.REGISTRY.get_sample_value("limen_connections") or 0.0

@@ -6,6 +6,7 @@ trusted proxies only the total is counted, because all their clients share their
 """
 
 import asyncio
+import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,15 +27,19 @@ closes on a phone that is still sending takes the answer back.
 SHUTDOWN_S = 20.0
 HEADERS_MAX = 64
 REQUEST_ID_BYTES = 16
+_UNREAD_OPTION = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux has it
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What a process takes: connections in all and of one address, and seconds of silence."""
+    """What a process takes: connections in all and of one address, seconds until a head is there
+    and seconds in which a client takes nothing of what it asked for.
+    """
 
     connections_max: int
     per_address_max: int
     head_seconds_max: float
+    unread_seconds_max: float
     trusted: Sequence[Network] = ()
 
 
@@ -86,6 +91,7 @@ class DoorProtocol(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count it; one too many is answered and closed before a request is read."""
         super().connection_made(transport)
+        self._bound_answers(transport)
         peer = transport.get_extra_info("peername")
         self._address = self._budget.take(str(peer[0]) if isinstance(peer, tuple) else "")
         try:
@@ -95,6 +101,15 @@ class DoorProtocol(web.RequestHandler):
             assert isinstance(transport, asyncio.WriteTransport)
             transport.write(spoken(rendered(Refusal(error.code, error.detail), self._new_id())))
             transport.close()
+
+    def _bound_answers(self, transport: asyncio.BaseTransport) -> None:
+        """Have the system end the connection of a client that does not read its answers: they
+        would lie here for as long as it likes, also after we have closed.
+        """
+        link = transport.get_extra_info("socket")
+        if link is not None and link.family != socket.AF_UNIX and _UNREAD_OPTION is not None:
+            unread_ms = round(self._budget.limits.unread_seconds_max * 1_000)
+            link.setsockopt(socket.IPPROTO_TCP, _UNREAD_OPTION, unread_ms)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Give it back."""

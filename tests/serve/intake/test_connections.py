@@ -46,7 +46,7 @@ async def until_held(number: float) -> None:
 
 def limits(connections_max: int, per_address_max: int, *trusted: str) -> ConnectionLimits:
     return ConnectionLimits(
-        connections_max, per_address_max, 20.0, tuple(ip_network(text) for text in trusted)
+        connections_max, per_address_max, 20.0, 30.0, tuple(ip_network(text) for text in trusted)
     )
 
 
@@ -96,6 +96,7 @@ async def test_one_connection_too_many_is_told_so(link: Redis, keyring: Keyring)
             body = json.loads(await reader.read())
         assert head.startswith("HTTP/1.1 503 Service Unavailable\r\n")
         assert "Retry-After: 2\r\n" in head
+        assert 'RateLimit-Policy: "address";q=' in head
         assert "Content-Type: application/problem+json" in head
         assert (body["code"], body["detail"]) == ("overloaded", "too many connections")
         for reader, writer in kept:
