@@ -10,7 +10,7 @@ from serve.flows.customers import erase
 from serve.flows.sessions import overview
 from serve.flows.transact import new_operation
 from tests.helpers.records import an_id
-from tests.helpers.service import Service, refusal, stranger
+from tests.helpers.service import Service, refusal, repeatable, stranger
 
 SEEN = AlertPatch(status=AlertStatus.IN_REVIEW)
 
@@ -48,6 +48,17 @@ async def test_a_change_moves_it_between_the_lists(service: Service) -> None:
         assert list(page.items) == ([changed] if status is changed.status else [])
     counts = await overview(service.deps, service.live)
     assert (counts["alerts.open"], counts["alerts.in_review"]) == (0, 1)
+
+
+async def test_a_repeat_is_answered_as_it_was_then(service: Service) -> None:
+    """Asked for again after somebody else's change it changes nothing and shows its own."""
+    (alert,) = await raised(service, "alice")
+    seen = await alerts.change(service.deps, service.live, alert.id, SEEN, repeatable("seen"))
+    closed = AlertPatch(status=AlertStatus.DISMISSED)
+    last = await alerts.change(service.deps, service.live, alert.id, closed, repeatable("closed"))
+    again = await alerts.change(service.deps, service.live, alert.id, SEEN, repeatable("seen"))
+    assert again == seen
+    assert await alerts.alert(service.deps, service.live, alert.id) == last
 
 
 async def test_concurrent_changes_both_count(service: Service) -> None:

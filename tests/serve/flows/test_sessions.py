@@ -101,6 +101,21 @@ async def test_a_repeat_gets_the_same_token(service: Service) -> None:
     assert len(found) == 1
 
 
+async def test_a_repeat_asks_no_rules_again(service: Service) -> None:
+    """What was opened is answered so, also when such an event calls for no face any more."""
+    await service.enrolled()
+    request = OpenRequest("order-1", "alice", event="login", redirect_url=HOOK)
+    first = await open_session(service.deps, service.live, request, repeatable())
+    off = PreferencesPatch(is_reuse_kyc_enabled=False)
+    await preferences.change(service.deps, service.live, off)
+    await change_settings(service.deps, service.tenant.id, TenantPatch(allowed_origins=()))
+    again = await open_session(service.deps, service.live, request, repeatable())
+    assert again == first
+    assert again.token
+    other = await refusal(open_session(service.deps, service.live, request, repeatable("other")))
+    assert other == Code.URL_REFUSED
+
+
 async def test_the_link_leads_to_a_front_end(service: Service) -> None:
     """The tenant's own gets the token in the query, ours in the fragment; else there is none."""
     await service.enrolled()

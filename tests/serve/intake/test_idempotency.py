@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from redis.asyncio import Redis
@@ -18,6 +19,7 @@ __all__ = ["effects"]
 REPLAYED = "Idempotency-Replayed"
 AT_ONCE = 50
 SUCCESS = range(200, 300)
+WAIT_S = 20.0  # for what comes in milliseconds
 
 each_route = pytest.mark.parametrize("route", TAKING, ids=lambda route: route.name)
 
@@ -193,3 +195,35 @@ async def test_a_store_out_of_reach_refuses(
         refused = await request.send(door)
         assert (refused.status, refused.code) == (503, "state_unavailable")
         assert effects.number == 0
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"Idempotency-Key: a\r\nIdempotency-Key: a\r\n",
+        b"Idempotency-Key:\r\n",
+        b"Idempotency-Key: a\xff\xfeb\r\n",
+        b"Idempotency-Key: cl\xc3\xa9\r\n",
+        b"Idempotency-Key: a\x00b\r\n",
+        b"Idempotency-Key: a\tb\r\n",
+        b"Idempotency-Key: a\r\n b\r\n",
+        b"Idempotency-Key: " + b"k" * 5_000 + b"\r\n",
+        b'Idempotency-Key: "a"; sk="b"\r\n',
+    ],
+)
+async def test_hostile_bytes_are_refused(link: Redis, keyring: Keyring, lines: bytes) -> None:
+    """Twice, empty, no ASCII, folded, far too long: 400, and no record is made."""
+    async with front_door(link, keyring) as door:
+        place = urlsplit(door.url)
+        head = (
+            "DELETE /api/v1/customers/alice HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            f"Authorization: Bearer {door.tenant.test_api_key}\r\n"
+        ).encode()
+        async with asyncio.timeout(WAIT_S):
+            reader, writer = await asyncio.open_connection(place.hostname, place.port)
+            writer.write(head + lines + b"\r\n")
+            answer = await reader.read()
+            writer.close()
+            await writer.wait_closed()
+        assert answer.partition(b" ")[2].startswith(b"400 "), answer[:200]
+        assert [key async for key in link.scan_iter("*:idem:*")] == []

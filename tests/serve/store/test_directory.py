@@ -10,6 +10,7 @@ from serve.domain.ids import Mode
 from serve.domain.tenancy.api_key import ApiKey, Scope
 from serve.domain.tenancy.tenant import SigningSecret, Tenant
 from serve.errors import Code, ServeError
+from serve.ports import Committed
 from serve.store import names
 from serve.store.directory import RedisDirectory
 from serve.store.vault.keyring import Keyring
@@ -53,6 +54,22 @@ async def test_of_two_changes_of_one_reading_one_wins(directory: RedisDirectory)
     assert await directory.tenant("ten_0") == newer
 
 
+async def test_a_change_is_carried_out_once(directory: RedisDirectory) -> None:
+    """A repeat of an operation writes nothing, whatever came between, and gets what it wrote."""
+    await directory.put_tenant(a_tenant(), None)
+    before = a_tenant().updated_at_ms
+    one, two = a_tenant(updated_at_ms=before + 1), a_tenant(updated_at_ms=before + 2)
+    first = await directory.put_tenant(one, before, op_id="op-1")
+    again = await directory.put_tenant(two, before + 1, op_id="op-1")
+    assert first == Committed(one.dump(), is_repeat=False)
+    assert again == Committed(one.dump(), is_repeat=True)
+    assert await directory.put_tenant(two, before + 1, op_id="op-2")
+    assert await directory.put_tenant(one, before + 2, op_id="op-1") == again
+    assert await directory.tenant("ten_0") == two
+    life_ms = await directory.link.pttl(names.tenant_operation("op-1"))
+    assert 0 < life_ms <= names.OPERATION_KEPT_MS
+
+
 async def test_keys_of_a_tenant(directory: RedisDirectory) -> None:
     """Keys are found by id, listed by tenant, and replaced when revoked."""
     for number in (1, 0):
@@ -83,35 +100,41 @@ async def test_secrets_are_sealed_for_their_tenant(directory: RedisDirectory) ->
 async def test_a_url_that_is_gone_is_remembered_without_being_kept(
     directory: RedisDirectory,
 ) -> None:
-    """A tenant's URL is found by itself, whatever its query, until it is forgotten."""
+    """A world's URL is found by itself, whatever its query, until it is forgotten."""
     url = "https://tenant.example/hook"
-    await directory.put_gone("ten_0", f"{url}?secret=1", is_gone=True)
+    await directory.put_gone("ten_0", Mode.LIVE, f"{url}?secret=1", is_gone=True)
     other = "https://tenant.example/other"
-    assert await directory.standings("ten_0", {url, other}) == {url: GONE, other: Standing()}
-    assert await directory.standings("ten_1", {url}) == {url: Standing()}
-    assert await directory.standings("ten_0", set()) == {}
+    assert await directory.standings("ten_0", Mode.LIVE, {url, other}) == {
+        url: GONE,
+        other: Standing(),
+    }
+    assert await directory.standings("ten_1", Mode.LIVE, {url}) == {url: Standing()}
+    assert await directory.standings("ten_0", Mode.TEST, {url}) == {url: Standing()}
+    assert await directory.standings("ten_0", Mode.LIVE, set()) == {}
     members: Any = await directory.link.smembers(names.gone("ten_0"))
     assert not any(b"tenant.example" in member for member in members)
-    await directory.put_gone("ten_0", url, is_gone=False)
-    assert await directory.standings("ten_0", {url}) == {url: Standing()}
+    await directory.put_gone("ten_0", Mode.LIVE, url, is_gone=False)
+    assert await directory.standings("ten_0", Mode.LIVE, {url}) == {url: Standing()}
 
 
 async def test_an_outage_is_what_its_last_writer_saw(directory: RedisDirectory) -> None:
     """An outage is replaced only by who knows it, ends for good, and goes with being gone."""
     url = "https://tenant.example/hook?session=1"
     first, second = Outage(window_ms=1), Outage(window_ms=1, failures=2)
-    await directory.put_outage("ten_0", url, None, first)
-    await directory.put_outage("ten_0", url, None, second)  # who did not know of the first
-    assert await directory.standings("ten_0", {url}) == {url: Standing(outage=first)}
-    await directory.put_outage("ten_0", url, first, second)
-    assert await directory.standings("ten_0", {url}) == {url: Standing(outage=second)}
-    assert await directory.standings("ten_1", {url}) == {url: Standing()}
+    await directory.put_outage("ten_0", Mode.LIVE, url, None, first)
+    await directory.put_outage(
+        "ten_0", Mode.LIVE, url, None, second
+    )  # who did not know of the first
+    assert await directory.standings("ten_0", Mode.LIVE, {url}) == {url: Standing(outage=first)}
+    await directory.put_outage("ten_0", Mode.LIVE, url, first, second)
+    assert await directory.standings("ten_0", Mode.LIVE, {url}) == {url: Standing(outage=second)}
+    assert await directory.standings("ten_1", Mode.LIVE, {url}) == {url: Standing()}
     (key,) = [key async for key in directory.link.scan_iter("*:outage:*")]
     assert b"tenant.example" not in key
     assert 0 < await directory.link.pttl(key) <= OUTAGE_KEPT_MS
-    await directory.put_gone("ten_0", url, is_gone=True)
-    assert await directory.standings("ten_0", {url}) == {url: GONE}
-    await directory.put_gone("ten_0", url, is_gone=False)
-    await directory.put_outage("ten_0", url, None, first)
-    await directory.put_outage("ten_0", url, second, None)
-    assert await directory.standings("ten_0", {url}) == {url: Standing()}
+    await directory.put_gone("ten_0", Mode.LIVE, url, is_gone=True)
+    assert await directory.standings("ten_0", Mode.LIVE, {url}) == {url: GONE}
+    await directory.put_gone("ten_0", Mode.LIVE, url, is_gone=False)
+    await directory.put_outage("ten_0", Mode.LIVE, url, None, first)
+    await directory.put_outage("ten_0", Mode.LIVE, url, second, None)
+    assert await directory.standings("ten_0", Mode.LIVE, {url}) == {url: Standing()}

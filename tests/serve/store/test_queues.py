@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from serve.domain.callback import DeliveryState
 from serve.domain.change import Change, Job, JobHeader
 from serve.domain.ids import Mode, Prefix
+from serve.domain.operation import Operation
 from serve.store import names
 from serve.store.ledger import RedisLedger
 from serve.store.queues import LEASE_MS, RedisDeadlines, RedisJobs, RedisOutbox
@@ -104,6 +105,29 @@ async def test_a_failed_attempt_is_due_again_later(
     await outbox.defer(claimed, -1)
     (deferred,) = await outbox.claim(1)
     assert deferred.item == claimed.item
+
+
+async def test_an_operation_sends_again_once(
+    ledger: RedisLedger, outbox: RedisOutbox, link: Redis
+) -> None:
+    """Asked for again under its id it leaves a callback as it is; another operation does not."""
+    await fill(ledger, 1)
+    (lease,) = await outbox.claim(1)
+    op = Operation("op", may_repeat=True)
+    due = await outbox.resend(lease.item, op)
+    assert (op.subject, op.data_key) == (ledger.subject(TENANT, Mode.TEST, "customer-0"),
+                                         lease.data_key)  # fmt: skip
+    (second,) = await outbox.claim(1)
+    done = due.model_copy(update={"state": DeliveryState.DELIVERED, "next_attempt_at_ms": None})
+    assert not await outbox.settle(lease, done)
+    assert await outbox.settle(second, done)
+    assert await outbox.resend(lease.item, op) == done
+    assert await outbox.claim(1) == []
+    assert (await outbox.resend(lease.item, Operation("other"))).state is DeliveryState.PENDING
+    assert len(await outbox.claim(1)) == 1
+    gone = lease.item.model_copy(update={"id": an_id(Prefix.EVENT, 0, 99)})
+    assert await outbox.resend(gone, op) == gone
+    assert not await link.exists(names.event(0, gone.id))
 
 
 async def test_only_the_named_partitions_are_asked(
