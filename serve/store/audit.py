@@ -40,7 +40,7 @@ def fields_of(concern: Concern, entry: AuditEntry) -> list[Argument]:
 
 def added_at(now_ms: int, fields: Sequence[Argument]) -> list[Argument]:
     """What XADD needs behind the key: what is older than a year may go with this."""
-    return ["MINID", "~", now_ms - names.AUDIT_KEPT_MS, "*", *fields]
+    return ["MINID", "~", max(0, now_ms - names.AUDIT_KEPT_MS), "*", *fields]
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,11 +57,14 @@ class Found:
     status: Mapping[str, Any] | None  # the callback object of the token's session
     session: Mapping[str, Any] | None  # the session as the tenant sees it
     callbacks: tuple[tuple[int, str, str], ...]  # sequence, status, webhook-id, as delivered
+    trail: tuple[tuple[str, str, str], ...] | None = None  # action, target, outcome; None: unread
 
 
 def complaints(journey: Journey, found: Found) -> Iterator[str]:
     """Every rule that the service broke for one customer."""
     name = journey.customer_id
+    if found.trail is not None:
+        yield from _trail_complaints(journey, found.trail)
     if journey.is_erasing:
         if journey.erasure_id and found.kyc_status != "pending":
             yield f"{name}: erased, and still known as {found.kyc_status}"
@@ -117,3 +120,23 @@ def _callback_complaints(
     beyond = sum(max(0, told[s] - known[s]) for s in ("approved", "declined"))
     if beyond > unanswered:
         yield f"{name}: {dict(told)} told of {journey.submitted} captures, {dict(known)} answered"
+
+
+def _trail_complaints(journey: Journey, trail: tuple[tuple[str, str, str], ...]) -> Iterator[str]:
+    """The audit trail is one more witness, which outlives the customer."""
+    name = journey.customer_id
+    acts = Counter(action for action, _, _ in trail)
+    if journey.face_id and acts["customer.enrolled"] != 1:
+        yield f"{name}: {acts['customer.enrolled']} enrolments in the trail"
+    if journey.erasure_id and acts["customer.erased"] != 1:
+        yield f"{name}: {acts['customer.erased']} erasures in the trail"
+    judged = Counter(
+        outcome
+        for action, target, outcome in trail
+        if (action, target) == ("session.judged", journey.session_id)
+    )
+    known = Counter(str(each["status"]) for each in journey.verdicts)
+    unanswered = journey.submitted - len(journey.verdicts)
+    lost = (known - judged).total()
+    if lost or (judged - known).total() > unanswered:
+        yield f"{name}: {dict(judged)} in the trail of {dict(known)} answered"

@@ -138,7 +138,25 @@ async def look(
         answer = await clients.tenant.call("GET", f"/api/v1/kyc/face/sessions/{session_id}")
         session = answer.document if answer.status == 200 else None
     found = callbacks(str(told["resource_id"])) if told is not None else ()
-    return Found(kyc_status, again.status, str(again.at("face_id")), told, session, found)
+    trail = await _trail(clients, journey)
+    return Found(kyc_status, again.status, str(again.at("face_id")), told, session, found, trail)
+
+
+async def _trail(clients: Clients, journey: Journey) -> tuple[tuple[str, str, str], ...]:
+    """Action, target and outcome of all that the audit trail has of a customer."""
+    entries: list[tuple[str, str, str]] = []
+    cursor = ""
+    while True:
+        path = f"/api/v1/audit?customer_id={journey.customer_id}&limit=100&cursor={cursor}"
+        page = await clients.tenant.call("GET", path)
+        assert page.status == 200, page
+        entries += [
+            (item["action"], item["target"] or "", item["outcome"] or "")
+            for item in page.at("data")
+        ]
+        cursor = page.at("next_cursor")
+        if not cursor:
+            return tuple(entries)
 
 
 def _text(image: bytes) -> str:

@@ -20,9 +20,16 @@ def a_journey(**changes: Any) -> Journey:
     return Journey(**{**fields, **changes})
 
 
+TRAIL = (
+    ("session.judged", "ses_1", "approved"),
+    ("session.judged", "ses_1", "declined"),
+    ("session.opened", "ses_1", "created"),
+    ("customer.enrolled", "f", ""),
+)
 GOOD = Found(
     kyc_status="approved", enrolled_again=200, face_id="f", status=APPROVED,
     session={"attempts": 1}, callbacks=((1, "declined", "m1"), (2, "approved", "m2")),
+    trail=TRAIL,
 )  # fmt: skip
 
 
@@ -46,6 +53,10 @@ def test_a_service_that_keeps_its_word_passes() -> None:
          "different callbacks"),
         ({"callbacks": ((1, "declined", "m1"), (2, "approved", "m2"), (3, "declined", "m3"))},
          "told of 2 captures"),
+        ({"trail": TRAIL[1:]}, "in the trail of"),
+        ({"trail": (TRAIL[0], *TRAIL)}, "in the trail of"),
+        ({"trail": TRAIL[:-1]}, "0 enrolments in the trail"),
+        ({"trail": (*TRAIL, TRAIL[-1])}, "2 enrolments in the trail"),
     ],
 )  # fmt: skip
 def test_each_broken_promise_is_seen(changes: dict[str, Any], word: str) -> None:
@@ -75,4 +86,9 @@ def test_an_erased_customer_who_comes_back_is_seen() -> None:
     """After an acknowledged erasure nothing may know the customer."""
     journey = a_journey(is_erasing=True, erasure_id="era_1")
     assert any("still known" in line for line in complaints(journey, GOOD))
-    assert list(complaints(journey, replace(GOOD, kyc_status="pending"))) == []
+    erased = ("customer.erased", "era_1", "")
+    gone = replace(GOOD, kyc_status="pending", trail=(erased, *TRAIL))
+    assert list(complaints(journey, gone)) == []
+    for trail in (TRAIL, (erased, erased, *TRAIL)):
+        (line,) = complaints(journey, replace(gone, trail=trail))
+        assert "erasures in the trail" in line

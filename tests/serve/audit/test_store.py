@@ -11,14 +11,17 @@ from redis.asyncio import Redis
 from serve.domain.audit import OPERATOR, Action, Actor, ActorKind, AuditEntry, AuditRecord, Concern
 from serve.domain.change import Change, Job, JobHeader
 from serve.domain.ids import Mode, Prefix
+from serve.domain.tenancy.tenant import SigningSecret
 from serve.errors import Code, ServeError
 from serve.store import names
 from serve.store.audit import EXAMINED_MAX, RedisAudit, added_at, fields_of
+from serve.store.directory import RedisDirectory
 from serve.store.ledger import RedisLedger
 from serve.store.scripts import Argument
 from serve.store.vault.keyring import Keyring
-from tests.helpers.records import TENANT, a_customer, an_alert, an_id
-from tests.serve.audit.trail import raw_trail
+from tests.helpers.records import NOW_MS, TENANT, a_customer, an_alert, an_id
+from tests.serve.audit.trail import actions, raw_trail
+from tests.serve.store.test_directory import a_key, a_tenant
 from tests.serve.store.test_ledger import a_receipt
 
 KEY = Actor(ActorKind.KEY, "key-1")
@@ -271,3 +274,27 @@ async def test_no_cursor_of_anybody_s_making_breaks_the_trail(
     with pytest.raises(ServeError) as refused:
         await audit.page(TENANT, Mode.TEST, None, cursor, 10)
     assert refused.value.code is Code.CURSOR_INVALID
+
+
+async def test_an_entry_of_the_directory_comes_with_its_change(
+    link: Redis, keyring: Keyring, audit: RedisAudit
+) -> None:
+    """A tenant, key or secrets written leave theirs; a tenant that moved on meanwhile does not."""
+    directory = RedisDirectory(link, keyring)
+    tenant = a_tenant(0, updated_at_ms=NOW_MS)
+
+    def told(action: Action, tenant_id: str = tenant.id) -> tuple[Concern, AuditEntry]:
+        return Concern(tenant_id), AuditEntry(action, OPERATOR)
+
+    assert await directory.put_tenant(tenant, None, told(Action.TENANT_CREATED))
+    newer = a_tenant(0, updated_at_ms=NOW_MS + 1)
+    assert await directory.put_tenant(newer, NOW_MS, told(Action.TENANT_CHANGED))
+    assert not await directory.put_tenant(newer, NOW_MS, told(Action.TENANT_CHANGED))
+    assert not await directory.put_tenant(newer, None, told(Action.TENANT_CREATED))
+    await directory.put_key(a_key(), told(Action.KEY_CREATED))
+    secret = SigningSecret(secret=f"whsec_{'A' * 32}", created_at_ms=NOW_MS)
+    await directory.put_secrets(tenant.id, [secret], told(Action.SECRET_ROTATED))
+    page = await audit.page_of_tenant(tenant.id, "", 10)
+    assert actions(list(page.items))[::-1] == [
+        Action.TENANT_CREATED, Action.TENANT_CHANGED, Action.KEY_CREATED, Action.SECRET_ROTATED,
+    ]  # fmt: skip
