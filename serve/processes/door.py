@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -14,6 +15,8 @@ from serve.processes.lifeline import Announce, allow_open_files
 from serve.processes.listening import BACKLOG
 from serve.settings import Server, Settings
 
+PARTING_S = 1.0
+POLL_S = 0.02
 FILES_SPARE = 512
 """Open files for everything but clients: Redis, the engine, models, logs."""
 
@@ -41,13 +44,29 @@ async def answer(
 ) -> None:
     """Serve on `listener`; after `stop` no connection is taken and requests under way finish,
     within the runner's time for it.
+
+    Whoever has a connection by then may be about to send a request on it. It is answered, and the
+    last on its connection, for a second before silent connections are closed.
     """
+
+    async def part(_request: web.Request, response: web.StreamResponse) -> None:
+        if stop.is_set():
+            response.headers["Connection"] = "close"
+            response.force_close()
+
+    runner.app.on_response_prepare.append(part)
     await runner.setup()
     try:
         secure = tls_context(server)
-        await web.SockSite(runner, listener, ssl_context=secure, backlog=BACKLOG).start()
+        site = web.SockSite(runner, listener, ssl_context=secure, backlog=BACKLOG)
+        await site.start()
         announce()
         await stop.wait()
+        await site.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PARTING_S):
+                while runner.server is not None and runner.server.connections:  # noqa: ASYNC110
+                    await asyncio.sleep(POLL_S)
     finally:
         await runner.cleanup()
 
