@@ -54,6 +54,7 @@ from serve.flows import access, handoff
 from serve.flows.transact import new_operation
 from serve.settings import Server, Settings
 
+METER = web.AppKey("meter", Meter)
 ADDRESS = web.RequestKey("address", str)
 
 
@@ -61,6 +62,7 @@ def build_application(deps: Deps, settings: Settings) -> web.Application:
     """The routes of the table over `deps`. Raises `setting_invalid`."""
     door = FrontDoor.opened(deps, settings)
     application = web.Application(middlewares=[observe, share, refuse, door.counted])
+    application[METER] = door.meter
     application.on_cleanup.append(door.meter.close)
     application[DEPS] = deps
     application[ORIGINS] = access.KnownOrigins()
@@ -89,7 +91,7 @@ def build_runner(application: web.Application, server: Server) -> DoorRunner:
         server.body_seconds_max,
         trusted_networks(server.trusted_proxies),
     )
-    return DoorRunner(application, limits, application[DEPS].random)
+    return DoorRunner(application, limits, application[DEPS].random, application[METER].told)
 
 
 def public_methods() -> dict[str, frozenset[str]]:

@@ -8,7 +8,7 @@ trusted proxies only the total is counted, because all their clients share their
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -28,6 +28,9 @@ SHUTDOWN_S = 20.0
 HEADERS_MAX = 64
 REQUEST_ID_BYTES = 16
 _UNREAD_OPTION = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux has it
+
+Refused = Callable[[Refusal, str], web.Response]
+"""The answer to an address that gets no further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +84,11 @@ class DoorProtocol(web.RequestHandler):
     """One connection: counted while it lives; what is not HTTP gets a problem document."""
 
     def __init__(
-        self, server: web.Server, budget: ConnectionBudget, new_id: Callable[[], str], **limits: Any
+        self, server: web.Server, budget: ConnectionBudget, refused: Refused, **limits: Any
     ) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **limits)
         self._budget = budget
-        self._new_id = new_id
+        self._refused = refused
         self._address: str | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -99,7 +102,7 @@ class DoorProtocol(web.RequestHandler):
         except ServeError as error:
             metrics.count_refused_connection()
             assert isinstance(transport, asyncio.WriteTransport)
-            transport.write(spoken(rendered(Refusal(error.code, error.detail), self._new_id())))
+            transport.write(spoken(self._refused(Refusal(error.code, error.detail), self._address)))
             transport.close()
 
     def _bound_answers(self, transport: asyncio.BaseTransport) -> None:
@@ -131,7 +134,7 @@ class DoorProtocol(web.RequestHandler):
         is_theirs = status == HTTPStatus.BAD_REQUEST
         code = Code.REQUEST_MALFORMED if is_theirs else Code.INTERNAL_ERROR
         metrics.count_refusal(code)
-        response = rendered(Refusal(code), self._new_id())
+        response = self._refused(Refusal(code), self._address or UNKNOWN)
         response.headers["Server"] = "limen"
         response.force_close()
         return response
@@ -140,19 +143,17 @@ class DoorProtocol(web.RequestHandler):
 class DoorServer(web.Server):
     """Makes the connections of `DoorRunner`."""
 
-    def __init__(
-        self, plain: web.Server, budget: ConnectionBudget, new_id: Callable[[], str]
-    ) -> None:
+    def __init__(self, plain: web.Server, budget: ConnectionBudget, refused: Refused) -> None:
         super().__init__(plain.request_handler, request_factory=plain.request_factory)
         self._budget = budget
-        self._new_id = new_id
+        self._refused = refused
 
     def __call__(self) -> DoorProtocol:
         """The protocol of a connection that is being made."""
         return DoorProtocol(
             self,
             self._budget,
-            self._new_id,
+            self._refused,
             access_log=None,
             auto_decompress=False,
             keepalive_timeout=self._budget.limits.head_seconds_max,
@@ -164,8 +165,9 @@ class DoorServer(web.Server):
 class DoorRunner(web.AppRunner):
     """Serves `application` within `limits`: no access log, no decompression, short goodbyes.
 
-    `random` gives so many random bytes, for the ids of requests that are no requests. The caller
-    sets it up, adds sites and cleans it up.
+    `random` gives so many random bytes, for the ids of requests that are no requests; `told` counts
+    one for an address and gives the headers that tell how that stands. The caller sets it up, adds
+    sites and cleans it up.
     """
 
     def __init__(
@@ -173,16 +175,20 @@ class DoorRunner(web.AppRunner):
         application: web.Application,
         limits: ConnectionLimits,
         random: Callable[[int], bytes],
+        told: Callable[[str], Mapping[str, str]],
     ) -> None:
         super().__init__(application, shutdown_timeout=SHUTDOWN_S)
         self.budget = ConnectionBudget(limits)
         self._random = random
+        self._told = told
 
     async def _make_server(self) -> DoorServer:
-        return DoorServer(await super()._make_server(), self.budget, self._new_id)
+        return DoorServer(await super()._make_server(), self.budget, self._refused)
 
-    def _new_id(self) -> str:
-        return f"req_{self._random(REQUEST_ID_BYTES).hex()}"
+    def _refused(self, refusal: Refusal, address: str) -> web.Response:
+        response = rendered(refusal, f"req_{self._random(REQUEST_ID_BYTES).hex()}")
+        response.headers.update(self._told(address))
+        return response
 
 
 def spoken(response: web.Response) -> bytes:

@@ -58,6 +58,11 @@ class Meter:
         if is_refused:
             raise _refusal(ADDRESS, Cause.ADDRESS, standing.retry_after_s())
 
+    def told(self, address: str) -> Mapping[str, str]:
+        """Counts what does not even become a request; the headers that tell how it stands."""
+        standing, _ = self._addresses.take(address)
+        return rate_limits(standing)
+
     async def count_tenant(
         self, route: Route[Any, Any], request: web.Request, tenant_id: str, mode: Mode
     ) -> None:

@@ -124,6 +124,20 @@ async def test_an_address_that_took_its_share_harms_no_other(link: Redis, keyrin
         assert (await door.call("GET", "/healthz")).status == 200
 
 
+async def test_nonsense_is_told_how_its_address_stands(link: Redis, keyring: Keyring) -> None:
+    """What is no request counts as one, and the answer says what is left."""
+    async with front_door(link, keyring) as door:
+        left = []
+        for _ in range(2):
+            async with connection(door) as (reader, writer):
+                writer.write(b"no HTTP at all\r\n\r\n")
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                assert " 400 Bad Request\r\n" in head
+                left.append(int(head.partition('RateLimit: "address";r=')[2].partition(";")[0]))
+        assert left[0] > 0
+        assert left[1] > 0
+
+
 @pytest.mark.parametrize("number", [1, 5])
 async def test_a_broken_connection_is_counted_out(
     number: int, link: Redis, keyring: Keyring
