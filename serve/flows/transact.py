@@ -65,7 +65,10 @@ async def carried_out(deps: Deps, subject: Subject, op: Operation) -> bytes | No
         return None
     snapshot = await deps.ledger.snapshot(subject)
     op.concerns(snapshot)
-    return await deps.ledger.answer(snapshot, op.id)
+    found = await deps.ledger.answer(snapshot, op.id)
+    if found is not None:
+        await deps.ledger.confirm(subject)
+    return found
 
 
 async def transact_read(
