@@ -114,8 +114,7 @@ class State(Section):
     """Seconds until an answer of Redis is given up."""
 
     disk_free_min_bytes: int = Field(default=2**29, ge=0, le=2**50)
-    """Bytes to keep free beside the embedded store, and as many again as its file has for the next
-    rewrite; below it nothing new is begun."""
+    """Bytes to keep free beside the store and its file's next rewrite, or nothing new is begun."""
 
     memory_share_max: float = Field(default=0.9, gt=0, le=1)
     """Used share of Redis's `maxmemory`, where it has one, above which nothing new is begun."""

@@ -19,7 +19,7 @@ VALUES = {
     "bytes_max": str(2**27), "image_bytes_max": "5000", "tls_cert": "/pem", "tls_key": "/pem",
     "runtime": "torch", "device": "cuda", "precision": "fp16",
     "kind": "local", "ray_allow_no_token": "true", "fallback": "true",
-    "test_share": "0.5",
+    "test_share": "0.5", "memory_share_max": "0.5", "head_seconds_max": "12.5",
 }  # fmt: skip
 WITHOUT_UNIT = {
     "detector", "runtime", "device", "precision", "host", "port", "listen", "redis_url",
@@ -27,7 +27,7 @@ WITHOUT_UNIT = {
     "threads", "workers", "tls_cert", "tls_key", "allow_private", "allow_http", "kind",
     "ray_address", "ray_token_file", "ray_allow_no_token", "ray_file", "fallback",
 }  # fmt: skip
-UNITS = ("dir", "days", "ms", "s", "max", "min", "share")
+UNITS = ("dir", "days", "ms", "s", "max", "min", "share", "bytes")
 
 
 @pytest.fixture(autouse=True)
