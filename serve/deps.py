@@ -3,24 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from serve.chores import Deadlines, Epochs, Erasures, Jobs, Masters, Tombstones
 from serve.domain.quota import Policy
-from serve.gates import Idempotency, Quotas
-from serve.ports import (
-    Audit,
-    Comparator,
-    Deadlines,
-    Directory,
-    Epochs,
-    Erasures,
-    Faces,
-    Headroom,
-    Jobs,
-    Ledger,
-    Listings,
-    Masters,
-    Outbox,
-    Tombstones,
-)
+from serve.gates import Headroom, Idempotency, Quotas
+from serve.ports import Audit, Comparator, Directory, Faces, Ledger, Listings, Outbox
 
 
 @dataclass(frozen=True, slots=True)

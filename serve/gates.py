@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from serve.domain.headroom import Shortage
 from serve.domain.idempotency import Answer, Keyed
 from serve.domain.ids import Mode
 from serve.domain.operation import Operation
@@ -73,4 +74,16 @@ class Idempotency(Protocol):
 
     async def is_outlived(self, op: Operation) -> bool:
         """Whether the customer whom `op` concerns was erased since it was first asked for."""
+        ...
+
+
+class Headroom(Protocol):
+    """Whether the system of record has room for something new, or only for what has begun."""
+
+    async def check(self) -> None:
+        """For whoever begins something. Raises `storage_low`, or `state_unavailable`."""
+        ...
+
+    async def short_of(self) -> Shortage | None:
+        """What there is too little of. Raises as `check` does where that cannot be told."""
         ...

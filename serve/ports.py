@@ -10,11 +10,10 @@ from pipeline.evidence import FaceEvidence, Template
 from serve.domain.alert import Alert, AlertStatus
 from serve.domain.audit import Action, AuditEntry, AuditRecord, Concern
 from serve.domain.callback import CallbackEvent, Delivery
-from serve.domain.change import Change, Job, Snapshot
+from serve.domain.change import Change, Snapshot
 from serve.domain.delivery.outage import Outage, Standing
-from serve.domain.erasure import ErasureReceipt, Tombstone
+from serve.domain.erasure import ErasureReceipt
 from serve.domain.handoff import Handoff
-from serve.domain.headroom import Shortage
 from serve.domain.ids import Mode, Subject
 from serve.domain.operation import Operation
 from serve.domain.session import Session
@@ -264,97 +263,6 @@ class Outbox(Protocol):
         """Make a callback due now, whatever became of it; the same operation does so once, and
         leaves `audit` with it.
         """
-        ...
-
-
-class Jobs(Protocol):
-    """Submissions that were accepted to be judged later."""
-
-    async def claim(self, limit: int) -> list[tuple[Subject, Job]]:
-        """Due jobs, leased for 45 s."""
-        ...
-
-    def wakeups(self) -> AsyncGenerator[int | None, None]:
-        """Yields whenever there may be new work; a poll is the safety net."""
-        ...
-
-
-class Erasures(Protocol):
-    """Receipts of erasure whose later steps are still open."""
-
-    async def unfinished(self, limit: int) -> list[ErasureReceipt]:
-        """Receipts with open steps, those whose next is due first in front."""
-        ...
-
-    async def put(self, receipt: ErasureReceipt) -> None:
-        """Write a step down; a receipt with none open is not `unfinished` any more."""
-        ...
-
-    async def rewrite_log(self) -> int | None:
-        """Rewrite the append-only file; the clock in ms at which the finished rewrite began.
-
-        None when it could not be done, or is not ours to do.
-        """
-        ...
-
-
-class Epochs(Protocol):
-    """The keys that wrap the customers' data keys, each for a day."""
-
-    async def renew(self, *, at_once: bool = False) -> None:
-        """Begin a new epoch if it is time, or `at_once`, wrap every live data key under it, and
-        destroy the keys that backups may no longer need.
-        """
-        ...
-
-    def is_destroyed(self, epoch: int) -> bool:
-        """Whether the key of `epoch` is gone."""
-        ...
-
-
-class Headroom(Protocol):
-    """Whether the system of record has room for something new, or only for what has begun."""
-
-    async def check(self) -> None:
-        """For whoever begins something. Raises `storage_low`, or `state_unavailable`."""
-        ...
-
-    async def short_of(self) -> Shortage | None:
-        """What there is too little of. Raises as `check` does where that cannot be told."""
-        ...
-
-
-class Masters(Protocol):
-    """The keys that seal what belongs to no customer: the tenants' signing secrets."""
-
-    async def renew(self, *, at_once: bool = False) -> None:
-        """Seal under the current key what older ones sealed, and destroy the keys that backups
-        may no longer need. With `at_once` a new key takes over first.
-        """
-        ...
-
-
-class Tombstones(Protocol):
-    """Who was erased, kept where no backup of the records reaches."""
-
-    async def put(self, tombstone: Tombstone) -> None:
-        """Write it down durably. Raises `erasure_unavailable`."""
-        ...
-
-    async def remove(self, tombstone: Tombstone) -> None:
-        """Of an erasure that certainly did not happen; one that cannot be removed stays."""
-        ...
-
-    async def returned(self) -> list[Tombstone]:
-        """The tombstones of customers who are there although they were erased."""
-        ...
-
-
-class Deadlines(Protocol):
-    """Sessions that time alone will move."""
-
-    async def claim(self, limit: int) -> list[tuple[Subject, str]]:
-        """Whose sessions, by id, have come to their time; each leased for 45 s."""
         ...
 
 
