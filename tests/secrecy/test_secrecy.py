@@ -35,6 +35,7 @@ async def test_nothing_told_in_confidence_is_in_the_clear(
         told = limen("backup", str(tmp_path / "backup.tar"), data_dir=data_dir)
         assert told["customers"] == 1
         limen("keys", "rotate", "--master", "--epoch", data_dir=data_dir)
+        outcomes.add((await visit.verify(customer_id, photos.same[0]))[1])  # under the new keys
         canaries = {**shop.canaries, **canaries_of(photos.enrolled), **keys_of(keys_dir)}
         search = Search(canaries)
         looked_at = list(_places(service, keys_dir))

@@ -12,10 +12,10 @@ from redis.asyncio import Redis
 
 from serve.store import names
 from serve.store.link import now_ms, reaching_redis
-from serve.store.scripts import REWRAP, run
+from serve.store.scripts import REWRAP, run_each
 from serve.store.vault.keyring import Keyring
 
-SCAN_COUNT = 512
+SCAN_COUNT = 128  # so many wrappings keep nobody else waiting for long
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +67,12 @@ class RedisEpochs:
                 for subject in subjects:
                     pipe.hget(names.customer(subject), "k")
                 wrapped = await pipe.execute()
-        behind = 0
+        calls: list[tuple[list[str], list[bytes]]] = []
         for subject, old in zip(subjects, wrapped, strict=True):
             if old is None or self.keyring.epoch_of(old) == current:
                 continue
             new = self.keyring.wrap(self.keyring.unwrap(old, subject.key), subject.key)
-            with reaching_redis():
-                done, _ = await run(self.link, REWRAP, [names.customer(subject)], [old, new])
-            behind += 1 - int(done)
-        return behind
+            calls.append(([names.customer(subject)], [old, new]))
+        with reaching_redis():
+            done = await run_each(self.link, REWRAP, calls) if calls else []
+        return len(calls) - sum(map(int, done))
