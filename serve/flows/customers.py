@@ -57,8 +57,7 @@ async def enrol(
 
     The same photo again answers the same face, and says so unless it is this operation's. Raises
     `references_full`, `capture_unfit` or the code of an unreadable image as `CaptureUnfit`,
-    `overloaded`, `service_unavailable`, `storage_low`; `answer_erased` rather than bring somebody
-    back who was erased after this was first asked for.
+    `overloaded`, `service_unavailable`, `storage_low`.
     """
     tenant = await tenant_of(deps, principal)
     subject = deps.ledger.subject(principal.tenant_id, principal.mode, request.customer_id)
@@ -69,7 +68,7 @@ async def enrol(
     op.concerns(snapshot)
     known = _known(snapshot.customer, photo_digest)
     if known is not None:
-        await deps.ledger.confirm(subject)
+        await deps.ledger.confirm(snapshot)
         is_own = op.may_repeat and await deps.ledger.answer(snapshot, op.id) is not None
         return _answer(request.customer_id, known, is_repeat=not is_own)
     await deps.headroom.check()
@@ -90,8 +89,6 @@ async def enrol(
         known = _known(snapshot.customer, photo_digest)
         if known:
             return None
-        if snapshot.customer is None and await deps.idempotency.is_outlived(op):
-            raise ServeError(Code.ANSWER_ERASED, "it was asked for before the customer was erased")
         change = _with_reference(snapshot, request.customer_id, face, reference)
         entry = AuditEntry(Action.CUSTOMER_ENROLLED, principal.actor, face.face_id)
         return replace(change, audit=(entry,))
@@ -116,10 +113,10 @@ async def erase(
 
     async def attempt(snapshot: Snapshot) -> ErasureReceipt:
         if op.may_repeat and (found := await deps.ledger.receipt(subject, op.id)) is not None:
-            await deps.ledger.confirm(subject)
+            await deps.ledger.confirm(snapshot)
             return found
         if snapshot.customer is None:
-            await deps.ledger.confirm(subject)  # it may have been erased a moment ago
+            await deps.ledger.confirm(snapshot)  # it may have been erased a moment ago
             raise ServeError(Code.NOT_FOUND, "no such customer")
         return await erase_as_of(deps, snapshot, erasure_id, op, principal.actor)
 

@@ -40,16 +40,18 @@ async def transact(deps: Deps, subject: Subject, op: Operation, decide: Decide) 
 
     `decide` reads and judges but writes nothing, and is called again when the records moved on;
     None from it means that nothing is to be written. One that may be a repeat, and is, is not
-    decided again. Raises what `decide` raises, and `version_conflict` when the records kept
-    moving.
+    decided again. Raises what `decide` raises, `version_conflict` when the records kept moving,
+    and `answer_erased` rather than do again what may have gone with an erased customer.
     """
     op.subject = subject
 
     async def attempt(snapshot: Snapshot) -> Transaction:
         op.concerns(snapshot)
         if op.may_repeat and (found := await deps.ledger.answer(snapshot, op.id)) is not None:
-            await deps.ledger.confirm(subject)
+            await deps.ledger.confirm(snapshot)
             return Transaction(None, found, is_repeat=True)
+        if await deps.idempotency.is_outlived(op):
+            raise ServeError(Code.ANSWER_ERASED, "it was asked for before the customer was erased")
         done = await _carry_out(deps, snapshot, op.id, await decide(snapshot))
         if done.change is not None and snapshot.customer is None:  # there is one now
             is_ours = not done.is_repeat
@@ -67,7 +69,7 @@ async def carried_out(deps: Deps, subject: Subject, op: Operation) -> bytes | No
     op.concerns(snapshot)
     found = await deps.ledger.answer(snapshot, op.id)
     if found is not None:
-        await deps.ledger.confirm(subject)
+        await deps.ledger.confirm(snapshot)
     return found
 
 
@@ -90,7 +92,7 @@ async def _carry_out(
     deps: Deps, snapshot: Snapshot, op_id: str, change: Change | None
 ) -> Transaction:
     if change is None:
-        await deps.ledger.confirm(snapshot.subject)  # what was found instead is acknowledged now
+        await deps.ledger.confirm(snapshot)  # what was found instead is acknowledged now
         return Transaction(None, b"", is_repeat=False)
     committed = await deps.ledger.commit(snapshot, change, op_id)
     if not committed.is_repeat:

@@ -6,7 +6,8 @@ from serve.domain.change import Change, Snapshot
 from serve.domain.ids import Mode, Subject
 from serve.domain.operation import Operation
 from serve.errors import Code
-from serve.flows.transact import TRIES_MAX, transact
+from serve.flows.customers import erase
+from serve.flows.transact import TRIES_MAX, new_operation, transact
 from tests.helpers.service import Service, refusal
 
 
@@ -51,6 +52,24 @@ async def test_an_operation_is_carried_out_once(service: Service) -> None:
     two = await transact(service.deps, subject_of(service), Operation("op"), decide)
     assert (one.answer, one.is_repeat) == (b"first", False)
     assert (two.answer, two.is_repeat) == (b"first", True)
+
+
+async def test_what_an_erased_customer_was_asked_is_not_done_again(service: Service) -> None:
+    """Not even to somebody of the same name: only what was asked for after the erasure is."""
+    await service.enrolled()
+    before = await service.deps.directory.now_ms()
+    await erase(service.deps, service.live, "alice", new_operation(service.deps))
+    await service.enrolled()
+
+    async def decide(snapshot: Snapshot) -> Change:
+        return touched(snapshot, b"done")
+
+    early = Operation("early", may_repeat=True, began_ms=before)
+    call = transact(service.deps, subject_of(service), early, decide)
+    assert await refusal(call) == Code.ANSWER_ERASED
+    after = await service.deps.directory.now_ms() + 1
+    late = Operation("late", may_repeat=True, began_ms=after)
+    assert (await transact(service.deps, subject_of(service), late, decide)).answer == b"done"
 
 
 async def test_records_that_keep_moving_end_the_loop(service: Service) -> None:
