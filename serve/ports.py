@@ -154,9 +154,10 @@ class Ledger(Protocol):
         """When the key of `epoch` will have been destroyed, with every backup's data keys."""
         ...
 
-    async def confirm(self, subject: Subject) -> None:
-        """Let all that was ever written of the customer be as durable as a commit is: before it
-        is answered once more. Raises `durability_unavailable`.
+    async def confirm(self, snapshot: Snapshot) -> None:
+        """Let what `snapshot` shows be as durable as a commit is, before it is answered once more.
+
+        Raises `version_conflict` when it is no longer so, and `durability_unavailable`.
         """
         ...
 
@@ -346,7 +347,7 @@ class Directory(Protocol):
     async def standings(
         self, tenant_id: str, mode: Mode, urls: Collection[str]
     ) -> dict[str, Standing]:
-        """What a world knows of each of `urls`; one that takes no callbacks is gone until it is tried
+        """What a world knows of `urls`; one that takes no callbacks is gone until it is tried
         by hand.
         """
         ...

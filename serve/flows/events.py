@@ -34,7 +34,7 @@ async def resend(
     Its URL is tried anew even if it had answered 410. Raises `not_found`.
     """
     found = await _found(deps, principal, event_id)
-    await deps.directory.put_gone(principal.tenant_id, found.url, is_gone=False)
+    await deps.directory.put_gone(principal.tenant_id, principal.mode, found.url, is_gone=False)
     entry = AuditEntry(Action.EVENT_RESENT, principal.actor, event_id)
     return await deps.outbox.resend(found, op, entry)
 

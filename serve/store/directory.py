@@ -8,7 +8,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from serve.domain.delivery.outage import OUTAGE_KEPT_MS, Outage, Standing
-from serve.domain.ids import keyed_digest
+from serve.domain.ids import Mode, keyed_digest
 from serve.domain.tenancy.api_key import ApiKey
 from serve.domain.tenancy.tenant import SigningSecret, Tenant
 from serve.ports import Audited, Committed
@@ -106,12 +106,14 @@ class RedisDirectory:
         rows = json.loads(self.keyring.open_secret(sealed, names.secrets_label(tenant_id)))
         return [SigningSecret.model_validate(row) for row in rows]
 
-    async def standings(self, tenant_id: str, urls: Collection[str]) -> dict[str, Standing]:
+    async def standings(
+        self, tenant_id: str, mode: Mode, urls: Collection[str]
+    ) -> dict[str, Standing]:
         """What is known of each of `urls`, in one round trip."""
         ordered = sorted(urls)
         if not ordered:
             return {}
-        digests = [self._named(tenant_id, url) for url in ordered]
+        digests = [self._named(tenant_id, mode, url) for url in ordered]
         outages = [names.outage(tenant_id, each) for each in digests]
         with reaching_redis():
             async with self.link.pipeline(transaction=False) as pipe:
@@ -125,9 +127,9 @@ class RedisDirectory:
             for url, is_gone, found in zip(ordered, gone, noted, strict=True)
         }
 
-    async def put_gone(self, tenant_id: str, url: str, *, is_gone: bool) -> None:
+    async def put_gone(self, tenant_id: str, mode: Mode, url: str, *, is_gone: bool) -> None:
         """Remember, or forget, that a URL takes no callbacks any more; either ends its outage."""
-        digest = self._named(tenant_id, url)
+        digest = self._named(tenant_id, mode, url)
         with reaching_redis():
             async with self.link.pipeline(transaction=True) as pipe:
                 change = pipe.sadd if is_gone else pipe.srem
@@ -136,10 +138,10 @@ class RedisDirectory:
                 await pipe.execute()
 
     async def put_outage(
-        self, tenant_id: str, url: str, before: Outage | None, after: Outage | None
+        self, tenant_id: str, mode: Mode, url: str, before: Outage | None, after: Outage | None
     ) -> None:
         """Replace `before` by `after`, unless somebody else did meanwhile; None ends it anyway."""
-        key = names.outage(tenant_id, self._named(tenant_id, url))
+        key = names.outage(tenant_id, self._named(tenant_id, mode, url))
         with reaching_redis():
             if after is None:
                 await self.link.delete(key)
@@ -147,9 +149,9 @@ class RedisDirectory:
             expected = b"" if before is None else before.dump()
             await run(self.link, SWAP, [key], [expected, after.dump(), OUTAGE_KEPT_MS])
 
-    def _named(self, tenant_id: str, url: str) -> str:
+    def _named(self, tenant_id: str, mode: Mode, url: str) -> str:
         """A URL may hold a secret, so only its digest is kept; its query does not count."""
-        return keyed_digest(self.keyring.salt, "gone", tenant_id, url.partition("?")[0])
+        return keyed_digest(self.keyring.salt, "gone", tenant_id, mode, url.partition("?")[0])
 
     async def put_secrets(
         self, tenant_id: str, secrets: Sequence[SigningSecret], audit: Audited | None = None

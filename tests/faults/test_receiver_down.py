@@ -154,7 +154,9 @@ async def test_seventy_six_hours_down(
             while (again := await office.late.next_settled()).state is DeliveryState.EXHAUSTED:
                 continue
             assert (again.id, again.state) == (early, DeliveryState.DELIVERED)
-        standing = (await office.deps.directory.standings("ten_a", {tenant.url}))[tenant.url]
+        standing = (await office.deps.directory.standings("ten_a", Mode.TEST, {tenant.url}))[
+            tenant.url
+        ]
         assert (standing.is_gone, standing.outage) == (False, None)
     with capsys.disabled():
         print(
@@ -174,7 +176,7 @@ async def test_five_days_down_and_given_up(office: LateOffice) -> None:
             await office.late.next_settled()
             while (await office.next_failure()).state is DeliveryState.PENDING:
                 continue
-            outage = (await office.deps.directory.standings("ten_a", {tenant.url}))[
+            outage = (await office.deps.directory.standings("ten_a", Mode.TEST, {tenant.url}))[
                 tenant.url
             ].outage
             assert outage is not None
@@ -219,7 +221,9 @@ async def test_one_success_ends_an_outage(office: LateOffice) -> None:
             for place in names.EVERY_PARTITION:
                 await office.link.delete(names.outbox(place))  # its retries are another test's
             await office.advance(11 * HOUR_MS)
-        standing = (await office.deps.directory.standings("ten_a", {tenant.url}))[tenant.url]
+        standing = (await office.deps.directory.standings("ten_a", Mode.TEST, {tenant.url}))[
+            tenant.url
+        ]
     assert states.count(DeliveryState.DELIVERED) == 1
     assert states.count(DeliveryState.PENDING) == 11
     assert not standing.is_gone

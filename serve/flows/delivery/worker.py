@@ -4,8 +4,8 @@ Nothing is marked before the answer is known. A worker that is killed leaves lea
 when they run out the same callbacks go out again with the same `webhook-id`: at least once,
 never not at all. Any number of workers may run.
 
-A URL that answered 410, or only failed for five days, takes no more callbacks of its tenant: they
-end as disabled, untried, until one of them is sent again by hand.
+A URL that answered 410, or only failed for five days, takes no more callbacks of its tenant in
+that mode: they end as disabled, untried, until one of them is sent again by hand.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from serve.deps import Deps
 from serve.domain.callback import CallbackEvent, Delivery, DeliveryState
 from serve.domain.delivery.outage import Outage, after_failure
 from serve.domain.delivery.retry import after_attempt, disabled
-from serve.domain.ids import Prefix, partition_of
+from serve.domain.ids import Mode, Prefix, partition_of
 from serve.domain.tenancy.tenant import SigningSecret
 from serve.errors import ServeError
 from serve.flows.delivery.endpoints import Endpoints, Key, endpoint_of
@@ -37,6 +37,7 @@ INFLIGHT_MAX = 256
 THROTTLED = frozenset({429, 503})
 
 Claim = Lease[CallbackEvent]
+_Url = tuple[tuple[str, Mode], str]  # of a tenant in a mode: what one world knows, no other does
 
 
 async def run_delivery(
@@ -168,14 +169,15 @@ class _Worker:
         await self._put_off(put_off)
         return len(claims)
 
-    async def _outages(self, claims: Sequence[Claim]) -> dict[Key, Outage | None]:
+    async def _outages(self, claims: Sequence[Claim]) -> dict[_Url, Outage | None]:
         """The outage, if any, of each URL that takes callbacks; claims to another end untried."""
-        outages: dict[Key, Outage | None] = {}
-        for tenant_id in {claim.item.tenant_id for claim in claims}:
-            urls = {claim.item.url for claim in claims if claim.item.tenant_id == tenant_id}
-            found = await self.deps.directory.standings(tenant_id, urls)
+        outages: dict[_Url, Outage | None] = {}
+        asked = {_url_of(claim) for claim in claims}
+        for tenant_id, mode in {world for world, _ in asked}:
+            urls = {url for world, url in asked if world == (tenant_id, mode)}
+            found = await self.deps.directory.standings(tenant_id, mode, urls)
             outages |= {
-                (tenant_id, url): standing.outage
+                ((tenant_id, mode), url): standing.outage
                 for url, standing in found.items()
                 if not standing.is_gone
             }
@@ -239,16 +241,18 @@ class _Worker:
         """`after`, disabled if its URL is given up; what is known of the URL is written down
         before the callback is settled, for who sends it again forgets that.
         """
-        directory, tenant_id, url = self.deps.directory, after.tenant_id, after.url
+        directory, tenant_id, mode, url = (
+            self.deps.directory, after.tenant_id, after.mode, after.url
+        )  # fmt: skip
         if after.state is DeliveryState.DELIVERED:
             if outage is not None or after.failures:
-                await directory.put_outage(tenant_id, url, outage, None)
+                await directory.put_outage(tenant_id, mode, url, outage, None)
             return after
         failing = after_failure(outage, now_ms)
         if after.state is not DeliveryState.DISABLED and not failing.is_final(now_ms):
-            await directory.put_outage(tenant_id, url, outage, failing)
+            await directory.put_outage(tenant_id, mode, url, outage, failing)
             return after
-        await directory.put_gone(tenant_id, url, is_gone=True)
+        await directory.put_gone(tenant_id, mode, url, is_gone=True)
         is_gone = after.state is DeliveryState.DISABLED
         reason: Literal["gone", "failing"] = "gone" if is_gone else "failing"
         logs.write(
@@ -259,8 +263,8 @@ class _Worker:
         return disabled(after)
 
 
-def _url_of(claim: Claim) -> Key:
-    return claim.item.tenant_id, claim.item.url
+def _url_of(claim: Claim) -> _Url:
+    return (claim.item.tenant_id, claim.item.mode), claim.item.url
 
 
 def _in_turns(claims: Sequence[Claim]) -> list[Claim]:

@@ -11,6 +11,7 @@ from standardwebhooks import Webhook
 from serve.domain.audit import OPERATOR
 from serve.domain.callback import CallbackEvent, DeliveryState
 from serve.domain.delivery.retry import ATTEMPTS_MAX, DELAYS_MS
+from serve.domain.ids import Mode
 from serve.domain.tenancy.api_key import Principal
 from serve.domain.tenancy.tenant import SigningSecret
 from serve.flows.delivery.worker import CLAIM_MAX, START_S_MAX
@@ -159,7 +160,7 @@ async def until_gone(office: Office, url: str) -> None:
     """Wait until the worker has noted that `url` answered 410."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
-            found = await office.deps.directory.standings("ten_a", {url})
+            found = await office.deps.directory.standings("ten_a", Mode.TEST, {url})
             if found[url].is_gone:
                 return
             await asyncio.sleep(0)
