@@ -35,7 +35,7 @@ from serve.ports import Committed, Records
 from serve.store import names
 from serve.store.changes import COMMANDS_MAX, Batch, Writer
 from serve.store.link import ask_together, reaching_redis
-from serve.store.scripts import COMMIT, READ, check_reached, run, run_beside
+from serve.store.scripts import COMMIT, CONFIRM, READ, check_reached, run, run_beside
 from serve.store.vault.keyring import Keyring
 from serve.store.vault.sealing import OVERHEAD_BYTES, new_key, seal, unseal
 
@@ -193,21 +193,24 @@ class RedisLedger:
         after = done.after and replace(done.after, version=version, customer=change.customer)
         return Committed(change.answer, is_repeat=False, after=None if moved else after)
 
-    async def confirm(self, subject: Subject) -> None:
-        """Wait until enough replicas hold all that was written of the customer before now.
+    async def confirm(self, snapshot: Snapshot) -> None:
+        """Wait until enough replicas hold what `snapshot` shows.
 
-        Whoever finds a record may find one that no replica has yet. Raises
-        `durability_unavailable`.
+        Whoever finds a record may find one that no replica has yet, and by the time of the wait
+        be talking to one that never got it: so the version is asked for again. Raises
+        `version_conflict`, `durability_unavailable`.
         """
-        count, wait_ms = self.replicas
-        if count == 0:
+        if self.replicas[0] == 0:
             return
+        subject = snapshot.subject
+        keys = [names.customer(subject), names.confirmed(subject.partition)]
         with reaching_redis():
-            async with self.link.pipeline(transaction=False) as pipe:
-                pipe.set(names.confirmed(subject.partition), b"", px=CONFIRMED_KEPT_MS)
-                pipe.execute_command("WAIT", count, wait_ms)
-                _, reached = await pipe.execute()
-        check_reached(int(reached), self.replicas)
+            is_so, reached = await run(
+                self.link, CONFIRM, keys, [snapshot.version, CONFIRMED_KEPT_MS], self.replicas
+            )
+        if not is_so:
+            raise ServeError(Code.VERSION_CONFLICT, "the customer's records moved on")
+        check_reached(reached, self.replicas)
 
     async def erase(
         self,

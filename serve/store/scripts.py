@@ -199,6 +199,18 @@ return {'done', redis.call('TIME')}
 """,
 )
 
+# KEYS: 1 a customer, 2 a STRING that is written so that a WAIT behind it covers what came before.
+# ARGV: 1 version expected (0: no such customer), 2 ms the STRING stays. Returns 1, or 0 when the
+# customer has another version.
+CONFIRM = Script(
+    "confirm",
+    """
+if (redis.call('HGET', KEYS[1], 'v') or '0') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[2], '', 'PX', ARGV[2])
+return 1
+""",
+)
+
 # KEYS: 1 a ZSET by time due. ARGV: 1 how many, 2 ms of lease, 3 prefix of the members' keys,
 # 4 prefix of the customers' keys, 5… names of the record's fields that are wanted.
 # Moves each claimed member to the end of its lease; counts the claim in its `fence`. A member
