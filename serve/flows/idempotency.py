@@ -41,7 +41,8 @@ async def begin(
 
 def operation(claim: Claim) -> Operation:
     """What is carried out under a claim: the same for whoever claims that request."""
-    return Operation(claim.digest, may_repeat=True, began_ms=claim.began_ms)
+    began_ms = None if claim.is_first else claim.began_ms  # nothing happened before a first one
+    return Operation(claim.digest, may_repeat=True, began_ms=began_ms)
 
 
 async def settle(deps: Deps, claim: Claim, op: Operation, answer: Answer | None) -> None:
