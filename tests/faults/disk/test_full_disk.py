@@ -23,3 +23,4 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture
     said = played(words, "tests.faults.disk.full_disk", tmp_path)
     with capsys.disabled():
         print(f"\n{said.strip()}")
+    assert "broken promises 0" in said
