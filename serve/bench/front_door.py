@@ -223,5 +223,6 @@ def _environment(settings: Settings, engine: EngineKind) -> dict[str, str]:
         variable("engine", "kind"): engine,
         variable("engine", "queue_max"): str(settings.engine.queue_max),
         variable("admin", "listen"): "127.0.0.1:0",
+        variable("server", "connections_per_address_max"): str(settings.server.connections_max),
         **{variable("quota", key): value for key, value in BOUNDLESS.items()},
     }
