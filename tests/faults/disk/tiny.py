@@ -7,7 +7,6 @@ needs no privilege where the kernel allows it.
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 UNSHARES = (("unshare", "--mount"), ("unshare", "--map-root-user", "--mount"))
@@ -58,10 +57,3 @@ def free_bytes(folder: Path) -> int:
     """What may still be written."""
     status = os.statvfs(folder)
     return status.f_bavail * status.f_frsize
-
-
-def variables_of(settings: Mapping[str, object]) -> dict[str, str]:
-    """Settings, as {"state.disk_free_min_bytes": 1}, as variables."""
-    return {
-        f"LIMEN_{name.replace('.', '_').upper()}": str(value) for name, value in settings.items()
-    }
