@@ -42,6 +42,10 @@ OF_AN_ID = re.compile(r"\^[a-z]{2,3}_")
 PICKS_MAX = 40  # the newest records are the liveliest
 AnyCase = Case[Any]
 Operation = APIOperation[Any, Any, Any, Any]
+AMOUNTS = ("deposit", "withdrawal", "large_bet_placement", "high_frequency_betting")
+EVERY_TRIGGER: dict[str, Any] = {
+    event.value: {"enabled": True} if event.value in AMOUNTS else True for event in Event
+}
 IMAGES = [base64.b64encode(image).decode() for image in (JOHN, JOHN, JOHN, MARY, NOBODY, BROKEN)]
 
 
@@ -167,15 +171,18 @@ class Driver:
             if place is not None and (parameter.name in place or parameter.is_required):
                 pattern = parameter.definition["schema"].get("pattern", "")
                 named = pick(pattern) if OF_AN_ID.match(pattern) else None
-                found = named or self._word(parameter.name, speaker, owner)
+                erases = case.operation.method == "delete"  # always the same, or few would be left
+                found = named or self._word(parameter.name, speaker, owner, erases=erases)
                 place[parameter.name] = place.get(parameter.name) if found is None else found
         if isinstance(case.body, dict):
+            if "reference" in case.body:
+                case.body |= {"event": "", "callback_url": ""}  # filled in below: sessions open
             for name, value in case.body.items():
                 found = pick("^st_") if name == "token" else self._word(name, speaker, owner)
                 case.body[name] = value if found is None else found
 
-    def _word(self, name: str, speaker: World, owner: World) -> Any:
-        number = self.random.randrange(CUSTOMERS)
+    def _word(self, name: str, speaker: World, owner: World, *, erases: bool = False) -> Any:
+        number = CUSTOMERS - 1 if erases else self.random.randrange(CUSTOMERS)
         words: dict[str, Any] = {
             "customer_id": owner.word(f"customer-{number}"),
             "reference": speaker.word(f"reference-{number}"),
@@ -186,6 +193,7 @@ class Driver:
             "image": self.random.choice(IMAGES),
             "event": self.random.choice(list(Event)).value,
             "is_reuse_kyc_enabled": True,
+            "reuse_kyc_triggers": EVERY_TRIGGER,
             "allowed_origins": [f"https://{speaker.tenant}.example"],
             "frontend_base_url": "",
         }

@@ -10,8 +10,16 @@ from typing import Any
 
 from schemathesis.core import NOT_SET
 
-from serve.domain.tenancy.preferences import Event
-from tests.isolation.driver import BAD_KEY, IMAGES, NONE, AnyCase, Driver, Operation, callers
+from tests.isolation.driver import (
+    BAD_KEY,
+    EVERY_TRIGGER,
+    IMAGES,
+    NONE,
+    AnyCase,
+    Driver,
+    Operation,
+    callers,
+)
 from tests.isolation.oracle import Caller
 from tests.isolation.stage import World
 
@@ -91,12 +99,9 @@ class Story:
         }
         self.ask("change_tenant", tenant)
         self.ask("read_tenant")
-        rules: dict[str, Any] = {event.value: True for event in Event}
-        amounts = ("deposit", "withdrawal", "large_bet_placement", "high_frequency_betting")
-        rules |= {name: {"enabled": True} for name in amounts}
         wanted = {
             "is_reuse_kyc_enabled": True,
-            "reuse_kyc_triggers": rules,
+            "reuse_kyc_triggers": EVERY_TRIGGER,
             "reuse_kyc_reactions": {"max_retry_attempts": 1, "trigger_alert": True},
         }
         self.ask("change_preferences", wanted)
