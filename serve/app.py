@@ -38,6 +38,7 @@ from serve.store.ledger import RedisLedger
 from serve.store.link import Link, open_link
 from serve.store.listings import RedisListings
 from serve.store.local.embedded import join_embedded
+from serve.store.local.places import places
 from serve.store.queues import RedisDeadlines, RedisJobs, RedisOutbox
 from serve.store.quotas import RedisQuotas
 from serve.store.vault.epochs import RedisEpochs
@@ -137,10 +138,10 @@ def build_deps(link: Link, keyring: Keyring, settings: Settings, models: Models)
         listings=RedisListings(link, keyring),
         audit=RedisAudit(link, (state.replicas_min, state.replicas_wait_ms)),
         directory=RedisDirectory(link, keyring),
-        outbox=RedisOutbox(link, keyring),
+        outbox=RedisOutbox(link, keyring, (state.replicas_min, state.replicas_wait_ms)),
         jobs=RedisJobs(link, keyring),
         deadlines=RedisDeadlines(link),
-        erasures=RedisErasures(link),
+        erasures=RedisErasures(link, None if state.redis_url else places(state.data_dir)),
         headroom=RedisHeadroom(link, state),
         idempotency=RedisIdempotency(link, keyring),
         epochs=RedisEpochs(link, keyring, state.backup_retention_days),

@@ -67,6 +67,7 @@ class Queue:
     record: Callable[[int, str], str]
     fields: tuple[str, ...] = ()
     channel: str = ""
+    replicas: tuple[int, int] = (0, 0)
 
     async def claim(self, limit: int, partitions: Collection[int] | None = None) -> list[Claimed]:
         """Up to `limit` due members, each leased for 45 s.
@@ -97,7 +98,7 @@ class Queue:
             prefixes = self.record(partition, ""), names.customer_key(partition, "")
             calls.append(([self.key(partition)], [share, LEASE_MS, *prefixes, *self.fields]))
         with reaching_redis():
-            answers = await run_each(self.link, CLAIM, calls)
+            answers = await run_each(self.link, CLAIM, calls, self.replicas)
         return [
             [
                 Claimed(
@@ -163,15 +164,18 @@ def _partition(told: bytes) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class RedisOutbox:
-    """The `Outbox` port."""
+    """The `Outbox` port. `replicas` is how many must hold a callback before it is sent, and for how
+    many ms to wait: what a primary alone knows, its successor would tell again.
+    """
 
     link: Redis
     keyring: Keyring = field(repr=False)
+    replicas: tuple[int, int] = (0, 0)
 
     @property
     def queue(self) -> Queue:
         """Callbacks by their next attempt."""
-        return Queue(self.link, names.outbox, names.event, ("d",), names.WAKE_OUTBOX)
+        return Queue(self.link, names.outbox, names.event, ("d",), names.WAKE_OUTBOX, self.replicas)
 
     def wakeups(self) -> AsyncGenerator[int | None, None]:
         """Yields the partition where callbacks may be due, None for all."""

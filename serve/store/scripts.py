@@ -75,14 +75,25 @@ async def run_beside(
 
 
 async def run_each(
-    link: Redis, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]
+    link: Redis,
+    script: Script,
+    calls: Sequence[tuple[Sequence[str], Sequence[Argument]]],
+    replicas: tuple[int, int] = (0, 0),
 ) -> list[Any]:
-    """What the script returns for each pair of keys and arguments, all in one round trip."""
+    """What the script returns for each pair of keys and arguments, all in one round trip.
+
+    Raises `durability_unavailable` when too few replicas hold what it did, and what it saw.
+    """
     with metrics.timed_store(script.name):
         async with link.pipeline(transaction=False) as pipe:
             for keys, arguments in calls:
                 pipe.execute_command("EVALSHA", script.sha1, len(keys), *keys, *arguments)
+            if replicas[0]:
+                pipe.execute_command("WAIT", *replicas)
             answers = await pipe.execute(raise_on_error=False)
+    if replicas[0]:
+        reached = answers.pop()
+        check_reached(0 if isinstance(reached, Exception) else int(reached), replicas)
     for place, answer in enumerate(answers):
         if isinstance(answer, NoScriptError):
             answers[place], _ = await run(link, script, *calls[place])
