@@ -4,12 +4,14 @@ and is left as it is, and what the runbook says about it works.
 TEST_TORN_CUTS and TEST_TORN_FLIPS lengthen a run, TEST_SEED repeats one.
 """
 
+import asyncio
 import os
 import random
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -179,6 +181,15 @@ async def test_the_runbook_finds_and_cuts_the_damage(tmp_path: Path, keyring: Ke
     assert (where.folder / f"{LOG_NAME}.damaged").read_bytes() == torn
     assert log.startswith(where.log.read_bytes())
     assert await started(folder) in {before, after}
+
+
+async def test_the_runbook_s_commands_reach_the_store() -> None:
+    """What it has an operator run on a full disk, or a full memory, is answered by Redis."""
+    with tempfile.TemporaryDirectory(prefix="limen-") as short:  # or the socket is elsewhere
+        async with own_embedded(Path(short)):
+            (disk,), (memory,) = blocks("The disk is full"), blocks("Redis is out of memory")
+            assert "rewriting started" in await asyncio.to_thread(run, disk, Path(short))
+            assert "OK" in await asyncio.to_thread(run, memory, Path(short))
 
 
 def blocks(heading: str) -> list[str]:
