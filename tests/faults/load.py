@@ -35,6 +35,7 @@ class Clients:
     callback_url: str
     photos: Photos
     history: History
+    rest: float = 0.0  # of each client after a story, in times of what that took
 
 
 async def live(clients: Clients, chance: random.Random, name: str, stop: asyncio.Event) -> None:
@@ -43,7 +44,10 @@ async def live(clients: Clients, chance: random.Random, name: str, stop: asyncio
     while not stop.is_set():
         journey = Journey(f"{name}-{number}")
         clients.history.journeys.append(journey)
+        clock_s = asyncio.get_running_loop().time
+        began_s = clock_s()
         await _story(clients, chance, journey)
+        await asyncio.sleep(clients.rest * (clock_s() - began_s))
         number += 1
 
 

@@ -145,6 +145,17 @@ class Server:
                 if waiting:
                     await link.zadd(key, dict.fromkeys(waiting, 0), xx=True)
 
+    async def overdue(self) -> int:
+        """Callbacks that should have been tried by now."""
+        async with self.link() as link:
+            seconds, _ = await link.time()
+            return sum(
+                [
+                    await link.zcount(key, "-inf", 1000 * (seconds - 1))
+                    async for key in link.scan_iter("*:outbox")
+                ]
+            )
+
     async def info(self, section: str) -> Mapping[str, Any]:
         """What it says of itself."""
         async with self.link() as link:
