@@ -10,6 +10,8 @@ from serve.domain.erasure import ErasureReceipt
 from serve.domain.ids import Prefix, partition_of
 from serve.store import names
 from serve.store.link import now_ms, reaching_redis
+from serve.store.local.backup import clear_dead_backup
+from serve.store.local.places import Places
 
 REWRITE_S_MAX = 900.0
 REWRITE_POLL_S = 0.2
@@ -20,6 +22,7 @@ class RedisErasures:
     """The `Erasures` port. A Redis by URL may not let us rewrite: then that step stays open."""
 
     link: Redis
+    where: Places | None = None  # of an embedded store
 
     async def unfinished(self, limit: int) -> list[ErasureReceipt]:
         """Receipts with open steps, those whose next is due first in front.
@@ -56,6 +59,8 @@ class RedisErasures:
         """Rewrite the append-only file; the clock in ms at which the finished rewrite began."""
         with reaching_redis():
             try:
+                if self.where is not None:
+                    await asyncio.to_thread(clear_dead_backup, self.where)
                 began_ms = await self._begin_rewrite()
                 async with asyncio.timeout(REWRITE_S_MAX):
                     while (state := await self._rewriting())[0]:  # noqa: ASYNC110 (no event)

@@ -29,19 +29,19 @@ Report = Callable[[str, int, int], None]
 """Called with what is done, how much of it, and of how much."""
 
 
-def digest_of(path: Path, report: Report) -> tuple[int, str]:
-    """Size and SHA-256 of a file."""
+def digest_of(dump: IO[bytes], report: Report) -> tuple[int, str]:
+    """Size and SHA-256 of an open file, from its beginning."""
     state, done = hashlib.sha256(), 0
-    with path.open("rb") as stream:
-        total = os.fstat(stream.fileno()).st_size
-        while chunk := stream.read(CHUNK_BYTES):
-            state.update(chunk)
-            done += len(chunk)
-            report("hash", done, total)
+    dump.seek(0)
+    total = os.fstat(dump.fileno()).st_size
+    while chunk := dump.read(CHUNK_BYTES):
+        state.update(chunk)
+        done += len(chunk)
+        report("hash", done, total)
     return done, state.hexdigest()
 
 
-def write_archive(path: Path, manifest: Manifest, dump: Path, report: Report) -> None:
+def write_archive(path: Path, manifest: Manifest, dump: IO[bytes], report: Report) -> None:
     """Put both into one file, 0600: `path` holds all of it or what it held before.
 
     Raises `file_unwritable`.
@@ -105,17 +105,18 @@ def _member(stream: BufferedReader, name: str, size_max: int) -> Iterator[bytes]
         raise ValueError(f"it ends within {name}")
 
 
-def _write(path: Path, manifest: Manifest, dump: Path, report: Report) -> None:
+def _write(path: Path, manifest: Manifest, dump: IO[bytes], report: Report) -> None:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "wb") as stream, dump.open("rb") as source:
+        dump.seek(0)
+        with os.fdopen(handle, "wb") as stream:
             text = json.dumps(manifest.model_dump(mode="json"), indent=2).encode()
             stream.write(_head(MANIFEST, len(text), manifest) + text)
             stream.write(bytes(-len(text) % BLOCK_BYTES))
             stream.write(_head(DUMP, manifest.rdb_bytes, manifest))
             done = 0
-            while chunk := source.read(CHUNK_BYTES):
+            while chunk := dump.read(CHUNK_BYTES):
                 stream.write(chunk)
                 done += len(chunk)
                 report("write", done, manifest.rdb_bytes)

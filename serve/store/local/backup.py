@@ -4,6 +4,7 @@ Redis forks and writes a snapshot; how many customers it holds is asked in the s
 """
 
 import asyncio
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from serve.store.install import SCHEMA_VERSION
 from serve.store.link import now_ms, reaching_redis, server_version
 from serve.store.local.archive import Report, digest_of, write_archive
 from serve.store.local.filelocks import try_lock
-from serve.store.local.places import Places
+from serve.store.local.places import UNFINISHED_DUMP, Places
 from serve.store.vault.keyring import Keyring
 
 SAVE_S_MAX = 900.0
@@ -36,13 +37,16 @@ async def take_backup(
     held = try_lock(where.backup_lock)
     if held is None:
         raise ServeError(Code.STORE_BUSY, "another backup is being taken")
+    held_open = ExitStack()
     try:
         epochs = await epochs_needed(link, keyring, report)
         sessions = await count_sessions(link)
         version = ".".join(map(str, await server_version(link)))
         where.dump.unlink(missing_ok=True)
         created_at_ms, tenants, customers = await _save(link, where, report)
-        size, sha256 = await asyncio.to_thread(digest_of, where.dump, report)
+        dump = held_open.enter_context(where.dump.open("rb"))
+        where.dump.unlink()  # however this ends, it is gone with us
+        size, sha256 = await asyncio.to_thread(digest_of, dump, report)
         current = keyring.current_epoch
         manifest = Manifest(
             format=BACKUP_FORMAT,
@@ -57,11 +61,24 @@ async def take_backup(
             rdb_sha256=sha256,
             counts=Counts(tenants=tenants, customers=customers, sessions=sessions),
         )
-        await asyncio.to_thread(write_archive, path, manifest, where.dump, report)
+        await asyncio.to_thread(write_archive, path, manifest, dump, report)
     finally:
+        held_open.close()
         where.dump.unlink(missing_ok=True)
         held.release()
     return manifest
+
+
+def clear_dead_backup(where: Places) -> None:
+    """The snapshot of a backup that was killed, if none is being taken: it may hold the erased."""
+    held = try_lock(where.backup_lock) if where.folder.is_dir() else None
+    if held is None:
+        return
+    try:
+        for left in (where.dump, *where.folder.glob(UNFINISHED_DUMP)):
+            left.unlink(missing_ok=True)
+    finally:
+        held.release()
 
 
 async def epochs_needed(link: Redis, keyring: Keyring, report: Report) -> set[int]:

@@ -21,14 +21,16 @@ def written(tmp_path: Path) -> Path:
     """A backup of some bytes."""
     dump = tmp_path / "source.rdb"
     dump.write_bytes(CONTENT)
-    size, sha256 = digest_of(dump, silent)
+    with dump.open("rb") as source:
+        size, sha256 = digest_of(source, silent)
     manifest = Manifest(
         format=1, created_at_ms=1_763_700_000_000, keys_fingerprint="0" * 64, schema_version=1,
         partitions=64, redis_version="6.2.14", epochs=(1, 2), current_epoch=2, rdb_bytes=size,
         rdb_sha256=sha256, counts=Counts(tenants=1, customers=2, sessions=3),
     )  # fmt: skip
     path = tmp_path / "backup.tar"
-    write_archive(path, manifest, dump, silent)
+    with dump.open("rb") as source:
+        write_archive(path, manifest, source, silent)
     return path
 
 
@@ -120,8 +122,9 @@ def test_what_cannot_be_written_leaves_nothing(written: Path, tmp_path: Path) ->
     """A failed backup neither replaces an older one nor leaves a half beside it."""
     before = written.read_bytes()
     manifest = read_archive(written, silent)
-    with pytest.raises(ServeError) as refused:
-        write_archive(written, manifest, tmp_path / "absent.rdb", silent)
+    source = (tmp_path / "source.rdb").open("ab")  # that cannot be read
+    with source, pytest.raises(ServeError) as refused:
+        write_archive(written, manifest, source, silent)
     assert refused.value.code is Code.FILE_UNWRITABLE
     assert written.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["backup.tar", "source.rdb"]

@@ -18,6 +18,7 @@ from serve.store.ledger import RedisLedger
 from serve.store.link import now_ms, open_link
 from serve.store.local.backup import take_backup
 from serve.store.local.embedded import own_embedded
+from serve.store.local.filelocks import try_lock
 from serve.store.local.places import places
 from serve.store.local.restore import restoring
 from serve.store.vault.epochs import RedisEpochs
@@ -113,6 +114,23 @@ def test_a_restore_that_is_killed_leaves_nothing_half(tmp_path: Path, backup: Pa
     assert f'"customers": {CUSTOMERS}' in done.stdout, done
     assert places(data_dir).log.exists()
     assert not places(data_dir).stage.exists()
+
+
+async def test_a_dead_backup_s_snapshot_goes_with_the_next_rewrite(tmp_path: Path) -> None:
+    """An erasure is out of the files although the backup before it was killed; one that is being
+    taken is let be.
+    """
+    async with own_embedded(tmp_path), open_link(State(data_dir=tmp_path)) as link:
+        where = places(tmp_path)
+        erasures = RedisErasures(link, where)
+        where.dump.write_bytes(b"REDIS0009")
+        held = try_lock(where.backup_lock)
+        assert held is not None
+        assert await erasures.rewrite_log() is not None
+        assert where.dump.exists()
+        held.release()
+        assert await erasures.rewrite_log() is not None
+        assert not where.dump.exists()
 
 
 def test_what_a_dead_backup_left_goes_with_the_next_start(tmp_path: Path) -> None:
