@@ -114,7 +114,9 @@ async def test_a_service_starts_answers_and_stops(tmp_path: Path) -> None:
     async with serving(tmp_path / "var") as service:
         assert (await service.ask(service.url))[0] == 200
         ready = dict.fromkeys(("redis", "door 1", "worker", "engine"), "ready")
-        assert await service.readiness() == {"ready": True, "stopping": False, "parts": ready}
+        assert await service.readiness() == {
+            "ready": True, "stopping": False, "parts": ready, "short_of": None,
+        }  # fmt: skip
         assert (await service.ask(f"{service.admin}/metrics"))[0] == 200
         family = service.family()
         assert set(family) == {"redis", "door", "worker", "engine"}
