@@ -55,8 +55,8 @@ bench: models                     ## ms and images/s per stage, beside dlib in t
 demo: models                      ## beside `make run`: play a session with real faces, check every step
 	$(BIN)/limen demo
 
-soak:                             ## not yet: the long fault runs are still to come
-	@echo "not yet: the long fault runs are still to come" >&2; exit 1
+soak: models                      ## the long fault run, SOAK_MINUTES=30: killed, frozen, cut off; ends with a table
+	$(BIN)/python -m tests.faults.soak $(SOAK_ARGS)
 
 lock:                             ## newest versions that pyproject.toml admits, written to .ci/constraints.txt
 	rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
