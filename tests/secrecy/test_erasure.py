@@ -51,10 +51,12 @@ class Stage:
         folder = self.data_dir.parent / f"look-{len(list(self.data_dir.parent.iterdir()))}"
         return open_all(await content_of(backup, folder), self.keyring)
 
-    async def erase(self) -> None:
-        """Erase one of the two, and carry out what is due at once."""
+    async def erase(self) -> Found:
+        """Erase one of the two, and have the file rewritten; what opened just before that."""
         await erase(self.service.deps, self.service.live, GONE, new_operation(self.service.deps))
+        found = self.live()
         await ErasureRounds().advance(self.service.deps)
+        return found
 
     def knows(self, found: Found, name: str) -> tuple[bool, bool]:
         """Whether the customer's id, and whether their template, could be read."""
@@ -97,8 +99,8 @@ async def test_before_the_erasure_the_adversary_reads_everything(stage: Stage) -
 
 async def test_after_the_erasure_nothing_live_opens(stage: Stage) -> None:
     """Once the file is rewritten no data key of theirs is in any file, nor in a later backup."""
-    before = stage.live()
-    await stage.erase()
+    before = await stage.erase()
+    assert stage.knows(before, GONE) == (True, True)  # deleted, and in the file still
     after = stage.live()
     assert stage.knows(after, GONE) == (False, False)
     assert stage.knows(after, KEPT) == (True, True)
