@@ -230,7 +230,11 @@ class Oracle:
             elif owner is not None and owner not in mine and name not in exchange.sent:
                 self.counts["leaks"] += 1
                 yield f"{name} of {owner} is told to {reader}"
+        is_public = "x-scope" not in self.operation(exchange.label)
         for found in CANARY.finditer(text):
+            if is_public and "-customer-" in found[0] and found[0] not in exchange.sent:
+                self.counts["leaks"] += 1
+                yield f"{found[0]} is told to who only has a token"
             is_mine = reader is not None and found[1] == reader[0] and found[2] in {
                 reader[2:], "both",
             }  # fmt: skip

@@ -19,7 +19,7 @@ from serve.api.routes import ROUTES
 from serve.settings import State
 from tests.isolation.stage import isolation_stage
 
-EXAMPLES = int(os.environ.get("TEST_FUZZ_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("TEST_FUZZ_EXAMPLES", "12"))
 SEED = int(os.environ.get("TEST_SEED", "20261121"))
 # Refusals of what is well-formed by every schema: what is told apart only by knowing the rest.
 WELL_FORMED = {

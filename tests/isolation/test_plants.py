@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from serve.store.listings import RedisListings
 from tests.isolation.driver import Driver
 from tests.isolation.graph import Watch, may_follow
 from tests.isolation.machine import wander
+from tests.isolation.oracle import Caller, Exchange, Oracle
 from tests.isolation.stage import isolation_stage
 from tests.isolation.story import go_across, tell_all
 
@@ -126,6 +128,18 @@ def test_an_answer_that_the_document_has_not_is_found(
         tell_all(driver)
     assert driver.oracle.counts[count] > 0
     assert driver.oracle.findings
+
+
+def test_who_only_has_a_token_reads_no_customer_s_name() -> None:
+    """What a token holder may read has no customer's id in it, not even that of its own world."""
+    described: dict[str, Any] = {"paths": {"/p": {"get": {"responses": {"200": {}}}}}}
+    oracle = Oracle(described, {})
+    token = f"st_00{'A' * 43}"
+    oracle.owners[token] = "a-live"
+    headers = {"X-Request-Id": f"req_{'0' * 32}"}
+    for text, leaks in (("canary-a-live-reference-1", 0), ("canary-a-live-customer-1", 1)):
+        oracle.judge(Exchange(Caller("phone"), "GET /p", token, 200, headers, text))
+        assert oracle.counts["leaks"] == len(oracle.findings) == leaks
 
 
 def test_a_state_outside_the_graph_is_found() -> None:
