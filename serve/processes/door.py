@@ -58,11 +58,19 @@ async def answer(
     await runner.setup()
     try:
         secure = tls_context(server)
-        site = web.SockSite(runner, listener, ssl_context=secure, backlog=BACKLOG)
-        await site.start()
-        announce()
-        await stop.wait()
-        await site.stop()
+        assert runner.server is not None
+        accepting = await asyncio.get_running_loop().create_server(
+            runner.server,
+            sock=listener,
+            ssl=secure,
+            backlog=BACKLOG,
+            ssl_handshake_timeout=None if secure is None else server.head_seconds_max,
+        )
+        try:
+            announce()
+            await stop.wait()
+        finally:
+            accepting.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(PARTING_S):
                 while runner.server is not None and runner.server.connections:  # noqa: ASYNC110

@@ -63,6 +63,23 @@ async def test_a_door_answers_over_tls(certificate: Server) -> None:
     assert await asked(certificate, "https", certificate.tls_cert) == "https"
 
 
+async def test_a_handshake_has_as_long_as_a_head(certificate: Server) -> None:
+    """Who connects and says nothing of TLS is cut off."""
+    hasty = certificate.model_copy(update={"head_seconds_max": 0.2})
+    (listener,) = listen("127.0.0.1", 0, 1)
+    ready, stop = asyncio.Event(), asyncio.Event()
+    with listener:
+        runner = web.AppRunner(application(), handle_signals=False)
+        running = asyncio.create_task(answer(runner, listener, hasty, ready.set, stop))
+        await ready.wait()
+        async with asyncio.timeout(30):
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            assert await reader.read() == b""
+        writer.close()
+        stop.set()
+        await running
+
+
 def test_old_tls_is_refused(certificate: Server) -> None:
     """Nothing before TLS 1.2 is spoken."""
     context = tls_context(certificate)
