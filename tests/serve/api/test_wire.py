@@ -1,5 +1,8 @@
 """Requests: closed, bounded, quiet about what they hold."""
 
+import re
+import unicodedata
+
 import pytest
 from pydantic import BaseModel, ValidationError
 
@@ -42,3 +45,15 @@ def test_any_other_limit_is_refused(limit: str) -> None:
     """Nothing is rounded or cut off in silence."""
     with pytest.raises(ValidationError):
         wire.PageParameters.model_validate_strings({"limit": limit})
+
+
+def test_a_name_has_no_control_character_and_may_have_any_other() -> None:
+    """The pattern, as every JSON schema reader reads it, says what Unicode calls control."""
+    for number in (*range(0x300), 0x200B, 0x2028, 0xE000, 0xFFFD, 0x1F642, 0x10FFFF):
+        text = chr(number)
+        try:
+            is_taken = wire.CustomerParameters(customer_id=text).customer_id == text
+        except ValidationError:
+            is_taken = False
+        assert is_taken == (unicodedata.category(chr(number)) != "Cc"), hex(number)
+        assert is_taken == bool(re.search(wire.NAME_PATTERN, text)), hex(number)
