@@ -7,6 +7,7 @@ import time
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -25,7 +26,7 @@ CALLBACK_S_MAX = 60.0
 OFF_S = 60.0  # that a clock may be wrong by on a slow machine
 
 
-def skewed(file: Path) -> dict[str, str]:
+def skewed(file: Path) -> dict[str, Any]:
     """The variables under which every process of a node has the clock that `file` says."""
     found = find_spec("libfaketime")
     assert found is not None
@@ -38,7 +39,7 @@ def skewed(file: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-async def ahead_s(variables: dict[str, str]) -> float:
+async def ahead_s(variables: dict[str, Any]) -> float:
     """Seconds by which the clock of a process with these variables is ahead of ours."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", "import time; print(time.time())",
