@@ -33,6 +33,7 @@ RETRY_AFTER_S: Mapping[AnyCode, int] = MappingProxyType(
         Code.STATE_UNAVAILABLE: 5,
         Code.DURABILITY_UNAVAILABLE: 1,
         Code.STORAGE_LOW: 30,
+        Code.ERASURE_UNAVAILABLE: 5,
         Code.SUBMISSION_IN_PROGRESS: 1,
         Code.VERSION_CONFLICT: 1,
         Code.IDEMPOTENCY_IN_PROGRESS: 1,

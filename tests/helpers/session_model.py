@@ -178,6 +178,11 @@ class ModelCustomer:
         session.move(State.PROCESSING, tells=False)
         session.image, session.lease_until = image, now + minutes
 
+    def let_go(self, session: ModelSession, now: int) -> None:
+        """No verdict was reached, and whoever judged says so."""
+        session.move(State.CAPTURING, tells=False)
+        self.close_superseded(session, now)
+
     def judge(self, session: ModelSession, image: str, now: int) -> int:
         """Move the session as the image deserves; the HTTP status that it is answered with."""
         if image.startswith("blurred"):

@@ -151,12 +151,8 @@ class SessionMachine(ComparedService):
         if not is_finishing and fault is Fault.BEFORE:
             return
         customer.begin(session, image, self.minutes, LEASE_MINUTES)
-        if not is_finishing or fault is Fault.BEFORE:
-            self.check(self.number_of(session))
-            return
-        if is_overloaded:
-            session.move(State.CAPTURING, tells=False)
-            customer.close_superseded(session, self.minutes)
+        if is_overloaded or not is_finishing or fault is Fault.BEFORE:
+            customer.let_go(session, self.minutes)
         else:
             again = self.tried(submit(self.service.deps, session.token, image.encode()))
             self.expect_judged(customer, session, image, again)
@@ -182,6 +178,7 @@ class SessionMachine(ComparedService):
         assert self.run(slowly()) == Code.SERVICE_UNAVAILABLE
         customer.begin(session, image, self.minutes, LEASE_MINUTES)
         self.minutes += STEP_MINUTES
+        customer.let_go(session, self.minutes)
         self.check(self.number_of(session))
 
     @precondition(lambda self: self.opened)

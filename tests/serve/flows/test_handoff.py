@@ -48,8 +48,9 @@ async def test_a_phone_may_come_after_the_end(service: Service) -> None:
 async def test_a_phone_does_not_do_the_sweepers_work(service: Service) -> None:
     """Connecting while a lease has run out leaves it to be written down, and told, by the sweep."""
     token = await service.ready()
-    service.clock.faults = [Fault.AFTER]
+    service.clock.faults = [Fault.AFTER, *[Fault.BEFORE] * 8]  # nor can it be let go
     await refusal(service.submitted(token, "face 0"))
+    service.clock.faults = []
     service.clock.shift_ms = MINUTE_MS
     assert (await connect(service.deps, token, connected=True)).mobile_connected
     record = await service.record(*await service.named(token))
