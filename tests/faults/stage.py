@@ -12,11 +12,12 @@ from pipeline.models.cache import ModelCache
 from serve.demo.caller import Caller
 from serve.demo.receiver import Receiver
 from serve.demo.stage import take_selfies
-from tests.faults.history import History, complaints
+from tests.faults.history import History, Journey, complaints
 from tests.faults.load import PHONE_HEADERS, Clients, Photos, live, look
 from tests.fixtures import silent
 
 CALLBACKS_S_MAX = 90.0  # a lease of 45 s and a retry may lie in between
+LOOKS_AT_ONCE = 8
 TRIGGERS = {"is_reuse_kyc_enabled": True, "reuse_kyc_triggers": {"login": True}}
 
 
@@ -97,13 +98,15 @@ async def broken_promises(
     clients: Clients, receiver: Receiver, patience_s: float = CALLBACKS_S_MAX
 ) -> list[str]:
     """What the service did to its word, once everything is quiet."""
-    history = clients.history
+    history, places = clients.history, asyncio.Semaphore(LOOKS_AT_ONCE)
     await until_quiet(receiver, history, patience_s)
-    return [
-        line
-        for journey in history.journeys
-        for line in complaints(journey, await look(clients, journey, told(receiver)))
-    ]
+
+    async def judged(journey: Journey) -> list[str]:
+        async with places:
+            return list(complaints(journey, await look(clients, journey, told(receiver))))
+
+    found = await asyncio.gather(*map(judged, history.journeys))
+    return [line for lines in found for line in lines]
 
 
 def summary(what: str, seed: int, history: History, found: Sequence[str]) -> str:
