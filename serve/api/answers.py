@@ -221,7 +221,7 @@ class TenantResponse(Wire):
     def of(cls, tenant: Tenant) -> Self:
         """`tenant` on the wire."""
         return cls(
-            **tenant.model_dump(exclude=_STAMPS | {"preferences"}),
+            **tenant.model_dump(exclude=_STAMPS | {"preferences", "test_settings"}),
             created_at=timestamp(tenant.created_at_ms),
             updated_at=timestamp(tenant.updated_at_ms),
         )

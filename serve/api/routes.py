@@ -295,7 +295,7 @@ TENANT_ROUTES = (
         body=wire.Empty,
         parameters=wire.Empty,
         response=answers.TenantResponse,
-        summary="The tenant's settings.",
+        summary="The tenant's settings in the key's world.",
     ),
     Route(
         method="PATCH",
@@ -307,7 +307,7 @@ TENANT_ROUTES = (
         parameters=wire.Empty,
         response=answers.TenantResponse,
         refuses=(Code.URL_REFUSED,),
-        summary="Change the settings given.",
+        summary="Change the settings given, in the key's world.",
     ),
     Route(
         method="GET",

@@ -26,15 +26,13 @@ from serve.flows import alerts, events, preferences, tenants
 
 
 async def read_tenant(call: Call[Empty, Empty]) -> web.Response:
-    """Shows the tenant's settings."""
+    """Shows the tenant's settings in the key's world."""
     return answered(TenantResponse.of(await tenants.settings(call.deps, call.tenant)))
 
 
 async def change_tenant(call: Call[TenantPatch, Empty]) -> web.Response:
     """Changes the settings given."""
-    changed = await tenants.change_settings(
-        call.deps, call.tenant.tenant_id, call.body, call.tenant.actor, call.operation
-    )
+    changed = await tenants.change_own_settings(call.deps, call.tenant, call.body, call.operation)
     return answered(TenantResponse.of(changed))
 
 

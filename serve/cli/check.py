@@ -21,6 +21,7 @@ from serve.app import open_deps
 from serve.cli.machine import Finding, Grade, findings_here
 from serve.cli.options import AsJson, DataDir, print_json, settings_in
 from serve.domain.headroom import Room
+from serve.domain.ids import Mode
 from serve.domain.tenancy.tenant import LOOPBACK_HOSTS
 from serve.errors import SENTENCES, ServeError
 from serve.inference.cluster.kin import exposed, kin
@@ -252,8 +253,14 @@ async def _install(settings: Settings) -> AsyncIterator[Finding]:
         tenants = await deps.directory.tenants()
         yield Finding("tenants", Grade.OK, f"{len(tenants)}")
         for tenant in tenants:
-            if tenant.liveness_policy is LivenessPolicy.MATCH_ONLY:
-                text = f"{tenant.name} ({tenant.id}) approves without evidence of a live person"
+            worlds = [
+                mode
+                for mode in Mode
+                if tenant.seen_in(mode).liveness_policy is LivenessPolicy.MATCH_ONLY
+            ]
+            if worlds:
+                where = " and ".join(worlds)
+                text = f"{tenant.name} ({tenant.id}) approves without a live person in {where} mode"
                 yield Finding("liveness policy", Grade.WARN, text)
 
 

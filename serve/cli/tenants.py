@@ -18,7 +18,7 @@ from serve.api.answers import TenantResponse, timestamp
 from serve.api.audit import EntryResponse
 from serve.cli.options import AsJson, DataDir, parsed, print_json, settings_in, with_deps
 from serve.deps import Deps
-from serve.domain.audit import OPERATOR, AuditRecord
+from serve.domain.audit import AuditRecord
 from serve.domain.ids import Mode
 from serve.domain.tenancy.api_key import ApiKey, Scope
 from serve.domain.tenancy.tenant import NAME_LENGTH_MAX, Tenant, TenantPatch
@@ -152,7 +152,7 @@ def change(  # noqa: PLR0913 (one parameter for each option)
         found = await find_tenant(deps, tenant)
         if quota_factor is not None:
             await quota.change_factor(deps, found.id, quota_factor)
-        after = await tenants.change_settings(deps, found.id, patch, OPERATOR)
+        after = await tenants.change_settings(deps, found.id, patch)
         return after, await deps.quotas.factor(found.id)
 
     changed = _described(*with_deps(settings_in(context, data_dir), carry_out))

@@ -38,11 +38,14 @@ def require(principal: Principal, scope: Scope) -> None:
 
 
 async def tenant_of(deps: Deps, principal: Principal) -> Tenant:
-    """The tenant whose key this is. Raises `key_invalid` when there is none any more."""
+    """The tenant whose key this is, as the key's world has it.
+
+    Raises `key_invalid` when there is none any more.
+    """
     tenant = await deps.directory.tenant(principal.tenant_id)
     if tenant is None:
         raise ServeError(Code.KEY_INVALID, "the key's tenant does not exist")
-    return tenant
+    return tenant.seen_in(principal.mode)
 
 
 @dataclass(slots=True)
@@ -57,7 +60,12 @@ class KnownOrigins:
         if now_s - self.read_at_s >= ORIGINS_KEPT_S:
             self.read_at_s = now_s
             tenants = await deps.directory.tenants()
-            self.origins = frozenset(name for each in tenants for name in each.allowed_origins)
+            self.origins = frozenset(
+                name
+                for each in tenants
+                for mode in Mode
+                for name in each.seen_in(mode).allowed_origins
+            )
         return origin in self.origins
 
 
@@ -72,4 +80,4 @@ async def token_origins(deps: Deps, token: str) -> tuple[str, ...]:
     if found is None:
         return ()
     tenant = await deps.directory.tenant(found[0].tenant_id)
-    return () if tenant is None else tenant.allowed_origins
+    return () if tenant is None else tenant.seen_in(found[0].mode).allowed_origins

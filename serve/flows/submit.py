@@ -235,7 +235,7 @@ async def _look(deps: Deps, capture: _Capture, begun: _Begun) -> _Finding:
             raise ServeError(Code.SERVICE_UNAVAILABLE, "the models failed", retry_after_s=1)
         return _Finding(Recapture((Feedback.OTHER,)), evidence.code, evidence.detail)
     comparison = _best(deps, begun.references, evidence.template)
-    policy = Policy(tenant.liveness_policy)
+    policy = Policy(tenant.seen_in(capture.subject.mode).liveness_policy)
     outcome = decide(evidence, comparison, Challenge.NOT_TAKEN, policy)
     return _Finding(outcome, Code.CAPTURE_UNFIT, "the capture cannot be judged; take it again")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from serve.deps import Deps
-from serve.domain.audit import OPERATOR, Action, Actor, AuditEntry, Concern
+from serve.domain.audit import OPERATOR, Action, AuditEntry, Concern
 from serve.domain.ids import ID_RANDOM_BYTES, Mode
 from serve.domain.operation import Operation
 from serve.domain.tenancy.api_key import (
@@ -75,18 +75,12 @@ async def list_tenants(deps: Deps) -> list[Tenant]:
 
 
 async def settings(deps: Deps, principal: Principal) -> Tenant:
-    """The tenant that the key belongs to."""
+    """The tenant that the key belongs to, with the settings of the key's world."""
     return await tenant_of(deps, principal)
 
 
-async def change_settings(
-    deps: Deps,
-    tenant_id: str,
-    patch: TenantPatch,
-    actor: Actor = OPERATOR,
-    op: Operation | None = None,
-) -> Tenant:
-    """The tenant after `patch`; a repeat of `op` gets the same.
+async def change_settings(deps: Deps, tenant_id: str, patch: TenantPatch) -> Tenant:
+    """The tenant after an operator's `patch`, which holds in both its worlds.
 
     Raises `not_found`, `url_refused`.
     """
@@ -94,9 +88,25 @@ async def change_settings(
         deps,
         tenant_id,
         lambda tenant, now: patched(tenant, patch, now),
-        (Concern(tenant_id), AuditEntry(Action.TENANT_CHANGED, actor)),
+        (Concern(tenant_id), AuditEntry(Action.TENANT_CHANGED, OPERATOR)),
+    )
+
+
+async def change_own_settings(
+    deps: Deps, principal: Principal, patch: TenantPatch, op: Operation
+) -> Tenant:
+    """The tenant after its own `patch`, which holds in the key's world alone; a repeat of `op`
+    gets the same. Raises `url_refused`.
+    """
+    tenant_id, mode = principal.tenant_id, principal.mode
+    after = await change_tenant(
+        deps,
+        tenant_id,
+        lambda tenant, now: patched(tenant, patch, now, mode),
+        (Concern(tenant_id, mode), AuditEntry(Action.TENANT_CHANGED, principal.actor)),
         op,
     )
+    return after.seen_in(mode)
 
 
 async def change_tenant(

@@ -2,7 +2,7 @@
 
 import re
 from ipaddress import IPv4Address, IPv6Address
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, WithJsonSchema
@@ -73,7 +73,10 @@ Origin = Annotated[
 
 
 class TenantPatch(Document):
-    """What an operator or the tenant itself may set; only what is given changes."""
+    """What an operator or the tenant itself may set; only what is given changes.
+
+    Each of a tenant's worlds has its own: a test key changes nothing of live mode.
+    """
 
     liveness_policy: LivenessPolicy = LivenessPolicy.REQUIRED
     """Whether an approval needs evidence of a live person."""
@@ -100,6 +103,14 @@ class Tenant(TenantPatch):
     created_at_ms: int
     updated_at_ms: int
     preferences: dict[Mode, Preferences]
+    test_settings: TenantPatch | None = None
+    """What holds in test mode; None while it is what holds in live mode."""
+
+    def seen_in(self, mode: Mode) -> "Tenant":
+        """The tenant with the settings that hold in that world."""
+        if mode is Mode.LIVE or self.test_settings is None:
+            return self
+        return self.model_copy(update=dict(self.test_settings))
 
 
 class SigningSecret(Document):
@@ -128,9 +139,10 @@ def check_url(tenant: Tenant, mode: Mode, url: str, *, allow_http: bool) -> None
         raise ServeError(Code.URL_REFUSED, f"{origin} is not among the tenant's allowed origins")
 
 
-def patched(tenant: Tenant, patch: TenantPatch, now_ms: int) -> Tenant:
-    """`tenant` with what `patch` names. Raises `url_refused` for a front-end base URL that is
-    no http(s) URL.
+def patched(tenant: Tenant, patch: TenantPatch, now_ms: int, mode: Mode | None = None) -> Tenant:
+    """`tenant` with what `patch` names, in one world or, where `mode` is None, in both.
+
+    Raises `url_refused` for a front-end base URL that is no http(s) URL.
     """
     if patch.frontend_base_url:
         try:
@@ -138,4 +150,12 @@ def patched(tenant: Tenant, patch: TenantPatch, now_ms: int) -> Tenant:
         except ValueError as error:
             raise ServeError(Code.URL_REFUSED, f"frontend_base_url: {error}") from error
     given = patch.model_dump(exclude_unset=True)
-    return Tenant.model_validate({**tenant.model_dump(), **given, "updated_at_ms": now_ms})
+    live, test = _settings(tenant), _settings(tenant.seen_in(Mode.TEST))
+    live |= {} if mode is Mode.TEST else given
+    test |= {} if mode is Mode.LIVE else given
+    changed = {**live, "test_settings": None if test == live else test, "updated_at_ms": now_ms}
+    return Tenant.model_validate({**tenant.model_dump(), **changed})
+
+
+def _settings(tenant: Tenant) -> dict[str, Any]:
+    return tenant.model_dump(include=set(TenantPatch.model_fields))

@@ -44,10 +44,6 @@ class Scene:
     def world(self) -> Concern:
         return Concern(self.principal.tenant_id, self.principal.mode)
 
-    @property
-    def tenant(self) -> Concern:
-        return Concern(self.principal.tenant_id)
-
 
 async def played(door: Door) -> Scene:
     """The scene, on the first tenant's test key."""
@@ -135,10 +131,6 @@ def of_world(scene: Scene) -> Concern:
     return scene.world
 
 
-def of_tenant(scene: Scene) -> Concern:
-    return scene.tenant
-
-
 def judged(scene: Scene, _: Answer) -> tuple[Concern, AuditEntry]:
     entry = AuditEntry(Action.SESSION_JUDGED, PERSON, scene.session_id, "approved")
     return scene.of_alice, entry
@@ -210,7 +202,7 @@ EXPECTED: Mapping[str, tuple[Call, Left | None]] = MappingProxyType(
         "read_tenant": (asks("GET", "/api/v1/tenant"), None),
         "change_tenant": (
             asks("PATCH", "/api/v1/tenant", {"session_retention_days": 3}),
-            by_key(Action.TENANT_CHANGED, of_tenant),
+            by_key(Action.TENANT_CHANGED, of_world),
         ),
         "list_events": (
             asks("GET", "/api/v1/events"),

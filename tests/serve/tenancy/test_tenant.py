@@ -176,3 +176,20 @@ def test_a_secret_is_not_printed() -> None:
     """The repr of a signing secret does not hold it."""
     text = "whsec_a"
     assert text not in repr(SigningSecret(secret=text, created_at_ms=0))
+
+
+def test_each_world_has_settings_of_its_own() -> None:
+    """What one world changes stays out of the other; an operator changes both."""
+    strict, lax = LivenessPolicy.REQUIRED, LivenessPolicy.MATCH_ONLY
+    tested = patched(TENANT, TenantPatch(liveness_policy=lax), 5, Mode.TEST)
+    assert tested.seen_in(Mode.TEST).liveness_policy is lax
+    assert tested.seen_in(Mode.LIVE) == TENANT.model_copy(
+        update={"updated_at_ms": 5, "test_settings": tested.test_settings}
+    )
+    lived = patched(TENANT, TenantPatch(session_retention_days=7), 5, Mode.LIVE)
+    assert lived.session_retention_days == 7
+    assert lived.seen_in(Mode.TEST).session_retention_days == TENANT.session_retention_days
+    both = patched(tested, TenantPatch(session_retention_days=9), 6)
+    assert [both.seen_in(mode).session_retention_days for mode in Mode] == [9, 9]
+    assert [both.seen_in(mode).liveness_policy for mode in Mode] == [strict, lax]
+    assert patched(both, TenantPatch(liveness_policy=lax), 7).test_settings is None
