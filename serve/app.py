@@ -137,7 +137,7 @@ def build_deps(link: Link, keyring: Keyring, settings: Settings, models: Models)
         ),
         listings=RedisListings(link, keyring),
         audit=RedisAudit(link, (state.replicas_min, state.replicas_wait_ms)),
-        directory=RedisDirectory(link, keyring),
+        directory=RedisDirectory(link, keyring, (state.replicas_min, state.replicas_wait_ms)),
         outbox=RedisOutbox(link, keyring, (state.replicas_min, state.replicas_wait_ms)),
         jobs=RedisJobs(link, keyring),
         deadlines=RedisDeadlines(link),

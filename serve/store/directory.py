@@ -15,7 +15,7 @@ from serve.ports import Audited, Committed
 from serve.store import names
 from serve.store.audit import added_at, fields_of
 from serve.store.link import now_ms, reaching_redis
-from serve.store.scripts import REPLACE, SWAP, Argument, run
+from serve.store.scripts import REPLACE, SWAP, Argument, check_reached, run, write_together
 from serve.store.vault.keyring import Keyring
 
 TENANTS_MAX = 10_000
@@ -23,10 +23,13 @@ TENANTS_MAX = 10_000
 
 @dataclass(frozen=True, slots=True)
 class RedisDirectory:
-    """The `Directory` port."""
+    """The `Directory` port. `replicas` is how many must hold a change, and for how many ms to wait;
+    what is noted of callback URLs waits for none.
+    """
 
     link: Redis
     keyring: Keyring = field(repr=False)
+    replicas: tuple[int, int] = (0, 0)
 
     async def now_ms(self) -> int:
         """The clock of the system of record."""
@@ -67,7 +70,10 @@ class RedisDirectory:
             keys.append(key)
             arguments += [names.AUDIT_KEPT_MS, *words]
         with reaching_redis():
-            (result, *known), _ = await run(self.link, REPLACE, keys, arguments)
+            (result, *known), reached = await run(
+                self.link, REPLACE, keys, arguments, self.replicas
+            )
+        check_reached(reached, self.replicas)
         if result == b"repeat":
             return Committed(known[0], is_repeat=True)
         return Committed(document, is_repeat=False) if result == b"done" else None
@@ -81,11 +87,13 @@ class RedisDirectory:
     async def put_key(self, key: ApiKey, audit: Audited | None = None) -> None:
         """Create or replace the record of a key."""
         with reaching_redis():
-            async with self.link.pipeline(transaction=True) as pipe:
-                pipe.set(names.api_key(key.id), key.dump())
-                pipe.sadd(names.api_keys(key.tenant_id), key.id)
-                _append(pipe, key.revoked_at_ms or key.created_at_ms, audit)
-                await pipe.execute()
+            await write_together(
+                self.link,
+                self.replicas,
+                ("SET", names.api_key(key.id), key.dump()),
+                ("SADD", names.api_keys(key.tenant_id), key.id),
+                *_append(key.revoked_at_ms or key.created_at_ms, audit),
+            )
 
     async def keys(self, tenant_id: str) -> list[ApiKey]:
         """A tenant's keys, revoked ones among them, oldest first."""
@@ -159,12 +167,14 @@ class RedisDirectory:
         """Replace the signing secrets."""
         plain = json.dumps([secret.model_dump() for secret in secrets]).encode()
         sealed = self.keyring.seal_secret(plain, names.secrets_label(tenant_id))
+        now_ms = secrets[0].created_at_ms if secrets else 0
         with reaching_redis():
-            async with self.link.pipeline(transaction=True) as pipe:
-                pipe.set(names.secrets(tenant_id), sealed)
-                if secrets:
-                    _append(pipe, secrets[0].created_at_ms, audit)
-                await pipe.execute()
+            await write_together(
+                self.link,
+                self.replicas,
+                ("SET", names.secrets(tenant_id), sealed),
+                *_append(now_ms, audit if secrets else None),
+            )
 
 
 def _appended(now_ms: int, audit: Audited) -> tuple[str, list[Argument]]:
@@ -174,8 +184,8 @@ def _appended(now_ms: int, audit: Audited) -> tuple[str, list[Argument]]:
     return key, added_at(now_ms, fields_of(concern, entry))
 
 
-def _append(pipe: Any, now_ms: int, audit: Audited | None) -> None:  # noqa: ANN401
-    if audit is not None:
-        key, words = _appended(now_ms, audit)
-        pipe.execute_command("XADD", key, *words)
-        pipe.pexpire(key, names.AUDIT_KEPT_MS)
+def _append(now_ms: int, audit: Audited | None) -> list[Sequence[Argument]]:
+    if audit is None:
+        return []
+    key, words = _appended(now_ms, audit)
+    return [("XADD", key, *words), ("PEXPIRE", key, names.AUDIT_KEPT_MS)]

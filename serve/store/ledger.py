@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from redis.asyncio import Redis
@@ -170,14 +171,14 @@ class RedisLedger:
         operation = names.operation(subject, op_id)
         writer = Writer(snapshot, self.keyring.salt, self.jobs_bytes_max)
         batch = writer.write(change, operation)
-        version = snapshot.version + 1
+        # Time and the operation are in it: a customer who comes back after an erasure never meets
+        # old versions, nor does a primary that was cut off reach those of its successor.
+        version = max(snapshot.version + 1, snapshot.now_ms * 1000 + crc32(op_id.encode()) % 1000)
         fields: list[bytes | str] = []
         if change.customer is not snapshot.customer:
             sealed = seal(snapshot.data_key, change.customer.dump(), f"customer|{subject.key}")
             fields += ["d", sealed]
         if snapshot.version == 0:
-            # Versions of a customer who comes back after erasure must not meet the old ones.
-            version = snapshot.now_ms * 1000
             wrapped = self.keyring.wrap(snapshot.data_key, subject.key)
             fields += ["k", wrapped, "u", names.locator(subject)]
             batch.add(

@@ -23,7 +23,7 @@ from serve.store import names
 from serve.store.audit import added_at, fields_of
 from serve.store.link import now_ms, reaching_redis
 from serve.store.records import SealedRecords
-from serve.store.scripts import CLAIM, RESEND, SETTLE, Argument, run, run_each
+from serve.store.scripts import CLAIM, RESEND, SETTLE, Argument, check_reached, run, run_each
 from serve.store.vault.keyring import Keyring
 from serve.store.vault.sealing import seal, unseal
 
@@ -239,7 +239,8 @@ class RedisOutbox:
                 keys.append(names.audit(partition, subject.tenant_id, subject.mode))
                 fields = fields_of(Concern.of(subject), audit)
                 arguments += [names.AUDIT_KEPT_MS, *added_at(due_ms, fields)]
-            done, _ = await run(self.link, RESEND, keys, arguments)
+            done, reached = await run(self.link, RESEND, keys, arguments, self.replicas)
+        check_reached(reached, self.replicas)
         if not done:
             return event
         if audit is not None:

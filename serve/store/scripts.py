@@ -110,6 +110,23 @@ def check_reached(reached: int, replicas: tuple[int, int]) -> None:
         )
 
 
+async def write_together(
+    link: Redis, replicas: tuple[int, int], *commands: Sequence[Argument]
+) -> None:
+    """Carry `commands` out in one transaction, and wait until enough replicas hold it.
+
+    Raises `durability_unavailable`.
+    """
+    wait = [("WAIT", *replicas)] if replicas[0] else []
+    answers = await ask_together(link, ("MULTI",), *commands, ("EXEC",), *wait)
+    done = answers[len(commands) + 1]
+    for answer in (*answers, *(done if isinstance(done, list) else ())):
+        if isinstance(answer, Exception):
+            raise answer
+    if wait:
+        check_reached(int(answers[-1]), replicas)
+
+
 async def _call(
     link: Redis, call: Sequence[Argument], replicas: tuple[int, int]
 ) -> tuple[Any, int]:

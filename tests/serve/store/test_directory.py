@@ -138,3 +138,16 @@ async def test_an_outage_is_what_its_last_writer_saw(directory: RedisDirectory) 
     await directory.put_outage("ten_0", Mode.LIVE, url, None, first)
     await directory.put_outage("ten_0", Mode.LIVE, url, second, None)
     assert await directory.standings("ten_0", Mode.LIVE, {url}) == {url: Standing()}
+
+
+async def test_a_change_waits_for_replicas(link: Redis, keyring: Keyring) -> None:
+    """With no replica there, what must be on one is written and not acknowledged."""
+    careful = RedisDirectory(link, keyring, (1, 5))
+    for change in (
+        careful.put_tenant(a_tenant(), None),
+        careful.put_key(a_key()),
+        careful.put_secrets("ten_0", [SigningSecret(secret=str(n), created_at_ms=1) for n in "a"]),
+    ):
+        with pytest.raises(ServeError) as caught:
+            await change
+        assert caught.value.code is Code.DURABILITY_UNAVAILABLE
