@@ -3,10 +3,25 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from serve.chores import Deadlines, Epochs, Erasures, Jobs, Masters, Tombstones
 from serve.domain.quota import Policy
-from serve.gates import Headroom, Idempotency, Quotas
-from serve.ports import Audit, Comparator, Directory, Faces, Ledger, Listings, Outbox
+from serve.ports import (
+    Audit,
+    Comparator,
+    Deadlines,
+    Directory,
+    Epochs,
+    Erasures,
+    Faces,
+    Headroom,
+    Idempotency,
+    Jobs,
+    Ledger,
+    Listings,
+    Masters,
+    Outbox,
+    Quotas,
+    Tombstones,
+)
 
 
 @dataclass(frozen=True, slots=True)

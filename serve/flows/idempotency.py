@@ -6,8 +6,8 @@ from serve.domain.ids import ID_RANDOM_BYTES
 from serve.domain.operation import Operation
 from serve.domain.tenancy.api_key import Principal
 from serve.errors import Code, ServeError
-from serve.gates import Claim
 from serve.observe import logs, metrics
+from serve.ports import Claim
 
 _REFUSED = {
     Code.IDEMPOTENCY_MISMATCH: Repeat.MISMATCH,

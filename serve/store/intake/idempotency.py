@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from serve.domain.idempotency import Answer, Keyed, loaded
 from serve.domain.operation import Operation
 from serve.errors import Code, ServeError
-from serve.gates import Claim
+from serve.ports import Claim
 from serve.store import names
 from serve.store.link import reaching_redis
 from serve.store.scripts import Argument, Script, run

@@ -12,7 +12,7 @@ from serve.domain.idempotency import Answer, Keyed, digest_of
 from serve.domain.ids import Mode, Prefix
 from serve.domain.operation import Operation
 from serve.errors import Code
-from serve.gates import Claim
+from serve.ports import Claim
 from serve.store import names
 from serve.store.intake.idempotency import LEASE_MS, RedisIdempotency
 from serve.store.ledger import RedisLedger

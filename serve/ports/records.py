@@ -1,72 +1,23 @@
-"""What the flows need from outside: each port a Protocol, its adapters chosen in `serve.app`."""
+"""Ports to the system of record: customers and all that belongs to them, tenants, the trail."""
 
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from pipeline.decision.comparison import Comparison
-from pipeline.errors import Failure
-from pipeline.evidence import FaceEvidence, Template
+from pipeline.evidence import Template
 from serve.domain.alert import Alert, AlertStatus
 from serve.domain.audit import Action, AuditEntry, AuditRecord, Concern
-from serve.domain.callback import CallbackEvent, Delivery
+from serve.domain.callback import CallbackEvent
 from serve.domain.change import Change, Snapshot
 from serve.domain.delivery.outage import Outage, Standing
 from serve.domain.erasure import ErasureReceipt
 from serve.domain.handoff import Handoff
 from serve.domain.ids import Mode, Subject
-from serve.domain.operation import Operation
 from serve.domain.session import Session
 from serve.domain.tenancy.api_key import ApiKey
 from serve.domain.tenancy.tenant import SigningSecret, Tenant
 
 Item = TypeVar("Item")
-
-
-class Engine(Protocol):
-    """Finds the face in an image and what it says."""
-
-    def run(self, images: Sequence[bytes], /) -> list[FaceEvidence | Failure]:
-        """Evidence or failure for each encoded image, in order."""
-        ...
-
-
-class Faces(Protocol):
-    """The same for a service: one image of one request, batched behind this port."""
-
-    def admit(self, tenant_id: str, let_in: int = 0) -> None:
-        """Raises what `examine` would raise at once for an image of this tenant; reserves nothing.
-
-        For the door to ask before it reads a body. `let_in` are the images that it has let in
-        and not answered yet: those that are not asked about are on their way.
-        """
-        ...
-
-    def wait_s(self, tenant_id: str) -> float:
-        """Seconds that an image of this tenant would wait for the models, if it came now.
-
-        By what waits, whose turn it is and how fast images were done of late; 0 where nothing is
-        known of that.
-        """
-        ...
-
-    async def examine(
-        self, image: bytes, *, tenant_id: str, with_chip: bool = False
-    ) -> FaceEvidence | Failure:
-        """Evidence or failure.
-
-        Raises `overloaded` when the queue is full and this tenant has its share of it, and
-        `service_unavailable` when no answer came in time or the engine cannot be reached.
-        """
-        ...
-
-
-class Comparator(Protocol):
-    """Compares two templates of one model."""
-
-    def compare(self, reference: Template, probe: Template, /) -> Comparison:
-        """How alike they are. Raises `model_mismatch`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,55 +169,6 @@ class Listings(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Lease(Generic[Item]):
-    """Work claimed until its lease runs out; `fence` tells this claim from later ones.
-
-    `data_key` is the customer's, in the clear: it never leaves the process. `claimed_at_ms` is
-    the clock of the system of record.
-    """
-
-    item: Item
-    fence: int
-    data_key: bytes = field(repr=False)
-    claimed_at_ms: int
-
-
-class Outbox(Protocol):
-    """Callbacks on their way."""
-
-    def wakeups(self) -> AsyncGenerator[int | None, None]:
-        """Yields the partition where a callback was written, or None: look into all of them.
-
-        That comes at least every second; it is the safety net.
-        """
-        ...
-
-    async def claim(
-        self, limit: int, partitions: Collection[int] | None = None
-    ) -> list[Lease[CallbackEvent]]:
-        """Due callbacks of these partitions or of all, leased for 45 s: each goes to one claimer
-        at a time.
-        """
-        ...
-
-    async def settle(self, lease: Lease[CallbackEvent], event: CallbackEvent) -> bool:
-        """Write the outcome of an attempt; False, and nothing written, when the lease is lost."""
-        ...
-
-    async def defer(self, lease: Lease[CallbackEvent], delay_ms: int) -> None:
-        """Give a claim back untried, due again after `delay_ms`."""
-        ...
-
-    async def resend(
-        self, event: CallbackEvent, op: Operation | None = None, audit: AuditEntry | None = None
-    ) -> CallbackEvent:
-        """Make a callback due now, whatever became of it; the same operation does so once, and
-        leaves `audit` with it.
-        """
-        ...
-
-
 Audited = tuple[Concern, AuditEntry]
 
 
@@ -366,14 +268,4 @@ class Directory(Protocol):
         self, tenant_id: str, secrets: Sequence[SigningSecret], audit: Audited | None = None
     ) -> None:
         """Replace the signing secrets."""
-        ...
-
-
-class Sender(Protocol):
-    """Posts a signed callback to a tenant's server, and nowhere else."""
-
-    async def send(
-        self, event: CallbackEvent, secrets: Sequence[SigningSecret], at_ms: int
-    ) -> Delivery:
-        """One attempt. Never raises for what the other side does."""
         ...

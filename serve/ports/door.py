@@ -1,4 +1,4 @@
-"""What the front door asks before a flow is called: each a Protocol, as in `serve.ports`."""
+"""Ports of what the front door asks before a flow is called."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
