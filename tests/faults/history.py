@@ -28,6 +28,7 @@ class Journey:
     """One customer's story as its client knows it. `None` stands for what was never answered."""
 
     customer_id: str
+    is_keyed: bool = False  # enrolled, opened and erased under an `Idempotency-Key` each
     face_id: str | None = None
     token: str | None = None
     session_id: str | None = None
@@ -128,6 +129,8 @@ def _trail_complaints(journey: Journey, trail: tuple[tuple[str, str, str], ...])
     acts = Counter(action for action, _, _ in trail)
     if journey.face_id and acts["customer.enrolled"] != 1:
         yield f"{name}: {acts['customer.enrolled']} enrolments in the trail"
+    if journey.is_keyed and journey.token and acts["session.opened"] != 1:
+        yield f"{name}: {acts['session.opened']} sessions opened under one key"
     if journey.erasure_id and acts["customer.erased"] != 1:
         yield f"{name}: {acts['customer.erased']} erasures in the trail"
     judged = Counter(

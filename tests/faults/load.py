@@ -4,7 +4,7 @@ import asyncio
 import base64
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from serve.demo.caller import MOBILE_AGENT, Answer, Caller
@@ -14,6 +14,7 @@ from tests.faults.history import Found, History, Journey, Verb
 PAUSE_S = 0.1
 ERASED_SHARE = 0.25
 STRANGER_SHARE = 0.4
+KEYED_SHARE = 0.3
 FINISHED = frozenset({"approved", "declined", "needs_review", "expired", "canceled"})
 
 
@@ -42,7 +43,7 @@ async def live(clients: Clients, chance: random.Random, name: str, stop: asyncio
     """Stories of new customers, one after the other, until `stop`; a story begun is told out."""
     number = 0
     while not stop.is_set():
-        journey = Journey(f"{name}-{number}")
+        journey = Journey(f"{name}-{number}", is_keyed=chance.random() < KEYED_SHARE)
         clients.history.journeys.append(journey)
         clock_s = asyncio.get_running_loop().time
         began_s = clock_s()
@@ -54,19 +55,17 @@ async def live(clients: Clients, chance: random.Random, name: str, stop: asyncio
 async def _story(clients: Clients, chance: random.Random, journey: Journey) -> None:
     path = f"/api/v1/customers/{journey.customer_id}"
     photo = {"image": _text(clients.photos.enrolled)}
-    answer = await _until(
-        clients.history, Verb.ENROL, lambda: clients.tenant.call("POST", f"{path}/faces", photo)
-    )
+    enrols = partial(_tenant(clients, journey, Verb.ENROL).call, "POST", f"{path}/faces", photo)
+    answer = await _until(clients.history, Verb.ENROL, enrols)
     assert answer.status in {200, 201}, answer
     journey.face_id = str(answer.at("face_id"))
     await _verify(clients, chance, journey)
     if chance.random() < ERASED_SHARE:
         journey.is_erasing = True
-        answer = await _until(
-            clients.history, Verb.ERASE, lambda: clients.tenant.call("DELETE", path)
-        )
-        # 404 is what a repeat finds after the first one's answer was lost.
-        assert answer.status in {200, 404}, answer
+        erases = partial(_tenant(clients, journey, Verb.ERASE).call, "DELETE", path)
+        answer = await _until(clients.history, Verb.ERASE, erases)
+        # 404 is what a repeat without a key finds after the first one's answer was lost.
+        assert answer.status in ({200} if journey.is_keyed else {200, 404}), answer
         journey.erasure_id = str(answer.at("erasure_id") or "unanswered")
 
 
@@ -77,10 +76,9 @@ async def _verify(clients: Clients, chance: random.Random, journey: Journey) -> 
         "event": "login",
         "callback_url": clients.callback_url,
     }
-    answer = await _until(
-        clients.history, Verb.OPEN,
-        lambda: clients.tenant.call("POST", "/api/v1/kyc/face/session", body),
-    )  # fmt: skip
+    caller = _tenant(clients, journey, Verb.OPEN)
+    opens = partial(caller.call, "POST", "/api/v1/kyc/face/session", body)
+    answer = await _until(clients.history, Verb.OPEN, opens)
     assert answer.status == 200, answer
     if answer.at("is_required") is not True:
         journey.refused = "no face wanted"
@@ -101,6 +99,14 @@ async def _verify(clients: Clients, chance: random.Random, journey: Journey) -> 
         journey.session_id = str(answer.at("resource_id"))
 
 
+def _tenant(clients: Clients, journey: Journey, verb: Verb) -> Caller:
+    """The tenant's backend, which names some customers' requests, however often it sends them."""
+    if not journey.is_keyed:
+        return clients.tenant
+    key = {"Idempotency-Key": f"{journey.customer_id}-{verb}"}
+    return replace(clients.tenant, headers={**clients.tenant.headers, **key})
+
+
 async def _until(history: History, verb: Verb, call: Callable[[], Awaitable[Answer]]) -> Answer:
     """The first answer that says what happened; whatever says nothing is asked again."""
     while True:
@@ -111,6 +117,7 @@ async def _until(history: History, verb: Verb, call: Callable[[], Awaitable[Answ
         else:
             if answer.status < 500 and answer.at("code") not in {
                 "submission_in_progress",  # our own, of a front door that was killed
+                "idempotency_in_progress",  # the same
                 "version_conflict",
                 "too_many_requests",
             }:
