@@ -34,7 +34,12 @@ IDEMPOTENCY_KEY: Node = {
         "Names this request, so that it can be sent again: for 24 hours the same request under "
         "the same key gets the same answer, and does nothing again."
     ),
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+    "schema": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 255,  # as it is, or in quotes; blanks around it are not the header's
+        "pattern": r'^([!#-~]([ -~]*[!-~])?|"([ !#-\[\]-~]|\\["\\])+")$',
+    },
 }
 REPLAYED: Node = {
     "description": "It was answered before, under the same `Idempotency-Key`.",

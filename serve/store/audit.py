@@ -95,7 +95,7 @@ class _Row:
             int(text[b"n"]) if text[b"n"] else None,
         )  # fmt: skip
         concern = replace(self.stream.concern, customer=text.get(b"c", ""))
-        return AuditRecord(f"aud_{name.partition('.')[0]}-{at_ms}-{number}", at_ms, concern, entry)
+        return AuditRecord(f"aud_{_place(name)}-{at_ms}-{number}", at_ms, concern, entry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +220,13 @@ def _beside(tenant_id: str, *modes: Mode) -> list[_Stream]:
     """A tenant's own streams: that of both its worlds, and those of `modes`, or of each."""
     worlds = (None, *(modes or Mode))
     return [_Stream.beside(Concern(tenant_id, mode)) for mode in worlds]
+
+
+def _place(name: str) -> str:
+    """The part of a stream's name that tells it from the others of its tenant: `07.live`, `t.both`,
+    or `i` for the install's.
+    """
+    return ".".join(name.split(".")[:2])
 
 
 def _write_place(place: Place) -> str:

@@ -151,7 +151,9 @@ class SessionMachine(ComparedService):
         if not is_finishing and fault is Fault.BEFORE:
             return
         customer.begin(session, image, self.minutes, LEASE_MINUTES)
-        if is_overloaded or not is_finishing or fault is Fault.BEFORE:
+        if is_overloaded and fault is Fault.BEFORE:
+            pass  # nor could it be let go: its lease runs
+        elif is_overloaded or not is_finishing or fault is Fault.BEFORE:
             customer.let_go(session, self.minutes)
         else:
             again = self.tried(submit(self.service.deps, session.token, image.encode()))
@@ -314,6 +316,8 @@ class SessionMachine(ComparedService):
         if outcome is not None and view is State.NEEDS_REVIEW:
             customer.end(session, State(outcome.value))
             customer.alerts += outcome is Outcome.DECLINED
+            if outcome is Outcome.APPROVED:
+                customer.carried.pop(session.reference, None)
         elif outcome is None and view is State.PROCESSING:
             assert done == Code.SUBMISSION_IN_PROGRESS
         elif outcome is None and view in {State.CREATED, State.CAPTURING, State.NEEDS_REVIEW}:

