@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+UNANSWERED = "unanswered"  # an erasure that found nobody any more
+
 
 class Verb(StrEnum):
     """What a client asked for."""
@@ -67,6 +69,8 @@ def complaints(journey: Journey, found: Found) -> Iterator[str]:
     if found.trail is not None:
         yield from _trail_complaints(journey, found.trail)
     if journey.is_erasing:
+        if journey.is_keyed and journey.erasure_id == UNANSWERED:
+            yield f"{name}: its erasure found nobody under its key: the answer is lost"
         if journey.erasure_id and found.kyc_status != "pending":
             yield f"{name}: erased, and still known as {found.kyc_status}"
         return
@@ -140,6 +144,7 @@ def _trail_complaints(journey: Journey, trail: tuple[tuple[str, str, str], ...])
     )
     known = Counter(str(each["status"]) for each in journey.verdicts)
     unanswered = journey.submitted - len(journey.verdicts)
-    lost = (known - judged).total()
-    if lost or (judged - known).total() > unanswered:
+    if lost := known - judged:
+        yield f"{name}: {dict(lost)} in no entry of the trail: the entry is lost"
+    if (judged - known).total() > unanswered:
         yield f"{name}: {dict(judged)} in the trail of {dict(known)} answered"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.history import Found, Journey, complaints
+from tests.faults.history import UNANSWERED, Found, Journey, complaints
 
 DECLINED = {"status": "declined", "resource_id": "ses_1"}
 APPROVED = {"status": "approved", "resource_id": "ses_1"}
@@ -53,7 +53,7 @@ def test_a_service_that_keeps_its_word_passes() -> None:
          "different callbacks"),
         ({"callbacks": ((1, "declined", "m1"), (2, "approved", "m2"), (3, "declined", "m3"))},
          "told of 2 captures"),
-        ({"trail": TRAIL[1:]}, "in the trail of"),
+        ({"trail": TRAIL[1:]}, "the entry is lost"),
         ({"trail": (TRAIL[0], *TRAIL)}, "in the trail of"),
         ({"trail": TRAIL[:-1]}, "0 enrolments in the trail"),
         ({"trail": (*TRAIL, TRAIL[-1])}, "2 enrolments in the trail"),
@@ -103,3 +103,13 @@ def test_a_session_opened_twice_under_one_key_is_seen() -> None:
     for trail in (unopened, (opened, *TRAIL)):
         (line,) = complaints(journey, replace(GOOD, trail=trail))
         assert "under one key" in line
+
+
+def test_an_erasure_that_finds_nobody_under_its_key_is_seen() -> None:
+    """A repeat under a key gets the receipt; one without may find that nobody is there."""
+    gone = replace(GOOD, kyc_status="pending", trail=(("customer.erased", "era_1", ""), *TRAIL))
+    journey = a_journey(is_erasing=True, erasure_id=UNANSWERED)
+    assert list(complaints(journey, gone)) == []
+    journey = a_journey(is_keyed=True, is_erasing=True, erasure_id=UNANSWERED)
+    (line,) = complaints(journey, gone)
+    assert "found nobody" in line
