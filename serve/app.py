@@ -26,6 +26,7 @@ from serve.inference.loading import open_pack, pack_options
 from serve.inference.local import Limits as LocalLimits
 from serve.inference.local import LocalFaces
 from serve.inference.place import SOCKET, recorded
+from serve.inference.search.absent import AbsentIndex
 from serve.ports import Comparator, Faces
 from serve.settings import EngineKind, Settings
 from serve.store.audit import RedisAudit
@@ -41,6 +42,9 @@ from serve.store.local.embedded import join_embedded
 from serve.store.local.places import places
 from serve.store.queues import RedisDeadlines, RedisJobs, RedisOutbox
 from serve.store.quotas import RedisQuotas
+from serve.store.search.board import RedisShardBoard
+from serve.store.search.face_log import RedisFaceLog
+from serve.store.search.screenings import RedisScreenings
 from serve.store.vault.epochs import RedisEpochs
 from serve.store.vault.keyring import Keyring
 from serve.store.vault.masters import RedisMasters
@@ -150,6 +154,10 @@ def build_deps(link: Link, keyring: Keyring, settings: Settings, models: Models)
         quotas=RedisQuotas(link),
         quota_policy=quota_policy(settings),
         faces=models.faces,
+        index=AbsentIndex(),
+        face_log=RedisFaceLog(link, keyring),
+        shard_board=RedisShardBoard(link),
+        screenings=RedisScreenings(link, keyring),
         scale=models.scale,
         model_id=models.model_id,
         random=secrets.token_bytes,

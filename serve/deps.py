@@ -11,6 +11,8 @@ from serve.ports import (
     Directory,
     Epochs,
     Erasures,
+    FaceIndex,
+    FaceLog,
     Faces,
     Headroom,
     Idempotency,
@@ -20,6 +22,8 @@ from serve.ports import (
     Masters,
     Outbox,
     Quotas,
+    Screenings,
+    ShardBoard,
     Tombstones,
 )
 
@@ -43,6 +47,10 @@ class Deps:
     idempotency: Idempotency
     quotas: Quotas
     faces: Faces
+    index: FaceIndex
+    face_log: FaceLog
+    shard_board: ShardBoard
+    screenings: Screenings
     scale: Comparator
     model_id: str
     random: Callable[[int], bytes]

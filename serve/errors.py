@@ -42,12 +42,17 @@ class Code(StrEnum):
     IDEMPOTENCY_KEY_INVALID = "idempotency_key_invalid"
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     CAPTURE_UNFIT = "capture_unfit"
+    EMBEDDING_INVALID = "embedding_invalid"
+    THRESHOLD_TOO_LOW = "threshold_too_low"
+    IDENTITY_REFUSED = "identity_refused"
     # Where the record stands
     TOKEN_EXPIRED = "token_expired"  # noqa: S105 (a code)
     SUBMISSION_IN_PROGRESS = "submission_in_progress"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     SESSION_CLOSED = "session_closed"
     REFERENCES_FULL = "references_full"
+    FLAG_CLOSED = "flag_closed"
+    VERIFICATION_CLOSED = "verification_closed"
     VERSION_CONFLICT = "version_conflict"
     IDEMPOTENCY_IN_PROGRESS = "idempotency_in_progress"
     ANSWER_ERASED = "answer_erased"
@@ -145,6 +150,11 @@ SENTENCES: Mapping[PipelineCode | Code, str] = {
     Code.IDEMPOTENCY_KEY_INVALID: "The `Idempotency-Key` is not one that is taken.",
     Code.IDEMPOTENCY_MISMATCH: "Another request came under this `Idempotency-Key` before.",
     Code.CAPTURE_UNFIT: "The capture cannot be judged; take it again as `feedback` says.",
+    Code.EMBEDDING_INVALID: "The embedding is no template of this install's model.",
+    Code.THRESHOLD_TOO_LOW: "The threshold lies below the least at which a search makes sense.",
+    Code.IDENTITY_REFUSED: "The identity token is not one that a person can be verified by now.",
+    Code.FLAG_CLOSED: "A dismissed flag stays dismissed: they are different people.",
+    Code.VERIFICATION_CLOSED: "The verification awaits no decision.",
     Code.TOKEN_EXPIRED: "The session token has expired.",
     Code.SUBMISSION_IN_PROGRESS: "Another capture of this session is being judged.",
     Code.ATTEMPTS_EXHAUSTED: "The session has no submissions left.",
@@ -199,6 +209,12 @@ STATUSES: Mapping[PipelineCode | Code, int] = {
     Code.URL_REFUSED: 422,
     Code.MOBILE_REQUIRED: 400,
     Code.CAPTURE_UNFIT: 422,
+    Code.EMBEDDING_INVALID: 422,
+    Code.THRESHOLD_TOO_LOW: 422,
+    PipelineCode.MODEL_MISMATCH: 422,
+    Code.IDENTITY_REFUSED: 403,
+    Code.FLAG_CLOSED: 409,
+    Code.VERIFICATION_CLOSED: 409,
     Code.TOKEN_EXPIRED: 410,
     Code.SUBMISSION_IN_PROGRESS: 409,
     Code.ATTEMPTS_EXHAUSTED: 409,

@@ -14,6 +14,22 @@ def _per_s(default: int) -> int:
     return number
 
 
+class IndexSection(Section):
+    """Where every enrolled face is searched."""
+
+    shards: int = Field(default=1, ge=1, le=64)
+    """Actors that a Ray engine cuts the index into; with `local` each front door holds all of it."""
+
+    wait_s: float = Field(default=2.0, gt=0, le=29)
+    """Seconds that a search waits for a shard to follow the log; who is late then is missing."""
+
+    queue_max: int = Field(default=1_024, ge=1, le=65_536)
+    """Searches that wait in one shard; beyond it the answer is 503."""
+
+    threads: int = Field(default=1, ge=1, le=64)
+    """Threads that one shard searches with."""
+
+
 class QuotaSection(Section):
     """How much one tenant, and one address, may ask for."""
 
@@ -25,6 +41,9 @@ class QuotaSection(Section):
 
     enrol_per_s: int = _per_s(50)
     """Faces that it may enrol per second."""
+
+    search_per_s: int = _per_s(20)
+    """Searches for a face, and re-verifications, per second."""
 
     read_per_s: int = _per_s(500)
     """Other readings with its keys per second."""

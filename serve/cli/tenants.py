@@ -20,7 +20,7 @@ from serve.cli.options import AsJson, DataDir, parsed, print_json, settings_in, 
 from serve.deps import Deps
 from serve.domain.audit import AuditRecord
 from serve.domain.ids import Mode
-from serve.domain.tenancy.api_key import ApiKey, Scope
+from serve.domain.tenancy.api_key import DEFAULT_SCOPES, ApiKey, Scope
 from serve.domain.tenancy.tenant import NAME_LENGTH_MAX, Tenant, TenantPatch
 from serve.errors import Code, ServeError
 from serve.flows import audit as trail
@@ -170,7 +170,8 @@ def create_key(  # noqa: PLR0913 (one parameter for each option)
     *,
     mode: Annotated[Mode, typer.Option(help="The world that the key belongs to.")],
     scope: Annotated[
-        list[Scope] | None, typer.Option(help="What it may be used for; everything if absent.")
+        list[Scope] | None,
+        typer.Option(help="What it may be used for; if absent all but search:embedding and pii."),
     ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
@@ -179,7 +180,7 @@ def create_key(  # noqa: PLR0913 (one parameter for each option)
 
     async def carry_out(deps: Deps) -> tuple[ApiKey, str]:
         found = await find_tenant(deps, tenant)
-        return await tenants.create_key(deps, found.id, mode, scope or tuple(Scope))
+        return await tenants.create_key(deps, found.id, mode, scope or DEFAULT_SCOPES)
 
     record, text = with_deps(settings_in(context, data_dir), carry_out)
     _print_secrets({"key_id": record.id, "api_key": text}, as_json=as_json)

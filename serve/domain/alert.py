@@ -33,7 +33,8 @@ class Alert(Document):
     tenant_id: str
     mode: Mode
     customer_id: str = Field(repr=False)
-    session_id: str
+    session_id: str = ""
+    verification_id: str = ""
     reference: str = Field(repr=False)
     alert_type: AlertType
     status: AlertStatus = AlertStatus.OPEN

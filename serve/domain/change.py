@@ -16,7 +16,11 @@ from serve.domain.document import Document
 from serve.domain.handoff import Handoff
 from serve.domain.ids import Subject
 from serve.domain.progress import Progress, cancel, run_out
+from serve.domain.search.duplicate import DuplicateFlag
+from serve.domain.search.gallery import GalleryKind
+from serve.domain.search.screening import Screening
 from serve.domain.session import Session, State
+from serve.domain.verifications.verification import Verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class EnrolledFace:
     face_id: str
     template: Template
     chip: bytes | None = field(default=None, repr=False)
+    gallery: GalleryKind = GalleryKind.ENROLLED
 
 
 class JobHeader(Document):
@@ -68,9 +73,10 @@ class Change:
     """What one script writes. Documents replace what was there under the same id.
 
     `captures` holds an image to keep for review by session id, or None to drop one;
-    `ended_jobs` holds the size of its image, in bytes, by job id.
-    `counts` are added to the tenant's overview, `audit` to the trail. `answer` is stored under the
-    operation's id and is what a repeat of it gets.
+    `ended_jobs` holds the size of its image, in bytes, by job id. `identities` are digests of
+    reusable identity tokens, and whether each is in force; `ended_screenings` are ids of what is
+    owed no more. `counts` are added to the tenant's overview, `audit` to the trail. `answer` is
+    stored under the operation's id and is what a repeat of it gets.
     """
 
     customer: Customer
@@ -82,6 +88,11 @@ class Change:
     jobs: tuple[Job, ...] = ()
     ended_jobs: Mapping[str, int] = field(default_factory=dict)
     captures: Mapping[str, bytes | None] = field(default_factory=dict, repr=False)
+    verifications: tuple[Verification, ...] = ()
+    flags: tuple[DuplicateFlag, ...] = ()
+    screenings: tuple[Screening, ...] = ()
+    ended_screenings: tuple[str, ...] = ()
+    identities: Mapping[str, bool] = field(default_factory=dict, repr=False)
     counts: Mapping[str, int] = field(default_factory=dict)
     audit: tuple[AuditEntry, ...] = ()
     answer: bytes = field(default=b"", repr=False)
@@ -162,6 +173,11 @@ def merged(first: Change, second: Change) -> Change:
         jobs=first.jobs + second.jobs,
         ended_jobs={**first.ended_jobs, **second.ended_jobs},
         captures={**first.captures, **second.captures},
+        verifications=first.verifications + second.verifications,
+        flags=first.flags + second.flags,
+        screenings=first.screenings + second.screenings,
+        ended_screenings=first.ended_screenings + second.ended_screenings,
+        identities={**first.identities, **second.identities},
         counts={name: number for name, number in counts.items() if number},
         audit=first.audit + second.audit,
         answer=second.answer or first.answer,

@@ -3,9 +3,13 @@
 The whole document is encrypted at rest under the customer's own data key.
 """
 
+from typing import Annotated
+
 from pydantic import Field
 
 from serve.domain.document import Document
+from serve.domain.search.duplicate import DIFFERENT_KEPT, FLAGS_KEPT
+from serve.domain.search.gallery import GalleryKind, Standing
 from serve.domain.tenancy.preferences import Event
 
 REFERENCES_MAX = 5
@@ -28,6 +32,8 @@ class Reference(Document):
     has_chip: bool
     photo_digest: str = Field(default="", repr=False)
     quality: dict[str, int | None] = Field(default_factory=dict)
+    standing: Standing = Standing.APPROVED
+    verification_id: str = ""
 
 
 class CarriedFailures(Document):
@@ -38,7 +44,12 @@ class CarriedFailures(Document):
 
 
 class Customer(Document):
-    """What is remembered of a customer between sessions."""
+    """What is remembered of a customer between sessions.
+
+    `flags` are ids of duplicate flags made for this customer, `flagged_by` those made for others
+    that name them, the newest first. `different_from` are subject keys of people whom a reviewer
+    told from this one. `identity_sha256` is the digest of the reusable identity token in force.
+    """
 
     customer_id: str = Field(repr=False)
     created_at_ms: int
@@ -47,11 +58,21 @@ class Customer(Document):
     carried: dict[str, CarriedFailures] = Field(default_factory=dict, repr=False)
     failures_ms: tuple[int, ...] = ()
     lockout_alert_id: str = ""
+    gallery: GalleryKind = GalleryKind.ENROLLED
+    flags: Annotated[tuple[str, ...], Field(max_length=FLAGS_KEPT)] = ()
+    flagged_by: Annotated[tuple[str, ...], Field(max_length=FLAGS_KEPT)] = ()
+    different_from: Annotated[tuple[str, ...], Field(max_length=DIFFERENT_KEPT)] = ()
+    identity_sha256: str = Field(default="", repr=False)
 
     @property
     def has_prior_kyc(self) -> bool:
         """Whether there is a face to compare with."""
-        return bool(self.references)
+        return bool(self.usable_references)
+
+    @property
+    def usable_references(self) -> tuple[Reference, ...]:
+        """The faces to compare with: those that are not held back, nor refused."""
+        return tuple(item for item in self.references if item.standing is Standing.APPROVED)
 
     def reference_of(self, photo_digest: str) -> Reference | None:
         """The face enrolled from these very bytes, if there is one."""

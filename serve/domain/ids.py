@@ -36,6 +36,10 @@ class Prefix(StrEnum):
     EVENT = "msg"
     ERASURE = "era"
     JOB = "job"
+    VERIFICATION = "ver"
+    FLAG = "flg"
+    SCREENING = "scr"
+    BLOCK = "blk"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ class Quota(StrEnum):
     OPEN = "open"
     SUBMIT = "submit"
     ENROL = "enrol"
+    SEARCH = "search"
     READ = "read"
     WRITE = "write"
     PHONE = "phone"

@@ -14,6 +14,7 @@ from serve.domain.audit import OPERATOR, Action, AuditEntry, Concern
 from serve.domain.ids import ID_RANDOM_BYTES, Mode
 from serve.domain.operation import Operation
 from serve.domain.tenancy.api_key import (
+    DEFAULT_SCOPES,
     KEY_ID_BYTES,
     SECRET_BYTES,
     ApiKey,
@@ -63,7 +64,7 @@ async def create_tenant(deps: Deps, name: str, patch: TenantPatch) -> CreatedTen
     # The tenant comes last: whatever is cut short before leaves keys that open nothing.
     secret = _new_secret(deps, now_ms)
     await deps.directory.put_secrets(tenant_id, [secret])
-    keys = {mode: await _put_key(deps, tenant_id, mode, tuple(Scope), now_ms) for mode in Mode}
+    keys = {mode: await _put_key(deps, tenant_id, mode, DEFAULT_SCOPES, now_ms) for mode in Mode}
     made = (Concern(tenant_id), AuditEntry(Action.TENANT_CREATED, OPERATOR))
     await deps.directory.put_tenant(tenant, None, counted(made))
     return CreatedTenant(tenant, keys[Mode.LIVE][1], keys[Mode.TEST][1], secret.secret)

@@ -12,6 +12,7 @@ from serve.ports.records import (
     Page,
     Records,
 )
+from serve.ports.search import FaceIndex, FaceLog, Screenings, ShardBoard
 from serve.ports.work import (
     Deadlines,
     Epochs,
@@ -35,6 +36,8 @@ __all__ = [
     "Engine",
     "Epochs",
     "Erasures",
+    "FaceIndex",
+    "FaceLog",
     "Faces",
     "Headroom",
     "Idempotency",
@@ -47,6 +50,8 @@ __all__ = [
     "Page",
     "Quotas",
     "Records",
+    "Screenings",
     "Sender",
+    "ShardBoard",
     "Tombstones",
 ]

@@ -15,7 +15,10 @@ from serve.domain.callback import CallbackEvent
 from serve.domain.change import Change, EnrolledFace, Job, Snapshot
 from serve.domain.handoff import HANDOFF_KEPT_MS, Handoff
 from serve.domain.ids import Subject, keyed_digest
+from serve.domain.search.duplicate import DuplicateFlag
+from serve.domain.search.screening import Screening
 from serve.domain.session import Session
+from serve.domain.verifications.verification import Verification
 from serve.store import names
 from serve.store.audit import added_at, fields_of
 from serve.store.scripts import Argument
@@ -93,12 +96,8 @@ class Writer:
             self._alert(alert)
         for event in change.callbacks:
             self._event(event)
-        for face in change.faces:
-            self._face(face)
-        for job in change.jobs:
-            self._job(job)
-        for job_id, size_bytes in change.ended_jobs.items():
-            self._end_job(job_id, size_bytes)
+        self._write_faces(change)
+        self._write_jobs(change)
         for session_id, image in change.captures.items():
             self._capture(session_id, image)
         for entry in change.audit:
@@ -108,6 +107,27 @@ class Writer:
         self.batch.add("ZREMRANGEBYSCORE", owned, "-inf", self.snapshot.now_ms)
         self.batch.add("ZADD", owned, *self.owned)
         return self.batch
+
+    def _write_faces(self, change: Change) -> None:
+        """Faces, what they came to, and what is owed for them."""
+        for face in change.faces:
+            self._face(face)
+        for verification in change.verifications:
+            self._verification(verification)
+        for flag in change.flags:
+            self._flag(flag)
+        for screening in change.screenings:
+            self._screening(screening)
+        for screening_id in change.ended_screenings:
+            self._end_screening(screening_id)
+        for token_sha256, is_in_force in change.identities.items():
+            self._identity(token_sha256, is_in_force=is_in_force)
+
+    def _write_jobs(self, change: Change) -> None:
+        for job in change.jobs:
+            self._job(job)
+        for job_id, size_bytes in change.ended_jobs.items():
+            self._end_job(job_id, size_bytes)
 
     @property
     def _partition(self) -> int:
@@ -197,15 +217,51 @@ class Writer:
 
     def _face(self, face: EnrolledFace) -> None:
         vector = np.ascontiguousarray(face.template.vector, dtype="<f4").tobytes()
+        sealed = self._seal(vector, f"template|{face.face_id}")
         self.batch.add(
             "LOG", names.faces(self._partition), face.face_id,
             "k", "enrol", "u", names.locator(self.snapshot.subject), "f", face.face_id,
-            "m", face.template.model_id, "d", self._seal(vector, f"template|{face.face_id}"),
+            "m", face.template.model_id, "l", face.gallery, "d", sealed,
         )  # fmt: skip
         if face.chip is not None:
             key = names.chip(self._partition, face.face_id)
             self.batch.add("SET", key, self._seal(face.chip, f"chip|{face.face_id}"))
             self._own(key, FOREVER_MS)
+
+    def _verification(self, verification: Verification) -> None:
+        key = names.verification(self._partition, verification.id)
+        self._keep(key, verification.dump(), f"verification|{verification.id}")
+        if verification.is_new:
+            self._listed("verifications", verification.id, verification.created_at_ms, FOREVER_MS)
+
+    def _flag(self, flag: DuplicateFlag) -> None:
+        self._keep(names.flag(self._partition, flag.id), flag.dump(), f"flag|{flag.id}")
+
+    def _screening(self, screening: Screening) -> None:
+        key = names.screening(self._partition, screening.id)
+        self._keep(key, screening.dump(), f"screening|{screening.id}")
+        self.batch.add("ZADD", names.screenings(self._partition), screening.due_ms, screening.id)
+
+    def _end_screening(self, screening_id: str) -> None:
+        key = names.screening(self._partition, screening_id)
+        self.batch.add("UNLINK", key)
+        self.batch.add("ZREM", names.screenings(self._partition), screening_id)
+        self.batch.add("ZREM", names.owned(self.snapshot.subject), key)
+
+    def _identity(self, token_sha256: str, *, is_in_force: bool) -> None:
+        key = names.identity(self._partition, token_sha256)
+        if is_in_force:
+            self.batch.add("SET", key, names.locator(self.snapshot.subject))
+            self._own(key, FOREVER_MS)
+        else:
+            self.batch.add("UNLINK", key)
+            self.batch.add("ZREM", names.owned(self.snapshot.subject), key)
+
+    def _keep(self, key: str, document: bytes, label: str) -> None:
+        """A sealed record for as long as the customer is there."""
+        owner = names.locator(self.snapshot.subject)
+        self.batch.add("HSET", key, "u", owner, "d", self._seal(document, label))
+        self._own(key, FOREVER_MS)
 
     def _job(self, job: Job) -> None:
         key = names.job(self._partition, job.header.id)

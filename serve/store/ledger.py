@@ -237,7 +237,7 @@ class RedisLedger:
         for entry in snapshot.log_ids.values():
             batch.add("XDEL", names.faces(subject.partition), entry)
         locator = names.locator(subject)
-        batch.add("XADD", names.faces(subject.partition), "*", "k", "erase", "u", locator)
+        batch.add("LOG", names.faces(subject.partition), "", "k", "erase", "u", locator)
         batch.add("ZREM", names.customers(subject.partition), locator)
         batch.add("UNLINK", names.owned(subject))
         batch.add("UNLINK", names.customer(subject))
@@ -271,6 +271,8 @@ class RedisLedger:
             "event": [names.outbox(partition), self._listing(subject, "events")],
             "job": [names.jobs(partition)],
             "alert": [self._listing(subject, f"alerts{status}") for status in alerts],
+            "verification": [self._listing(subject, "verifications")],
+            "screening": [names.screenings(partition)],
         }
         found: dict[str, list[str]] = {}
         for key in keys:
@@ -336,7 +338,7 @@ def _open_session(
 def _open_templates(
     snapshot: Snapshot, entries: Mapping[bytes, list[bytes]]
 ) -> tuple[Template, ...]:
-    references = () if snapshot.customer is None else snapshot.customer.references
+    references = () if snapshot.customer is None else snapshot.customer.usable_references
     templates = []
     for item in references:
         entry = entries.get(b"f:" + item.face_id.encode())

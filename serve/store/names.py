@@ -70,10 +70,48 @@ def customers(partition: int) -> str:
 
 
 def faces(partition: int) -> str:
-    """STREAM, the log of faces: `k` enrol or erase, `u` locator, `f` face, `m` model, `d` sealed
-    template.
+    """STREAM, the log of faces: `k` enrol or erase, `u` locator, `f` face, `m` model, `l` the list
+    it is on (absent: enrolled), `d` sealed template.
     """
     return _in(partition, "faces")
+
+
+def faces_tail(partition: int) -> str:
+    """STRING: the id of the log's last entry, written with it."""
+    return _in(partition, "faces:tail")
+
+
+def verification(partition: int, verification_id: str) -> str:
+    """HASH: `u` locator, `d` sealed document."""
+    return _in(partition, f"verification:{verification_id}")
+
+
+def flag(partition: int, flag_id: str) -> str:
+    """HASH: `u` locator, `d` sealed document of a duplicate flag."""
+    return _in(partition, f"flag:{flag_id}")
+
+
+def screening(partition: int, screening_id: str) -> str:
+    """HASH: `u` locator, `d` sealed document, `fence` number of claims so far."""
+    return _in(partition, f"screening:{screening_id}")
+
+
+def screenings(partition: int) -> str:
+    """ZSET of screening ids by when they may be claimed, ms."""
+    return _in(partition, "screenings")
+
+
+def identity(partition: int, token_sha256: str) -> str:
+    """STRING: the locator of the customer whose reusable identity token this is."""
+    return _in(partition, f"identity:{token_sha256}")
+
+
+def shard(name: str) -> str:
+    """STRING: what a holder of the index tells of itself, JSON; it names nobody."""
+    return f"{{limen}}:shard:{name}"
+
+
+REBUILD_WISH = "{limen}:rebuild"  # STRING: how often operators asked that the index be rebuilt
 
 
 def chip(partition: int, face_id: str) -> str:

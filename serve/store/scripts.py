@@ -167,7 +167,8 @@ return {redis.call('TIME'), customer, redis.call('HMGET', KEYS[2], 'u', 'd'),
 # ARGV: 1 ms the operation is remembered, 2 version expected (0: no such customer), 3 version to
 #       set ("" for none: the customer is going), 4 answer,
 #       5… commands: name, position of key, number of arguments, arguments.
-# LOG appends to the stream and notes the entry's id under the face in the customer's hash; QUOTA
+# LOG appends to the stream and notes the entry's id, under the face in the customer's hash (unless
+# it is '') and as the stream's tail; QUOTA
 # adds to a counter that must stay within its limit, if the key that it names exists; PUBLISH tells
 # a channel that a queue grew.
 # Returns {"done", time} | {"repeat", answer} | {"conflict"} | {"full"}.
@@ -210,7 +211,8 @@ for _, command in ipairs(commands) do
   local name, key, arguments = command[1], command[2], command[3]
   if name == 'LOG' then
     local entry = redis.call('XADD', key, '*', unpack(arguments, 2))
-    redis.call('HSET', KEYS[2], 'f:' .. arguments[1], entry)
+    if arguments[1] ~= '' then redis.call('HSET', KEYS[2], 'f:' .. arguments[1], entry) end
+    redis.call('SET', key .. ':tail', entry)
   elseif name == 'QUOTA' then
     if redis.call('INCRBY', key, arguments[1]) <= 0 then redis.call('DEL', key) end
   elseif name == 'NOTHING' then

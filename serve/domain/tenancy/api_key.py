@@ -31,6 +31,13 @@ class Scope(StrEnum):
     EVENTS = "events"
     TENANT = "tenant"
     AUDIT = "audit"
+    SEARCH = "search"
+    SEARCH_EMBEDDING = "search:embedding"  # whoever has it can look for any vector: off by default
+    PII = "pii"  # whether names are shown beside what is found
+
+
+DEFAULT_SCOPES = tuple(scope for scope in Scope if scope not in {Scope.SEARCH_EMBEDDING, Scope.PII})
+"""Of a key that is made without saying for what."""
 
 
 class ApiKey(Document):

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from pipeline.decision.policy import LivenessPolicy
 from serve.domain.document import Document
 from serve.domain.ids import Mode
+from serve.domain.search.duplicate import DuplicatePolicy
 from serve.domain.tenancy.preferences import Preferences
 from serve.errors import Code, ServeError
 
@@ -90,6 +91,10 @@ class TenantPatch(Document):
     keep_reference_images: bool = True
     """Whether aligned reference chips are kept, encrypted; without them review shows scores only
     and a change of model means enrolling again."""
+
+    duplicates: DuplicatePolicy = DuplicatePolicy.FLAG
+    """What becomes of a face that another customer has as well: flagged, held for a reviewer, or
+    declined. A flag is left in each case."""
 
     session_retention_days: Annotated[int, Field(ge=1, le=365)] = 30
     """Days after its last change until the record of a session is gone."""

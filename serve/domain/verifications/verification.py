@@ -1,0 +1,80 @@
+"""A verification: the resource behind every enrolment and every face session.
+
+One of a session is a view of the session, made when it is read; the others are records.
+"""
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from pipeline.decision.reasons import Reason
+from serve.domain.document import Document
+from serve.domain.ids import Mode
+
+
+class VerificationStatus(StrEnum):
+    """Where it stands, in the words of this dialect."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    NEEDS_REVIEW = "needs_review"
+
+
+class VerificationKind(StrEnum):
+    """What it came from."""
+
+    CREATED = "created"
+    ENROLMENT = "enrolment"
+    SESSION = "session"
+    REVERIFICATION = "reverification"
+
+
+class DocumentType(StrEnum):
+    """The document that is asked for."""
+
+    PASSPORT = "passport"
+    ID_CARD = "id_card"
+    DRIVERS_LICENSE = "drivers_license"
+
+
+class Applicant(Document):
+    """What the tenant says of the person."""
+
+    name: str | None = Field(default=None, repr=False)
+    email: str | None = Field(default=None, repr=False)
+    dob: str | None = Field(default=None, repr=False)
+    country: str | None = None
+
+
+class FaceMatch(Document):
+    """The 1:1 comparison behind a verdict, on the mapped scale of 0 to 1."""
+
+    similarity: float
+    threshold: float
+    is_match: bool
+
+
+class Verification(Document):
+    """The record; sealed under its customer's key as a whole."""
+
+    id: str
+    tenant_id: str
+    mode: Mode
+    kind: VerificationKind
+    customer_id: str = Field(repr=False)
+    reference: str = Field(repr=False)
+    status: VerificationStatus
+    document_type: DocumentType = DocumentType.PASSPORT
+    applicant: Applicant = Field(default_factory=Applicant, repr=False)
+    face_id: str = ""
+    reasons: tuple[Reason, ...] = ()
+    face_match: FaceMatch | None = None
+    created_at_ms: int
+    updated_at_ms: int
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing has changed it since it was made."""
+        return self.updated_at_ms == self.created_at_ms
