@@ -18,7 +18,7 @@ class IndexSection(Section):
     """Where every enrolled face is searched."""
 
     shards: int = Field(default=1, ge=1, le=64)
-    """Actors that a Ray engine cuts the index into; with `local` each front door holds all of it."""
+    """Actors that a Ray engine cuts the index into; with `local` each front door holds it all."""
 
     wait_s: float = Field(default=2.0, gt=0, le=29)
     """Seconds that a search waits for a shard to follow the log; who is late then is missing."""
