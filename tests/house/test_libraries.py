@@ -22,6 +22,7 @@ from tests.helpers.tree import ROOT, Module, called
 HOMES: dict[str, tuple[str, ...]] = {
     "aiohttp": ("serve/api", "serve/outbound", "serve/bench", "serve/demo", "serve/processes"),
     "cryptography": ("serve/store/vault/sealing.py",),
+    "faiss": ("index",),
     "grpc": ("serve/inference/cluster",),
     "hdrh": ("serve/bench",),
     "hiredis": (),  # redis-py picks it up by itself
@@ -60,12 +61,14 @@ HOMES: dict[str, tuple[str, ...]] = {
 OPTIONAL_HOMES: dict[str, tuple[str, ...]] = {
     "dlib": ("serve/bench/baseline.py",),
     "skimage": ("serve/bench/frames.py",),
+    "usearch": ("serve/bench/search",),
     "torch": ("pipeline/models/torch_ops.py", "pipeline/models/torch_session.py"),
 }
 # Distribution -> import name, where the two differ.
 IMPORTED_AS = {
     "opencv-python-headless": "cv2",
     "pillow": "PIL",
+    "faiss-cpu": "faiss",
     "grpcio": "grpc",
     "hdrhistogram": "hdrh",
     "prometheus-client": "prometheus_client",
