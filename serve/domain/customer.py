@@ -43,12 +43,22 @@ class CarriedFailures(Document):
     since_ms: int
 
 
+class Flagged(Document):
+    """A duplicate flag, and the subject key of the other customer of its pair."""
+
+    flag_id: str
+    other: str
+
+
 class Customer(Document):
     """What is remembered of a customer between sessions.
 
-    `flags` are ids of duplicate flags made for this customer, `flagged_by` those made for others
-    that name them, the newest first. `different_from` are subject keys of people whom a reviewer
-    told from this one. `identity_sha256` is the digest of the reusable identity token in force.
+    `flags` are duplicate flags made for this customer, `flagged_by` those made for others that
+    name them, the newest first. There is one flag for a pair of customers: a pair that either of
+    their records knows as flagged, or as different people, is not flagged again, whoever of them
+    is searched for, and costs no further change. `different_from` are subject keys of people whom
+    a reviewer told from this one. `identity_sha256` is the digest of the reusable identity token in
+    force.
     """
 
     customer_id: str = Field(repr=False)
@@ -59,8 +69,8 @@ class Customer(Document):
     failures_ms: tuple[int, ...] = ()
     lockout_alert_id: str = ""
     gallery: GalleryKind = GalleryKind.ENROLLED
-    flags: Annotated[tuple[str, ...], Field(max_length=FLAGS_KEPT)] = ()
-    flagged_by: Annotated[tuple[str, ...], Field(max_length=FLAGS_KEPT)] = ()
+    flags: Annotated[tuple[Flagged, ...], Field(max_length=FLAGS_KEPT)] = ()
+    flagged_by: Annotated[tuple[Flagged, ...], Field(max_length=FLAGS_KEPT)] = ()
     different_from: Annotated[tuple[str, ...], Field(max_length=DIFFERENT_KEPT)] = ()
     identity_sha256: str = Field(default="", repr=False)
 

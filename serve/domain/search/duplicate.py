@@ -9,7 +9,7 @@ from pydantic import Field
 from serve.domain.document import Document
 from serve.domain.ids import Mode
 
-FLAGS_PER_SCREENING_MAX = 20
+FLAGS_PER_SCREENING_MAX = 5  # the pairs most alike that are not known yet; a sweep finds all
 FLAGS_KEPT = 100
 DIFFERENT_KEPT = 1_000
 
