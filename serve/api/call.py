@@ -63,8 +63,10 @@ class Route(Generic[BodyT, ParametersT]):
 
     `statuses` are those of success, the usual one first; `refuses` are the codes of this route
     beside those that follow from its shape (`codes`). `has_image` raises the limit on its body;
-    `opens_session` sets it apart from other changes (`quota`). `audits` are the actions that it
-    may leave in the audit trail.
+    `opens_session` sets it apart from other changes (`quota`), and `quota_class` says outright what
+    its requests are counted as. One that `is_reading` changes nothing although it is no GET: its
+    answer is kept under no key, and is never older than its request. `audits` are the actions that
+    it may leave in the audit trail.
     """
 
     method: str
@@ -81,10 +83,14 @@ class Route(Generic[BodyT, ParametersT]):
     has_image: bool = False
     is_mobile_only: bool = False
     opens_session: bool = False
+    quota_class: Quota | None = None
+    is_reading: bool = False
 
     @property
     def quota(self) -> Quota:
         """The class that its requests are counted in."""
+        if self.quota_class is not None:
+            return self.quota_class
         if self.scope is None:
             return Quota.SUBMIT if self.has_image else Quota.PHONE
         if self.has_image:
@@ -116,7 +122,11 @@ class Route(Generic[BodyT, ParametersT]):
     @property
     def takes_idempotency_key(self) -> bool:
         """Whether `Idempotency-Key` counts: for whatever an API key may change."""
-        return self.scope is not None and self.method != "GET"
+        return self.scope is not None and self._may_change
+
+    @property
+    def _may_change(self) -> bool:
+        return self.method != "GET" and not self.is_reading
 
     @property
     def codes(self) -> frozenset[PipelineCode | Code]:
@@ -130,7 +140,7 @@ class Route(Generic[BodyT, ParametersT]):
             found |= {Code.KEY_INVALID, Code.SCOPE_MISSING}
         if self.path_names:
             found |= {Code.NOT_FOUND}
-        if self.method != "GET":
+        if self._may_change:
             found |= {Code.DURABILITY_UNAVAILABLE, Code.VERSION_CONFLICT}
         if self.audits:
             found |= {Code.DURABILITY_UNAVAILABLE}

@@ -24,6 +24,14 @@ class AbsentFaces:
         """Raises `service_unavailable`."""
         _refuse(reference, probe)
 
+    def similarity(self, native: float) -> NoReturn:
+        """Raises `service_unavailable`."""
+        _refuse(native)
+
+    def native(self, similarity: float) -> NoReturn:
+        """Raises `service_unavailable`."""
+        _refuse(similarity)
+
 
 def _refuse(*_asked: object) -> NoReturn:
     raise ServeError(Code.SERVICE_UNAVAILABLE, "this process has no models")

@@ -52,3 +52,11 @@ class Comparator(Protocol):
     def compare(self, reference: Template, probe: Template, /) -> Comparison:
         """How alike they are. Raises `model_mismatch`."""
         ...
+
+    def similarity(self, native: float) -> float:
+        """A native score on the mapped scale, 0 to 1."""
+        ...
+
+    def native(self, similarity: float) -> float:
+        """The native score that maps there."""
+        ...

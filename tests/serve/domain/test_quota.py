@@ -131,8 +131,8 @@ def test_test_mode_has_its_share(quota: Quota) -> None:
 
 ORDER = [
     {(Mode.TEST, Quota.OPEN)},
-    {(Mode.TEST, Quota.ENROL), (Mode.TEST, Quota.SUBMIT)},
-    {(Mode.LIVE, Quota.ENROL)},
+    {(Mode.TEST, Quota.ENROL), (Mode.TEST, Quota.SEARCH), (Mode.TEST, Quota.SUBMIT)},
+    {(Mode.LIVE, Quota.ENROL), (Mode.LIVE, Quota.SEARCH)},
     {(Mode.LIVE, Quota.OPEN)},
 ]
 EVERYTHING = [(mode, quota) for mode in Mode for quota in Quota]
