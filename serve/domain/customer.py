@@ -112,8 +112,14 @@ def with_failure(customer: Customer, reference: str, now_ms: int) -> Customer:
     }  # fmt: skip
     before = carried.get(reference, CarriedFailures(failed_attempts=0, since_ms=now_ms))
     carried[reference] = before.model_copy(update={"failed_attempts": before.failed_attempts + 1})
+    failed = with_lockout_failure(customer, now_ms)
+    return failed.model_copy(update={"carried": carried})
+
+
+def with_lockout_failure(customer: Customer, now_ms: int) -> Customer:
+    """`customer` after one more failed attempt under no reference: it counts for the lock alone."""
     failures = (*customer.recent_failures(now_ms), now_ms)[-LOCKOUT_FAILURES:]
-    return customer.model_copy(update={"carried": carried, "failures_ms": failures})
+    return customer.model_copy(update={"failures_ms": failures})
 
 
 def without_carried(customer: Customer, reference: str) -> Customer:

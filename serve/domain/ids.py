@@ -76,8 +76,20 @@ def make_token(partition: int, random: bytes) -> str:
     return f"st_{partition:02d}{_text(random)}"
 
 
+def make_identity_token(partition: int, random: bytes) -> str:
+    """`rid_07…`: a reusable identity token of 256 random bits; only its digest is ever stored."""
+    assert len(random) == TOKEN_RANDOM_BYTES
+    return f"rid_{partition:02d}{_text(random)}"
+
+
+def renamed(prefix: Prefix, text: str) -> str:
+    """The id of another kind that goes with `text`: what follows the prefix is the same."""
+    return f"{prefix}_{text.partition('_')[2]}"
+
+
 _PARTITION = "([0-5][0-9]|6[0-3])"
 TOKEN_PATTERN = f"st_{_PARTITION}[A-Za-z0-9_-]{{43}}"
+IDENTITY_PATTERN = f"rid_{_PARTITION}[A-Za-z0-9_-]{{43}}"
 
 
 def id_pattern(prefix: str) -> str:
@@ -87,6 +99,7 @@ def id_pattern(prefix: str) -> str:
 
 _ID = re.compile(id_pattern(f"({'|'.join(Prefix)})"))
 _TOKEN = re.compile(TOKEN_PATTERN)
+_IDENTITY = re.compile(IDENTITY_PATTERN)
 
 
 def partition_of(prefix: Prefix, text: str) -> int:
@@ -102,6 +115,14 @@ def token_partition(token: str) -> int:
     match = _TOKEN.fullmatch(token)
     if match is None:
         raise ServeError(Code.NOT_FOUND, "no such session token")
+    return int(match[1])
+
+
+def identity_partition(token: str) -> int:
+    """The partition an identity token carries. Raises `not_found` for what is no such token."""
+    match = _IDENTITY.fullmatch(token)
+    if match is None:
+        raise ServeError(Code.NOT_FOUND, "no such identity token")
     return int(match[1])
 
 

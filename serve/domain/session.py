@@ -16,6 +16,7 @@ from pipeline.decision.reasons import Reason
 from serve.domain.document import Document
 from serve.domain.ids import Mode
 from serve.domain.tenancy.preferences import Event, Reactions
+from serve.domain.verifications.verification import FaceMatch, LivenessScore
 
 CAPTURES_MAX = 20
 REVIEW_MS_MAX = 30 * 24 * 3_600_000
@@ -77,6 +78,8 @@ class Session(Document):
 
     `failed_attempts` includes those carried over from earlier sessions of the same reference;
     `tries` counts verdicts in this session; `captures` counts captures unfit to judge.
+    `face_match` and `liveness` are of the last verdict: for the tenant, never for who holds the
+    token.
     """
 
     id: str
@@ -98,6 +101,8 @@ class Session(Document):
     tries: int = 0
     captures: int = 0
     reasons: tuple[Reason, ...] = ()
+    face_match: FaceMatch | None = None
+    liveness: LivenessScore | None = None
     submission: Submission | None = None
     alert_id: str = ""
     sequence: int = 0

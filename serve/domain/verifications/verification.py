@@ -56,8 +56,22 @@ class FaceMatch(Document):
     is_match: bool
 
 
+class LivenessScore(Document):
+    """What presentation attack detection said of one image; `score` is the belief, 0 to 1, that
+    somebody live stood before the camera.
+    """
+
+    score: float
+    threshold: float
+    is_live: bool
+
+
 class Verification(Document):
-    """The record; sealed under its customer's key as a whole."""
+    """The record; sealed under its customer's key as a whole.
+
+    `document_type` is None where no document is asked for. `face_id` is the face that an
+    enrolment was about, `session_id` the session that one is a view of; empty for the others.
+    """
 
     id: str
     tenant_id: str
@@ -66,11 +80,13 @@ class Verification(Document):
     customer_id: str = Field(repr=False)
     reference: str = Field(repr=False)
     status: VerificationStatus
-    document_type: DocumentType = DocumentType.PASSPORT
+    document_type: DocumentType | None = None
     applicant: Applicant = Field(default_factory=Applicant, repr=False)
     face_id: str = ""
+    session_id: str = ""
     reasons: tuple[Reason, ...] = ()
     face_match: FaceMatch | None = None
+    liveness: LivenessScore | None = None
     created_at_ms: int
     updated_at_ms: int
 
