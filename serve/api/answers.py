@@ -15,6 +15,7 @@ from serve.api.wire import AlertId, ErasureId, EventId, FaceId, SessionId, Token
 from serve.domain.alert import Alert, AlertStatus, AlertType
 from serve.domain.callback import CallbackEvent, DeliveryState, ReasonItem
 from serve.domain.erasure import ErasureReceipt, ErasureStep
+from serve.domain.search.duplicate import DuplicatePolicy
 from serve.domain.session import KycStatus, Session
 from serve.domain.tenancy.preferences import Event, Preferences, PreferencesPatch
 from serve.domain.tenancy.tenant import Tenant
@@ -214,6 +215,7 @@ class TenantResponse(Wire):
     frontend_base_url: str
     keep_reference_images: bool
     session_retention_days: int
+    duplicates: DuplicatePolicy
     created_at: Timestamp
     updated_at: Timestamp
 

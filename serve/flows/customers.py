@@ -14,6 +14,7 @@ from serve.domain.customer import REFERENCES_MAX, Customer, Reference
 from serve.domain.erasure import ErasureReceipt, receipt_of, tombstone_of
 from serve.domain.ids import Prefix, keyed_digest
 from serve.domain.operation import Operation
+from serve.domain.search.gallery import GalleryKind
 from serve.domain.session import KycStatus
 from serve.domain.tenancy.api_key import Principal
 from serve.errors import STATUSES, CaptureUnfit, Code, ServeError
@@ -72,7 +73,9 @@ async def enrol(
         is_own = op.may_repeat and await deps.ledger.answer(snapshot, op.id) is not None
         return _answer(request.customer_id, known, is_repeat=not is_own)
     await deps.headroom.check()
-    evidence = await _fit(deps, request.image, tenant.id, with_chip=tenant.keep_reference_images)
+    evidence = await fit_evidence(
+        deps, request.image, tenant.id, with_chip=tenant.keep_reference_images
+    )
     face = await _face(new_id(deps, Prefix.FACE, subject), evidence)
     reference = Reference(
         face_id=face.face_id,
@@ -135,7 +138,7 @@ async def erase_as_of(
     destroyed_by_ms = deps.ledger.epoch_destroyed_by_ms(snapshot.epoch)
     receipt = receipt_of(erasure_id, snapshot, len(sessions), destroyed_by_ms)
     tombstone = tombstone_of(receipt, snapshot.subject)
-    entry = AuditEntry(Action.CUSTOMER_ERASED, actor, erasure_id)
+    entry = AuditEntry(_erasing(snapshot.customer), actor, erasure_id)
     await deps.tombstones.put(tombstone)
     try:
         done = await deps.ledger.erase(snapshot, receipt, op.id, (entry,))
@@ -148,6 +151,12 @@ async def erase_as_of(
     else:
         metrics.count_audit(entry.action)
     return ErasureReceipt.model_validate_json(done.answer)
+
+
+def _erasing(customer: Customer | None) -> Action:
+    """What it is called: a blocked face is a customer only in how it is kept."""
+    is_blocked = customer is not None and customer.gallery is GalleryKind.BLOCKED
+    return Action.FACE_UNBLOCKED if is_blocked else Action.CUSTOMER_ERASED
 
 
 async def erasure(deps: Deps, principal: Principal, erasure_id: str) -> ErasureReceipt:
@@ -192,8 +201,14 @@ def _answer(customer_id: str, reference: Reference, *, is_repeat: bool) -> Enrol
     )
 
 
-async def _fit(deps: Deps, image: bytes, tenant_id: str, *, with_chip: bool) -> FaceEvidence:
-    """Evidence of an image fit to be compared with. Raises as `enrol` does."""
+async def fit_evidence(
+    deps: Deps, image: bytes, tenant_id: str, *, with_chip: bool = False
+) -> FaceEvidence:
+    """Evidence of an image fit to be compared with.
+
+    Raises `capture_unfit` or the code of an unreadable image as `CaptureUnfit`, `overloaded`,
+    `service_unavailable`.
+    """
     evidence = await deps.faces.examine(image, tenant_id=tenant_id, with_chip=with_chip)
     if isinstance(evidence, Failure):
         if STATUSES.get(evidence.code) != 422:
@@ -202,18 +217,23 @@ async def _fit(deps: Deps, image: bytes, tenant_id: str, *, with_chip: bool) -> 
         raise CaptureUnfit(evidence.code, evidence.detail, feedback=("other",))
     if not evidence.is_fit:
         metrics.count_unfit(Code.CAPTURE_UNFIT)
-        detail = "the photo cannot serve as a reference"
+        detail = "the photo cannot be compared with"
         raise CaptureUnfit(Code.CAPTURE_UNFIT, detail, feedback=tuple(evidence.feedback))
     return evidence
 
 
-async def _face(face_id: str, evidence: FaceEvidence) -> EnrolledFace:
+def made_template(evidence: FaceEvidence) -> Template:
+    """The template of a fit face. Raises `service_unavailable` when none was made."""
     if not isinstance(evidence.template, Template):
         raise ServeError(Code.SERVICE_UNAVAILABLE, "no template was made", retry_after_s=1)
-    chip = None
+    return evidence.template
+
+
+async def _face(face_id: str, evidence: FaceEvidence) -> EnrolledFace:
+    template, chip = made_template(evidence), None
     if evidence.chip is not None:
         chip = await asyncio.to_thread(encode_jpeg, evidence.chip, CHIP_QUALITY)
-    return EnrolledFace(face_id, evidence.template, chip)
+    return EnrolledFace(face_id, template, chip)
 
 
 def _with_reference(

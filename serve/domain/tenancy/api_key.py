@@ -33,6 +33,7 @@ class Scope(StrEnum):
     AUDIT = "audit"
     SEARCH = "search"
     SEARCH_EMBEDDING = "search:embedding"  # whoever has it can look for any vector: off by default
+    BLOCKLIST = "blocklist"
     PII = "pii"  # whether names are shown beside what is found
 
 
