@@ -11,7 +11,16 @@ from aiohttp import web
 from pydantic import BaseModel, Field, RootModel
 
 from pipeline.decision.policy import LivenessPolicy
-from serve.api.wire import AlertId, ErasureId, EventId, FaceId, SessionId, TokenIfAny, Wire
+from serve.api.wire import (
+    AlertId,
+    ErasureId,
+    EventId,
+    FaceId,
+    SessionId,
+    TokenIfAny,
+    VerificationId,
+    Wire,
+)
 from serve.domain.alert import Alert, AlertStatus, AlertType
 from serve.domain.callback import CallbackEvent, DeliveryState, ReasonItem
 from serve.domain.erasure import ErasureReceipt, ErasureStep
@@ -235,7 +244,10 @@ class AlertResponse(Wire):
     id: AlertId
     tenant_id: str
     customer_id: str
-    session_id: SessionId
+    session_id: SessionId | None
+    """Null for what no session raised."""
+    verification_id: VerificationId | None
+    """The verification that found the duplicate or the blocked face; null for other alerts."""
     reference: str
     alert_type: AlertType
     status: AlertStatus
@@ -246,7 +258,9 @@ class AlertResponse(Wire):
     def of(cls, alert: Alert) -> Self:
         """`alert` on the wire."""
         return cls(
-            **alert.model_dump(exclude=_STAMPS | {"mode"}),
+            **alert.model_dump(exclude=_STAMPS | {"mode", "session_id", "verification_id"}),
+            session_id=alert.session_id or None,
+            verification_id=alert.verification_id or None,
             created_at=timestamp(alert.created_at_ms),
             updated_at=timestamp(alert.updated_at_ms),
         )

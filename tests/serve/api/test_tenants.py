@@ -16,6 +16,7 @@ async def test_a_tenant_sets_itself_up(link: Redis, keyring: Keyring) -> None:
             "id",
             "name",
             "liveness_policy",
+            "duplicates",
             "allowed_origins",
             "frontend_base_url",
             "keep_reference_images",
