@@ -21,11 +21,14 @@ VERIFY_THRESHOLD_SIMILARITY = 0.36
 
 @dataclass(frozen=True, slots=True)
 class ScoreScale:
-    """The scale of one embedder. `search_floor` and `verify_threshold` are native scores."""
+    """The scale of one embedder, whose templates have `dimension` numbers. `search_floor` and
+    `verify_threshold` are native scores.
+    """
 
     model_id: str
     search_floor: float
     verify_threshold: float
+    dimension: int
 
     def __post_init__(self) -> None:
         if not all(low < high for low, high in pairwise(self._native_knots)):

@@ -115,7 +115,11 @@ class _Pack:
         entry = self.entry(Task.EMBEDDING)
         if entry.score is None:
             raise PipelineError(Code.PACK_CORRUPT, f"{entry.id} states no score")
-        return ScoreScale(entry.id, entry.score.search_floor, entry.score.verify_threshold)
+        (output,) = entry.outputs
+        if not isinstance(dimension := output.shape[-1], int):
+            raise PipelineError(Code.PACK_CORRUPT, f"{entry.id} states no dimension")
+        score = entry.score
+        return ScoreScale(entry.id, score.search_floor, score.verify_threshold, dimension)
 
     def load(self, task: Task) -> Model:
         """The one model for `task`, hashed and opened."""

@@ -24,6 +24,11 @@ class AbsentFaces:
         """Raises `service_unavailable`."""
         _refuse(reference, probe)
 
+    @property
+    def dimension(self) -> NoReturn:
+        """Raises `service_unavailable`."""
+        _refuse()
+
     def similarity(self, native: float) -> NoReturn:
         """Raises `service_unavailable`."""
         _refuse(native)

@@ -47,10 +47,15 @@ class Faces(Protocol):
 
 
 class Comparator(Protocol):
-    """Compares two templates of one model."""
+    """Compares two templates of one model, and tells scores and scale of it."""
 
     def compare(self, reference: Template, probe: Template, /) -> Comparison:
         """How alike they are. Raises `model_mismatch`."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """How many numbers a template of the model has."""
         ...
 
     def similarity(self, native: float) -> float:

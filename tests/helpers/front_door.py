@@ -38,7 +38,7 @@ PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.
 DESKTOP = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/120.0 Safari/537.36"
 JOHN, MARY, NOBODY, BROKEN = b"john", b"mary", b"nobody", b"broken"
 MATCH_MIN = 0.9
-SCALE = ScoreScale(MODEL, search_floor=0.5, verify_threshold=MATCH_MIN)
+SCALE = ScoreScale(MODEL, search_floor=0.5, verify_threshold=MATCH_MIN, dimension=128)
 WAIT_S = 7
 BOUNDLESS = QuotaSection.model_validate(service.BOUNDLESS)
 KYC = "/api/v1/kyc"
@@ -88,6 +88,11 @@ class ScriptedFaces:
         native = float(np.dot(reference.vector, probe.vector))
         is_match = native >= MATCH_MIN
         return Comparison(native, 0.9 if is_match else 0.1, 0.36, is_match)
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in a template."""
+        return SCALE.dimension
 
     def similarity(self, native: float) -> float:
         """On a scale whose search looks from half a cosine on."""

@@ -12,7 +12,9 @@ from tests.helpers.builders import face_evidence
 
 MODEL = "toy"
 # Faces match within 20 degrees; at 60 degrees the search would no longer look.
-SCALE = ScoreScale(MODEL, search_floor=0.5, verify_threshold=math.cos(math.radians(20.0)))
+SCALE = ScoreScale(
+    MODEL, search_floor=0.5, verify_threshold=math.cos(math.radians(20.0)), dimension=2
+)
 FAILURES = {
     "broken": Failure(Code.IMAGE_CORRUPT, "ends early"),
     "text": Failure(Code.NOT_AN_IMAGE, "no magic"),

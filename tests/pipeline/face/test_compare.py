@@ -9,7 +9,7 @@ from pipeline.errors import Code, PipelineError
 from pipeline.evidence import Template
 from pipeline.face.compare import ScoreScale
 
-SCALE = ScoreScale("model.1", search_floor=0.9, verify_threshold=0.914)
+SCALE = ScoreScale("model.1", search_floor=0.9, verify_threshold=0.914, dimension=2)
 NATIVE = st.floats(-1, 1)
 
 
@@ -62,7 +62,7 @@ def test_templates_of_another_model_are_refused() -> None:
 def test_scale_that_could_not_increase_is_refused(knots: tuple[float, float]) -> None:
     """Floor and threshold that leave no room for a strictly increasing map are refused."""
     with pytest.raises(PipelineError) as refused:
-        ScoreScale("model.1", *knots)
+        ScoreScale("model.1", *knots, dimension=2)
     assert refused.value.code is Code.FORMAT_INVALID
 
 
