@@ -125,6 +125,17 @@ def proportion(errors: int, trials: int) -> Proportion:
     return Proportion(errors, trials, errors / trials if trials > 0 else None, low, high)
 
 
+def rare_errors_upper(errors: int) -> float:
+    """How many errors are expected at most where `errors` were seen among very many trials.
+
+    The exact one-sided 95 % bound of a Poisson mean: 3.0 where none was seen (the rule of 3), 4.7
+    for one, 15.7 for nine. Raises `wrong_shape` for a negative number.
+    """
+    if errors < 0:
+        raise PipelineError(Code.WRONG_SHAPE, f"{errors} errors")
+    return float(special.gammaincinv(errors + 1, CONFIDENCE))
+
+
 def area_under_curve(genuine: Floats, impostor: Floats) -> float | None:
     """The chance that a genuine score exceeds an impostor's, a tie counting half; exact.
 

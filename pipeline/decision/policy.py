@@ -11,6 +11,14 @@ class LivenessPolicy(StrEnum):
     MATCH_ONLY = "match_only"
 
 
+class DuplicatePolicy(StrEnum):
+    """What becomes of a face that another customer has as well."""
+
+    FLAG = "flag"
+    REVIEW = "review"
+    DECLINE = "decline"
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """A tenant's rules; the default is the strict one, so that forgetting fails closed.
@@ -20,3 +28,4 @@ class Policy:
     """
 
     liveness_policy: LivenessPolicy = LivenessPolicy.REQUIRED
+    duplicates: DuplicatePolicy = DuplicatePolicy.REVIEW

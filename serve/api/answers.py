@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from aiohttp import web
 from pydantic import BaseModel, Field, RootModel
 
-from pipeline.decision.policy import LivenessPolicy
+from pipeline.decision.policy import DuplicatePolicy, LivenessPolicy
 from serve.api.wire import (
     AlertId,
     ErasureId,
@@ -24,7 +24,6 @@ from serve.api.wire import (
 from serve.domain.alert import Alert, AlertStatus, AlertType
 from serve.domain.callback import CallbackEvent, DeliveryState, ReasonItem
 from serve.domain.erasure import ErasureReceipt, ErasureStep
-from serve.domain.search.duplicate import DuplicatePolicy
 from serve.domain.session import KycStatus, Session
 from serve.domain.tenancy.preferences import Event, Preferences, PreferencesPatch
 from serve.domain.tenancy.tenant import Tenant

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from pipeline.decision.comparison import Comparison
 from pipeline.decision.policy import Policy
-from pipeline.decision.verdict import Challenge, Recapture, Verdict, decide
+from pipeline.decision.verdict import NOBODY_ELSE, Challenge, Recapture, Verdict, decide
 from pipeline.errors import Failure
 from pipeline.evidence import Feedback, Missing, Template
 from serve.deps import Deps
@@ -236,7 +236,7 @@ async def _look(deps: Deps, capture: _Capture, begun: _Begun) -> _Finding:
         return _Finding(Recapture((Feedback.OTHER,)), evidence.code, evidence.detail)
     comparison = _best(deps, begun.references, evidence.template)
     policy = Policy(tenant.seen_in(capture.subject.mode).liveness_policy)
-    outcome = decide(evidence, comparison, Challenge.NOT_TAKEN, policy)
+    outcome = decide(evidence, comparison, Challenge.NOT_TAKEN, policy, NOBODY_ELSE)
     return _Finding(outcome, Code.CAPTURE_UNFIT, "the capture cannot be judged; take it again")
 
 

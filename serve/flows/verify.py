@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pipeline.decision.comparison import Comparison
 from pipeline.decision.policy import Policy
-from pipeline.decision.verdict import Challenge, Recapture, Verdict, decide
+from pipeline.decision.verdict import NOBODY_ELSE, Challenge, Recapture, Verdict, decide
 from pipeline.errors import Failure, PipelineError
 from pipeline.evidence import FaceEvidence, Missing, Template
 from serve.ports import Comparator, Engine
@@ -33,7 +33,7 @@ def verify(
         comparison = scale.compare(known.template, taken.template)
     # A reference that is not fit may show somebody else: it is compared, but decides nothing.
     usable = comparison if known.is_fit else Missing.NO_FACE
-    verdict = decide(taken, usable, Challenge.NOT_TAKEN, policy)
+    verdict = decide(taken, usable, Challenge.NOT_TAKEN, policy, NOBODY_ELSE)
     return Verification(known, taken, comparison, verdict)
 
 

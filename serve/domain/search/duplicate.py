@@ -14,14 +14,6 @@ FLAGS_KEPT = 100
 DIFFERENT_KEPT = 1_000
 
 
-class DuplicatePolicy(StrEnum):
-    """What becomes of an enrolment or a match whose face another account has as well."""
-
-    FLAG = "flag"
-    REVIEW = "review"
-    DECLINE = "decline"
-
-
 class FlagType(StrEnum):
     """Which signal matched."""
 

@@ -7,10 +7,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from pipeline.decision.policy import LivenessPolicy
+from pipeline.decision.policy import DuplicatePolicy, LivenessPolicy
 from serve.domain.document import Document
 from serve.domain.ids import Mode
-from serve.domain.search.duplicate import DuplicatePolicy
 from serve.domain.tenancy.preferences import Preferences
 from serve.errors import Code, ServeError
 

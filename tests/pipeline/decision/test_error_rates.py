@@ -19,6 +19,7 @@ from pipeline.decision.error_rates import (
     measure,
     normal_deviate,
     proportion,
+    rare_errors_upper,
     thinned,
 )
 from pipeline.errors import Code, PipelineError
@@ -268,3 +269,18 @@ def test_normal_deviate_is_the_normal_quantile() -> None:
     rates = np.array([1e-6, 0.001, 0.025, 0.5, 0.8, 0.999])
     expected = [NormalDist().inv_cdf(rate) for rate in rates.tolist()]
     assert normal_deviate(rates) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("errors", [0, 1, 2, 9, 10, 100])
+def test_the_bound_of_rare_errors_is_where_so_few_are_seen_once_in_twenty(errors: int) -> None:
+    """At the bound itself, so few errors or fewer happen with a chance of 5 %, by definition."""
+    mean = rare_errors_upper(errors)
+    terms = [math.exp(k * math.log(mean) - mean - math.lgamma(k + 1)) for k in range(errors + 1)]
+    assert math.fsum(terms) == pytest.approx(0.05, rel=1e-9)
+
+
+def test_a_negative_number_of_errors_has_no_bound() -> None:
+    """It is refused rather than bounded by something."""
+    with pytest.raises(PipelineError) as caught:
+        rare_errors_upper(-1)
+    assert caught.value.code is Code.WRONG_SHAPE

@@ -9,9 +9,17 @@ import numpy as np
 import pytest
 
 from pipeline.decision.comparison import Comparison
-from pipeline.decision.policy import LivenessPolicy, Policy
+from pipeline.decision.policy import DuplicatePolicy, LivenessPolicy, Policy
 from pipeline.decision.reasons import DESCRIPTIONS, Reason
-from pipeline.decision.verdict import Challenge, Outcome, Recapture, Verdict, decide
+from pipeline.decision.verdict import (
+    NOBODY_ELSE,
+    Challenge,
+    Outcome,
+    Recapture,
+    Screened,
+    Verdict,
+    decide,
+)
 from pipeline.errors import Code, PipelineError
 from pipeline.evidence import (
     FaceEvidence,
@@ -80,8 +88,12 @@ def verdict(
     challenge: Challenge = Challenge.NOT_TAKEN,
     policy: Policy = STRICT,
     template: Template | Missing = TEMPLATE,
+    **found: Screened,
 ) -> Verdict:
-    result = decide(evidence(template=template, passive=passive), comparison, challenge, policy)
+    screened = found.get("screened", NOBODY_ELSE)
+    result = decide(
+        evidence(template=template, passive=passive), comparison, challenge, policy, screened
+    )
     assert isinstance(result, Verdict)
     return result
 
@@ -201,17 +213,19 @@ def test_an_unfit_capture_is_asked_for_again_whatever_else_it_says(hint: Feedbac
         PASSIVE, COMPARISONS, Challenge, [STRICT, MATCH_ONLY]
     ):
         probe = evidence(feedback=(hint,), passive=passive)
-        assert decide(probe, comparison, challenge, policy) == Recapture((hint,))
+        assert decide(probe, comparison, challenge, policy, NOBODY_ELSE) == Recapture((hint,))
 
 
 def test_recapture_always_tells_the_person_something_true() -> None:
     """Feedback keeps its order, never says ok beside a hint, and is never empty."""
     blurred = evidence(feedback=(Feedback.BLUR_SELFIE, Feedback.OK, Feedback.CLOSED_EYES))
-    assert decide(blurred, MATCHES[0], Challenge.PASSED, STRICT) == Recapture(
+    assert decide(blurred, MATCHES[0], Challenge.PASSED, STRICT, NOBODY_ELSE) == Recapture(
         (Feedback.BLUR_SELFIE, Feedback.CLOSED_EYES)
     )
     silent = replace(blurred, feedback=())
-    assert decide(silent, MATCHES[0], Challenge.PASSED, STRICT) == Recapture((Feedback.OTHER,))
+    assert decide(silent, MATCHES[0], Challenge.PASSED, STRICT, NOBODY_ELSE) == Recapture(
+        (Feedback.OTHER,)
+    )
 
 
 @pytest.mark.parametrize("scores", BROKEN_SCORES)
@@ -238,3 +252,47 @@ def test_reasons_are_the_closed_set_of_the_contract() -> None:
 def test_descriptions_give_nothing_away(reason: Reason) -> None:
     """A description is one sentence without numbers: no score, threshold or count can leak."""
     assert re.fullmatch(r"[A-Z][^.0-9]+\.", reason.description)
+
+
+SCREENED = [Screened(*facts) for facts in product([False, True], repeat=3)]
+
+
+def test_a_match_of_the_blocklist_or_an_incomplete_search_is_never_approved_nor_declined() -> None:
+    """Whatever policy and liveness say, such a match without an attack ends with a reviewer."""
+    for screened, passive, liveness, duplicates in product(
+        SCREENED, [*BONA_FIDE, *Missing], LivenessPolicy, DuplicatePolicy
+    ):
+        policy = Policy(liveness, duplicates)
+        found = verdict(passive=passive, policy=policy, screened=screened)
+        assert (Reason.BLOCKLISTED in found.reasons) == screened.is_blocked
+        assert (Reason.SERVICE_UNAVAILABLE in found.reasons) == (not screened.is_complete)
+        if screened.is_blocked or not screened.is_complete:
+            assert found.outcome is Outcome.NEEDS_REVIEW
+
+
+def test_a_duplicate_ends_as_the_policy_says() -> None:
+    """Flagged alone it is approved without a word; else held or declined, and says why."""
+    expected = {
+        DuplicatePolicy.FLAG: Verdict(Outcome.APPROVED),
+        DuplicatePolicy.REVIEW: Verdict(Outcome.NEEDS_REVIEW, (Reason.DUPLICATE_FACE,)),
+        DuplicatePolicy.DECLINE: Verdict(Outcome.DECLINED, (Reason.DUPLICATE_FACE,)),
+    }
+    for duplicates, verdict_then in expected.items():
+        policy = Policy(LivenessPolicy.REQUIRED, duplicates)
+        twin = Screened(is_duplicate=True)
+        assert verdict(BONA_FIDE[0], policy=policy, screened=twin) == verdict_then
+
+
+def test_who_else_has_a_face_counts_for_a_match_alone() -> None:
+    """A mismatch says nothing of others: whoever is tried out learns nothing of who is known."""
+    for screened, comparison in product(SCREENED, [*MISMATCHES, *Missing]):
+        alone = verdict(BONA_FIDE[0], comparison)
+        assert verdict(BONA_FIDE[0], comparison, screened=screened) == alone
+
+
+def test_an_attack_is_declined_whoever_else_has_the_face() -> None:
+    """No finding of a search lifts a presentation attack to a review."""
+    for screened in SCREENED:
+        found = verdict(ATTACKS[0], screened=screened)
+        assert found.outcome is Outcome.DECLINED
+        assert found.reasons[0] is Reason.PRESENTATION_ATTACK
