@@ -45,6 +45,7 @@ from serve.store.quotas import RedisQuotas
 from serve.store.search.board import RedisShardBoard
 from serve.store.search.face_log import RedisFaceLog
 from serve.store.search.screenings import RedisScreenings
+from serve.store.search.verifications import RedisVerifications
 from serve.store.vault.epochs import RedisEpochs
 from serve.store.vault.keyring import Keyring
 from serve.store.vault.masters import RedisMasters
@@ -158,6 +159,7 @@ def build_deps(link: Link, keyring: Keyring, settings: Settings, models: Models)
         face_log=RedisFaceLog(link, keyring),
         shard_board=RedisShardBoard(link),
         screenings=RedisScreenings(link, keyring),
+        verifications=RedisVerifications(link, keyring),
         scale=models.scale,
         model_id=models.model_id,
         random=secrets.token_bytes,

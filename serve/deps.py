@@ -25,6 +25,7 @@ from serve.ports import (
     Screenings,
     ShardBoard,
     Tombstones,
+    Verifications,
 )
 
 
@@ -51,6 +52,7 @@ class Deps:
     face_log: FaceLog
     shard_board: ShardBoard
     screenings: Screenings
+    verifications: Verifications
     scale: Comparator
     model_id: str
     random: Callable[[int], bytes]

@@ -13,6 +13,7 @@ from serve.ports.records import (
     Records,
 )
 from serve.ports.search import FaceIndex, FaceLog, Screenings, ShardBoard
+from serve.ports.verifications import Verifications
 from serve.ports.work import (
     Deadlines,
     Epochs,
@@ -54,4 +55,5 @@ __all__ = [
     "Sender",
     "ShardBoard",
     "Tombstones",
+    "Verifications",
 ]

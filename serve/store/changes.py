@@ -17,7 +17,7 @@ from serve.domain.handoff import HANDOFF_KEPT_MS, Handoff
 from serve.domain.ids import Subject, keyed_digest
 from serve.domain.search.duplicate import DuplicateFlag
 from serve.domain.search.screening import Screening
-from serve.domain.session import Session
+from serve.domain.session import REVIEW_MS_MAX, Session
 from serve.domain.verifications.verification import Verification
 from serve.store import names
 from serve.store.audit import added_at, fields_of
@@ -140,11 +140,13 @@ class Writer:
         """Note that `key` goes when the customer is erased."""
         self.owned += (expires_at_ms, key)
 
-    def _listed(self, kind: str, member: str, created_at_ms: int, kept_ms: int) -> None:
+    def _listed(self, kind: str, member: str, created_at_ms: int, kept_ms: int) -> str:
+        """Put a member into a list of the tenant's; the list's key."""
         subject = self.snapshot.subject
         key = names.listing(self._partition, kind, subject.tenant_id, subject.mode)
         self.batch.add("ZREMRANGEBYSCORE", key, "-inf", self.snapshot.now_ms - kept_ms)
         self.batch.add("ZADD", key, created_at_ms, member)
+        return key
 
     def _session(self, session: Session) -> None:
         subject, partition = self.snapshot.subject, self._partition
@@ -164,7 +166,13 @@ class Writer:
             self._list_session(session)
 
     def _list_session(self, session: Session) -> None:
-        """Among all of the customer, and among those of one reference."""
+        """Among all of the customer, those of one reference, and all of the tenant.
+
+        The tenant's list holds each for as long as the newest may be kept, and goes with it.
+        """
+        kept_ms = session.retention_days * DAY_MS + REVIEW_MS_MAX + DAY_MS
+        listed = self._listed("sessions", session.id, session.created_at_ms, kept_ms)
+        self.batch.add("PEXPIREAT", listed, self.snapshot.now_ms + kept_ms)
         subject = self.snapshot.subject
         for digest in ("", self.reference_digest(session.reference)):
             listed = names.customer_sessions(subject, digest)
@@ -249,13 +257,15 @@ class Writer:
         self.batch.add("ZREM", names.owned(self.snapshot.subject), key)
 
     def _identity(self, token_sha256: str, *, is_in_force: bool) -> None:
+        """One that is no more in force is known for a while, so that it can be said of it."""
         key = names.identity(self._partition, token_sha256)
         if is_in_force:
             self.batch.add("SET", key, names.locator(self.snapshot.subject))
             self._own(key, FOREVER_MS)
         else:
-            self.batch.add("UNLINK", key)
-            self.batch.add("ZREM", names.owned(self.snapshot.subject), key)
+            expires_at_ms = self.snapshot.now_ms + names.IDENTITY_REVOKED_KEPT_MS
+            self.batch.add("PEXPIREAT", key, expires_at_ms)
+            self._own(key, expires_at_ms)
 
     def _keep(self, key: str, document: bytes, label: str) -> None:
         """A sealed record for as long as the customer is there."""

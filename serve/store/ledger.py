@@ -267,7 +267,7 @@ class RedisLedger:
         partition = subject.partition
         alerts = ("", ".open", ".in_review", ".resolved", ".dismissed")
         lists = {
-            "session": [names.deadlines(partition)],
+            "session": [names.deadlines(partition), self._listing(subject, "sessions")],
             "event": [names.outbox(partition), self._listing(subject, "events")],
             "job": [names.jobs(partition)],
             "alert": [self._listing(subject, f"alerts{status}") for status in alerts],

@@ -2,6 +2,7 @@
 
 import base64
 from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -121,28 +122,47 @@ class RedisListings:
     async def _merged(
         self, kind: str, tenant_id: str, mode: Mode, cursor: str, limit: int
     ) -> tuple[list[str], str]:
-        """The newest ids after `cursor` over all partitions, and the cursor behind the last."""
-        limit = min(limit, LIMIT_MAX)
-        after = read_cursor(cursor)
-        newest = "+inf" if after is None else after[0]
-        with reaching_redis():
-            async with self.link.pipeline(transaction=False) as pipe:
-                for partition in names.EVERY_PARTITION:
-                    key = names.listing(partition, kind, tenant_id, mode)
-                    # One more than fits tells whether there is a next page; ids of the cursor's
-                    # own millisecond come again and are dropped below.
-                    pipe.zrevrangebyscore(
-                        key, newest, "-inf", start=0, num=limit + SAME_MS_MAX, withscores=True
-                    )
-                rows = await pipe.execute()
-        found = sorted(
-            ((int(score), member.decode()) for row in rows for member, score in row), reverse=True
-        )
-        if after is not None:
-            found = [entry for entry in found if entry < after]
-        page = found[:limit]
-        has_more = len(found) > limit
-        return [member for _, member in page], write_cursor(*page[-1]) if has_more else ""
+        return await newest(self.link, {kind: str}, (tenant_id, mode), cursor, limit)
+
+
+async def newest(
+    link: Redis,
+    kinds: Mapping[str, Callable[[str], str]],
+    world: tuple[str, Mode],
+    cursor: str,
+    limit: int,
+) -> tuple[list[str], str]:
+    """The newest names after `cursor` in a tenant's lists of several kinds, over all partitions,
+    and the cursor behind the last. `kinds` says by what name a list's ids go. Raises
+    `cursor_invalid`.
+    """
+    limit = min(limit, LIMIT_MAX)
+    after = read_cursor(cursor)
+    highest = "+inf" if after is None else after[0]
+    lists = [(kind, partition) for kind in kinds for partition in names.EVERY_PARTITION]
+    with reaching_redis():
+        async with link.pipeline(transaction=False) as pipe:
+            for kind, partition in lists:
+                key = names.listing(partition, kind, *world)
+                # One more than fits tells whether there is a next page; ids of the cursor's
+                # own millisecond come again and are dropped below.
+                pipe.zrevrangebyscore(
+                    key, highest, "-inf", start=0, num=limit + SAME_MS_MAX, withscores=True
+                )
+            rows = await pipe.execute()
+    found = sorted(
+        (
+            (int(score), kinds[kind](member.decode()))
+            for (kind, _), row in zip(lists, rows, strict=True)
+            for member, score in row
+        ),
+        reverse=True,
+    )
+    if after is not None:
+        found = [entry for entry in found if entry < after]
+    page = found[:limit]
+    has_more = len(found) > limit
+    return [name for _, name in page], write_cursor(*page[-1]) if has_more else ""
 
 
 def write_cursor(at_ms: int, name: str) -> str:

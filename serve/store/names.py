@@ -16,6 +16,7 @@ EVENT_KEPT_MS = 30 * 24 * 3_600_000
 ALERT_KEPT_MS = 365 * 24 * 3_600_000
 CAPTURE_KEPT_MS = 30 * 24 * 3_600_000
 IDEMPOTENCY_KEPT_MS = OPERATION_KEPT_MS + 600_000  # its operation is forgotten before it is
+IDENTITY_REVOKED_KEPT_MS = 30 * 24 * 3_600_000
 AUDIT_KEPT_MS = 365 * 24 * 3_600_000
 ERASURE_KEPT_MS = 10 * 365 * 24 * 3_600_000  # proof that it happened; it names nobody
 
@@ -197,7 +198,9 @@ def customer_sessions(subject: Subject, reference_digest: str = "") -> str:
 
 
 def listing(partition: int, kind: str, tenant_id: str, mode: Mode) -> str:
-    """ZSET of a tenant's ids of one kind by creation, ms: `alerts`, `alerts.open`, `events`."""
+    """ZSET of a tenant's ids of one kind by creation, ms: `alerts`, `alerts.open`, `events`,
+    `sessions`, `verifications`.
+    """
     return _in(partition, f"list:{kind}:{tenant_id}:{mode}")
 
 

@@ -243,8 +243,9 @@ async def test_erasure_leaves_the_receipt_and_a_tombstone(
     assert ErasureReceipt.model_validate_json(done.answer) == receipt
     left = await everything(ledger.link)
     log = names.faces(subject.partition)
-    ((_, entry),) = left.pop(log.encode())
+    ((place, entry),) = left.pop(log.encode())
     assert entry == {b"k": b"erase", b"u": names.locator(subject).encode()}
+    assert left.pop(names.faces_tail(subject.partition).encode()) == place
     kinds = sorted({key.decode().split(":")[1] for key in left})
     assert kinds == ["counts", "erased", "erasure", "erasures", "op"]
     assert (await ledger.snapshot(subject)).version == 0
