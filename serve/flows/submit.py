@@ -16,11 +16,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from pipeline.decision.comparison import Comparison
 from pipeline.decision.policy import Policy
 from pipeline.decision.verdict import NOBODY_ELSE, Challenge, Recapture, Verdict, decide
 from pipeline.errors import Failure
-from pipeline.evidence import Feedback, Missing, Template
+from pipeline.evidence import Feedback, Template
 from serve.deps import Deps
 from serve.domain.audit import PERSON, Action, AuditEntry
 from serve.domain.callback import CallbackEvent, callback_object
@@ -33,6 +32,7 @@ from serve.domain.progress import Progress, SubmitAnswer, begin, is_current, jud
 from serve.domain.session import Session, State, Submission, elapsed
 from serve.domain.tenancy.tenant import Tenant
 from serve.errors import STATUSES, Code, ServeError
+from serve.flows.compare import Scores, best, scores_of
 from serve.flows.handoff import find_handoff
 from serve.flows.transact import new_id, new_operation, transact, transact_read
 from serve.observe import metrics
@@ -63,6 +63,7 @@ class _Finding:
     outcome: Verdict | Recapture
     code: str = ""
     detail: str = ""
+    scores: Scores = field(default_factory=Scores, repr=False)
 
 
 async def submit(
@@ -234,24 +235,12 @@ async def _look(deps: Deps, capture: _Capture, begun: _Begun) -> _Finding:
         if STATUSES.get(evidence.code) != 422:
             raise ServeError(Code.SERVICE_UNAVAILABLE, "the models failed", retry_after_s=1)
         return _Finding(Recapture((Feedback.OTHER,)), evidence.code, evidence.detail)
-    comparison = _best(deps, begun.references, evidence.template)
+    comparison = best(deps, begun.references, evidence.template)
     policy = Policy(tenant.seen_in(capture.subject.mode).liveness_policy)
     outcome = decide(evidence, comparison, Challenge.NOT_TAKEN, policy, NOBODY_ELSE)
-    return _Finding(outcome, Code.CAPTURE_UNFIT, "the capture cannot be judged; take it again")
-
-
-def _best(
-    deps: Deps, references: Sequence[Template], probe: Template | Missing
-) -> Comparison | Missing:
-    """The comparison with the reference most alike, among those of the probe's model."""
-    if isinstance(probe, Missing):
-        return Missing.NO_FACE
-    comparisons = [
-        deps.scale.compare(reference, probe)
-        for reference in references
-        if reference.model_id == probe.model_id
-    ]
-    return max(comparisons, key=lambda c: (c.is_match, c.native), default=Missing.NO_FACE)
+    scores = scores_of(comparison, evidence)
+    detail = "the capture cannot be judged; take it again"
+    return _Finding(outcome, Code.CAPTURE_UNFIT, detail, scores)
 
 
 async def _finish(deps: Deps, capture: _Capture, finding: _Finding, begun: _Begun) -> SubmitAnswer:
@@ -313,6 +302,9 @@ def _verdict_change(
     """A mere recapture is told to nobody but the person, unless it was the last."""
     tells = not isinstance(finding.outcome, Recapture) or progress.session.is_over
     now_ms = progress.session.updated_at_ms
+    if isinstance(finding.outcome, Verdict):
+        scores = {"face_match": finding.scores.face_match, "liveness": finding.scores.liveness}
+        progress = replace(progress, session=progress.session.model_copy(update=scores))
     change = settle(before, progress, event_id, now_ms, tells=tells)
     session = change.sessions[0]
     is_held = session.state is State.NEEDS_REVIEW
