@@ -1,4 +1,5 @@
-"""Every metric of the service: its name, unit, labels and buckets, and one verb to count each.
+"""Every metric of the service: its name, unit, labels and buckets, and one verb to count each;
+those of 1:N search are in `search`.
 
 Labels are closed sets: a route's template, a code, an outcome; never a path, an id or a token.
 Where `PROMETHEUS_MULTIPROC_DIR` was set before this module is imported, every process writes
@@ -8,7 +9,6 @@ its values to files in that folder and `render` sums them over processes.
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Literal
@@ -16,10 +16,6 @@ from typing import Literal
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    disable_created_metrics,
     generate_latest,
     multiprocess,
 )
@@ -33,175 +29,140 @@ from serve.domain.idempotency import Repeat
 from serve.domain.quota import Cause
 from serve.domain.tenancy.preferences import Event
 from serve.domain.tenancy.trigger import Exemption
-from serve.observe.reserve import give_back, reserve
+from serve.observe import registry
+from serve.observe import search as _search  # noqa: F401 (its metrics are in the catalog too)
+from serve.observe.registry import BATCH_SIZES, SECONDS, counter, gauge, histogram
+from serve.observe.reserve import give_back
 
-FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+FOLDER_VARIABLE, REGISTRY, CATALOG = registry.FOLDER_VARIABLE, registry.REGISTRY, registry.CATALOG
+Metric = registry.Metric
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER = "other"
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 REFUSAL_SECONDS = (
     0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 30.0,
 )  # fmt: skip
 LAG_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3_600.0, 86_400.0)
-BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 
-if os.environ.get(FOLDER_VARIABLE):
-    reserve(Path(os.environ[FOLDER_VARIABLE]), os.getpid())
-REGISTRY = CollectorRegistry()
-# A second series for each first one, which nobody asks for.
-disable_created_metrics()  # type: ignore[no-untyped-call]
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """What an operator reads of one metric; `buckets` are the upper bounds of a histogram."""
-
-    name: str
-    kind: str
-    meaning: str
-    labels: tuple[str, ...] = ()
-    buckets: tuple[float, ...] = ()
-
-
-CATALOG: list[Metric] = []
-Over = Literal["livesum", "livemax", "livemostrecent"]
-
-
-def _counter(name: str, meaning: str, *labels: str) -> Counter:
-    CATALOG.append(Metric(name, "counter", meaning, labels))
-    return Counter(name, meaning, labels, registry=REGISTRY)
-
-
-def _gauge(name: str, meaning: str, over_processes: Over) -> Gauge:
-    CATALOG.append(Metric(name, "gauge", meaning))
-    return Gauge(name, meaning, registry=REGISTRY, multiprocess_mode=over_processes)
-
-
-def _histogram(name: str, meaning: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-    CATALOG.append(Metric(name, "histogram", meaning, labels, buckets))
-    return Histogram(name, meaning, labels, registry=REGISTRY, buckets=buckets)
-
-
-_requests = _counter(
+_requests = counter(
     "limen_http_requests_total",
     "Requests answered, by route template, method and status.",
     "route",
     "method",
     "status",
 )
-_request_seconds = _histogram(
+_request_seconds = histogram(
     "limen_http_request_seconds",
     "Seconds from the request's head to its answer.",
     SECONDS,
     "route",
     "method",
 )
-_refusals = _counter("limen_refusals_total", "Requests refused, by error code.", "code")
-_refusal_seconds = _histogram(
+_refusals = counter("limen_refusals_total", "Requests refused, by error code.", "code")
+_refusal_seconds = histogram(
     "limen_refusal_seconds",
     "Seconds from the request's head to its refusal, by error code.",
     REFUSAL_SECONDS,
     "code",
 )
-_over_quota = _counter(
+_over_quota = counter(
     "limen_quota_refusals_total",
     "Requests refused because there were too many, by class and cause.",
     "quota",
     "cause",
 )
-_body_bytes = _gauge("limen_body_bytes", "Bytes of request bodies held now.", "livesum")
-_connections = _gauge("limen_connections", "Connections held by front doors now.", "livesum")
-_connections_refused = _counter(
+_body_bytes = gauge("limen_body_bytes", "Bytes of request bodies held now.", "livesum")
+_connections = gauge("limen_connections", "Connections held by front doors now.", "livesum")
+_connections_refused = counter(
     "limen_connections_refused_total", "Connections closed because there were too many."
 )
-_submissions = _gauge("limen_submissions_in_flight", "Submissions being judged now.", "livesum")
-_opened = _counter("limen_sessions_opened_total", "Sessions opened, by event.", "event")
-_exempted = _counter(
+_submissions = gauge("limen_submissions_in_flight", "Submissions being judged now.", "livesum")
+_opened = counter("limen_sessions_opened_total", "Sessions opened, by event.", "event")
+_exempted = counter(
     "limen_exemptions_total",
     "Events that passed without a face, by event and reason.",
     "event",
     "reason",
 )
-_verdicts = _counter(
+_verdicts = counter(
     "limen_verdicts_total", "Verdicts reached on submissions, by outcome.", "outcome"
 )
-_unfit = _counter(
+_unfit = counter(
     "limen_captures_unfit_total",
     "Captures and reference images that could not be judged, by error code.",
     "code",
 )
-_enrolled = _counter(
+_enrolled = counter(
     "limen_faces_enrolled_total",
     "Reference faces enrolled; repeats of the same request are not counted.",
 )
-_alerts = _counter("limen_alerts_total", "Alerts raised, by type.", "alert_type")
-_audited = _counter("limen_audit_entries_total", "Entries of the audit trail, by action.", "action")
-_erasure_steps = _counter(
+_alerts = counter("limen_alerts_total", "Alerts raised, by type.", "alert_type")
+_audited = counter("limen_audit_entries_total", "Entries of the audit trail, by action.", "action")
+_erasure_steps = counter(
     "limen_erasure_steps_total", "Steps of erasures completed, by step.", "step"
 )
-_queue = _gauge("limen_engine_queue_images", "Images waiting for the models now.", "livesum")
-_engine_seconds = _histogram(
+_queue = gauge("limen_engine_queue_images", "Images waiting for the models now.", "livesum")
+_engine_seconds = histogram(
     "limen_engine_seconds", "Seconds from an image's arrival at the queue to its evidence.", SECONDS
 )
-_batch_images = _histogram(
+_batch_images = histogram(
     "limen_engine_batch_images", "Images in one batch of the models.", BATCH_SIZES
 )
-_engine_cpu = _counter(
+_engine_cpu = counter(
     "limen_engine_cpu_seconds_total",
     "CPU-seconds of the threads that decode images and run the models.",
 )
-_calls = _counter("limen_engine_calls_total", "Envelopes of images sent to replicas.")
-_envelope_images = _histogram(
+_calls = counter("limen_engine_calls_total", "Envelopes of images sent to replicas.")
+_envelope_images = histogram(
     "limen_engine_envelope_images", "Images in one envelope to a replica.", BATCH_SIZES
 )
-_lapses = _counter(
+_lapses = counter(
     "limen_engine_lapses_total", "Images that the engine left without an answer, by cause.", "lapse"
 )
-_retries = _counter(
+_retries = counter(
     "limen_engine_retries_total", "Images sent to a replica again, after a first call failed."
 )
-_fallbacks = _counter(
+_fallbacks = counter(
     "limen_engine_fallbacks_total",
     "Images given to a front door's own models because the engine could not be reached.",
 )
-_deliveries = _counter(
+_deliveries = counter(
     "limen_callback_attempts_total",
     "Attempts to deliver a callback, by what became of the callback.",
     "result",
 )
-_delivery_seconds = _histogram(
+_delivery_seconds = histogram(
     "limen_callback_attempt_seconds", "Seconds one attempt took.", SECONDS
 )
-_delivery_lag = _histogram(
+_delivery_lag = histogram(
     "limen_callback_lag_seconds", "Seconds from a callback's making to its delivery.", LAG_SECONDS
 )
-_disabled = _counter(
+_disabled = counter(
     "limen_endpoints_disabled_total",
     "Callback URLs given up: gone (410), or failing for five days.",
     "reason",
 )
-_outbox_due = _gauge(
+_outbox_due = gauge(
     "limen_outbox_due", "Callbacks that were due at the last look of a worker.", "livemax"
 )
-_jobs_due = _gauge(
+_jobs_due = gauge(
     "limen_jobs_due", "Accepted submissions that were due at the last look of a worker.", "livemax"
 )
-_disk_spare = _gauge(
+_disk_spare = gauge(
     "limen_store_headroom_disk_bytes",
     "Bytes free beside the embedded store above what it sheds new work at; negative below.",
     "livemostrecent",
 )
-_memory_spare = _gauge(
+_memory_spare = gauge(
     "limen_store_headroom_memory_share",
     "Share of Redis's maxmemory that is free; 1 where it has none.",
     "livemostrecent",
 )
-_repeats = _counter(
+_repeats = counter(
     "limen_idempotency_total",
     "Requests with an `Idempotency-Key`, by what became of them.",
     "outcome",
 )
-_store_seconds = _histogram(
+_store_seconds = histogram(
     "limen_store_seconds",
     "Seconds one operation of the system of record took, by operation.",
     SECONDS,
@@ -374,11 +335,11 @@ def timed_store(operation: str) -> Iterator[None]:
 
 def render() -> tuple[bytes, str]:
     """The text for `/metrics` and its content type, summed over processes where there are more."""
-    registry = REGISTRY
+    found = REGISTRY
     if os.environ.get(FOLDER_VARIABLE):
-        registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry), CONTENT_TYPE_LATEST
+        found = CollectorRegistry()
+        multiprocess.MultiProcessCollector(found)  # type: ignore[no-untyped-call]
+    return generate_latest(found), CONTENT_TYPE_LATEST
 
 
 def forget_process(pid: int) -> None:

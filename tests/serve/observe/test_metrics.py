@@ -16,7 +16,7 @@ from serve.domain.tenancy.preferences import Event
 from serve.domain.tenancy.trigger import Exemption
 from serve.observe import metrics
 
-ENDINGS = {"counter": ("_total",), "histogram": ("_seconds", "_images")}
+ENDINGS = {"counter": ("_total",), "histogram": ("_seconds", "_images", "_probes")}
 
 
 @pytest.mark.parametrize("metric", metrics.CATALOG, ids=lambda metric: metric.name)
@@ -34,7 +34,7 @@ def test_no_label_can_name_a_person() -> None:
     labels = {label for metric in metrics.CATALOG for label in metric.labels}
     assert labels == {
         "route", "method", "status", "code", "event", "reason", "outcome", "alert_type", "step",
-        "result", "operation", "lapse", "quota", "cause", "action",
+        "result", "operation", "lapse", "quota", "cause", "action", "list",
     }  # fmt: skip
 
 
