@@ -42,6 +42,7 @@ from serve.store.local.embedded import join_embedded
 from serve.store.local.places import places
 from serve.store.queues import RedisDeadlines, RedisJobs, RedisOutbox
 from serve.store.quotas import RedisQuotas
+from serve.store.search.blocklist import RedisBlocklist
 from serve.store.search.board import RedisShardBoard
 from serve.store.search.face_log import RedisFaceLog
 from serve.store.search.screenings import RedisScreenings
@@ -159,6 +160,7 @@ def build_deps(link: Link, keyring: Keyring, settings: Settings, models: Models)
         face_log=RedisFaceLog(link, keyring),
         shard_board=RedisShardBoard(link),
         screenings=RedisScreenings(link, keyring),
+        blocklist=RedisBlocklist(link, keyring),
         verifications=RedisVerifications(link, keyring),
         scale=models.scale,
         model_id=models.model_id,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from serve.domain.quota import Policy
 from serve.ports import (
     Audit,
+    Blocklist,
     Comparator,
     Deadlines,
     Directory,
@@ -52,6 +53,7 @@ class Deps:
     face_log: FaceLog
     shard_board: ShardBoard
     screenings: Screenings
+    blocklist: Blocklist
     verifications: Verifications
     scale: Comparator
     model_id: str

@@ -16,6 +16,7 @@ from serve.domain.document import Document
 from serve.domain.handoff import Handoff
 from serve.domain.ids import Subject
 from serve.domain.progress import Progress, cancel, run_out
+from serve.domain.search.block import Block
 from serve.domain.search.duplicate import DuplicateFlag
 from serve.domain.search.gallery import GalleryKind
 from serve.domain.search.screening import Screening
@@ -90,6 +91,7 @@ class Change:
     captures: Mapping[str, bytes | None] = field(default_factory=dict, repr=False)
     verifications: tuple[Verification, ...] = ()
     flags: tuple[DuplicateFlag, ...] = ()
+    blocks: tuple[Block, ...] = ()
     screenings: tuple[Screening, ...] = ()
     ended_screenings: tuple[str, ...] = ()
     identities: Mapping[str, bool] = field(default_factory=dict, repr=False)
@@ -175,6 +177,7 @@ def merged(first: Change, second: Change) -> Change:
         captures={**first.captures, **second.captures},
         verifications=first.verifications + second.verifications,
         flags=first.flags + second.flags,
+        blocks=first.blocks + second.blocks,
         screenings=first.screenings + second.screenings,
         ended_screenings=first.ended_screenings + second.ended_screenings,
         identities={**first.identities, **second.identities},

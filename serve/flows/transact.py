@@ -9,6 +9,7 @@ from serve.deps import Deps
 from serve.domain.change import Change, Snapshot
 from serve.domain.ids import ID_RANDOM_BYTES, Prefix, Subject, make_id
 from serve.domain.operation import Operation
+from serve.domain.search.gallery import GalleryKind
 from serve.errors import Code, ServeError
 from serve.observe import metrics
 from serve.ports import Records
@@ -103,8 +104,9 @@ async def _carry_out(
 def _count(change: Change) -> None:
     for entry in change.audit:
         metrics.count_audit(entry.action)
-    for _ in change.faces:
-        metrics.count_enrolment()
+    for face in change.faces:
+        if face.gallery is GalleryKind.ENROLLED:
+            metrics.count_enrolment()
     for alert in change.alerts:
         if alert.is_new:
             metrics.count_alert(alert.alert_type)

@@ -12,7 +12,7 @@ from serve.ports.records import (
     Page,
     Records,
 )
-from serve.ports.search import FaceIndex, FaceLog, Screenings, ShardBoard
+from serve.ports.search import Blocklist, FaceIndex, FaceLog, Screenings, ShardBoard
 from serve.ports.verifications import Verifications
 from serve.ports.work import (
     Deadlines,
@@ -29,6 +29,7 @@ from serve.ports.work import (
 __all__ = [
     "Audit",
     "Audited",
+    "Blocklist",
     "Claim",
     "Committed",
     "Comparator",

@@ -1,6 +1,6 @@
 """Ports to the system of record: customers and all that belongs to them, tenants, the trail."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -78,6 +78,13 @@ class Ledger(Protocol):
         templates and tenant, where that is wanted.
 
         Raises `version_conflict` when a template is wanted and not in the log of faces.
+        """
+        ...
+
+    async def templates(self, snapshot: Snapshot) -> Mapping[str, Template]:
+        """Every face of the customer by its id, whatever it may be compared with.
+
+        Raises `version_conflict` when one is not in the log of faces any more.
         """
         ...
 

@@ -7,8 +7,10 @@ from typing import Protocol
 from index.entry import Entry, LogId
 from pipeline.evidence import Template
 from serve.domain.ids import Mode, Subject
+from serve.domain.search.block import Block
 from serve.domain.search.gallery import GalleryKind
 from serve.domain.search.screening import Screening
+from serve.ports.records import Page
 
 Tails = Mapping[int, LogId]
 """How far the log of each partition reaches, or has been followed."""
@@ -134,6 +136,18 @@ class ShardBoard(Protocol):
 
     async def rebuild_wish(self) -> int:
         """The number of the last wish, 0 for none."""
+        ...
+
+
+class Blocklist(Protocol):
+    """Faces that a tenant has blocked, in one mode."""
+
+    async def page(self, tenant_id: str, mode: Mode, cursor: str, limit: int) -> Page[Block]:
+        """The tenant's, newest first. Raises `cursor_invalid`."""
+        ...
+
+    async def one(self, tenant_id: str, mode: Mode, block_id: str) -> Block | None:
+        """One of this tenant and mode. Raises `not_found` for what is no such id."""
         ...
 
 

@@ -15,6 +15,7 @@ from serve.domain.callback import CallbackEvent
 from serve.domain.change import Change, EnrolledFace, Job, Snapshot
 from serve.domain.handoff import HANDOFF_KEPT_MS, Handoff
 from serve.domain.ids import Subject, keyed_digest
+from serve.domain.search.block import Block
 from serve.domain.search.duplicate import DuplicateFlag
 from serve.domain.search.screening import Screening
 from serve.domain.session import REVIEW_MS_MAX, Session
@@ -116,6 +117,8 @@ class Writer:
             self._verification(verification)
         for flag in change.flags:
             self._flag(flag)
+        for block in change.blocks:
+            self._block(block)
         for screening in change.screenings:
             self._screening(screening)
         for screening_id in change.ended_screenings:
@@ -244,6 +247,10 @@ class Writer:
 
     def _flag(self, flag: DuplicateFlag) -> None:
         self._keep(names.flag(self._partition, flag.id), flag.dump(), f"flag|{flag.id}")
+
+    def _block(self, block: Block) -> None:
+        self._keep(names.block(self._partition, block.id), block.dump(), f"block|{block.id}")
+        self._listed("blocklist", block.id, block.created_at_ms, FOREVER_MS)
 
     def _screening(self, screening: Screening) -> None:
         key = names.screening(self._partition, screening.id)

@@ -12,6 +12,7 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+from numpy.typing import NDArray
 from redis.asyncio import Redis
 
 from pipeline.evidence import Template
@@ -113,6 +114,25 @@ class RedisLedger:
             _open_templates(snapshot, _paired(entries)) if to_judge else (),
             None if document is None else _tenant(document),
         )
+
+    async def templates(self, snapshot: Snapshot) -> dict[str, Template]:
+        """Every face of the customer by its id, whatever it may be compared with.
+
+        Raises `version_conflict` when one is not in the log of faces any more.
+        """
+        log = names.faces(snapshot.subject.partition)
+        with reaching_redis():
+            async with self.link.pipeline(transaction=False) as pipe:
+                for log_id in snapshot.log_ids.values():
+                    pipe.xrange(log, log_id, log_id)
+                rows: Any = await pipe.execute()
+        entries = [entry for row in rows for _, entry in row]
+        if len(entries) < len(snapshot.log_ids):
+            raise _not_in_log()
+        return {
+            face_id: Template(entry[b"m"].decode(), _vector(snapshot, face_id, entry[b"d"]))
+            for face_id, entry in zip(snapshot.log_ids, entries, strict=True)
+        }
 
     async def answer(self, snapshot: Snapshot, op_id: str) -> bytes | None:
         """What an operation of the last 24 hours answered, if it was carried out."""
@@ -272,6 +292,7 @@ class RedisLedger:
             "job": [names.jobs(partition)],
             "alert": [self._listing(subject, f"alerts{status}") for status in alerts],
             "verification": [self._listing(subject, "verifications")],
+            "block": [self._listing(subject, "blocklist")],
             "screening": [names.screenings(partition)],
         }
         found: dict[str, list[str]] = {}
@@ -343,12 +364,19 @@ def _open_templates(
     for item in references:
         entry = entries.get(b"f:" + item.face_id.encode())
         if entry is None:
-            raise ServeError(Code.VERSION_CONFLICT, "a reference is not in the log of faces")
-        sealed = _paired(entry)[b"d"]
-        label = f"template|{item.face_id}"
-        vector = np.frombuffer(unseal(snapshot.data_key, sealed, label), dtype="<f4")
-        templates.append(Template(item.model_id, vector.astype(np.float32)))
+            raise _not_in_log()
+        vector = _vector(snapshot, item.face_id, _paired(entry)[b"d"])
+        templates.append(Template(item.model_id, vector))
     return tuple(templates)
+
+
+def _vector(snapshot: Snapshot, face_id: str, sealed: bytes) -> NDArray[np.float32]:
+    plain = unseal(snapshot.data_key, sealed, f"template|{face_id}")
+    return np.frombuffer(plain, dtype="<f4").astype(np.float32)
+
+
+def _not_in_log() -> ServeError:
+    return ServeError(Code.VERSION_CONFLICT, "a reference is not in the log of faces")
 
 
 def _paired(flat: Sequence[Any]) -> dict[bytes, Any]:

@@ -92,6 +92,11 @@ def flag(partition: int, flag_id: str) -> str:
     return _in(partition, f"flag:{flag_id}")
 
 
+def block(partition: int, block_id: str) -> str:
+    """HASH: `u` locator, `d` sealed document of a blocked face."""
+    return _in(partition, f"block:{block_id}")
+
+
 def screening(partition: int, screening_id: str) -> str:
     """HASH: `u` locator, `d` sealed document, `fence` number of claims so far."""
     return _in(partition, f"screening:{screening_id}")
@@ -199,7 +204,7 @@ def customer_sessions(subject: Subject, reference_digest: str = "") -> str:
 
 def listing(partition: int, kind: str, tenant_id: str, mode: Mode) -> str:
     """ZSET of a tenant's ids of one kind by creation, ms: `alerts`, `alerts.open`, `events`,
-    `sessions`, `verifications`.
+    `sessions`, `verifications`, `blocklist`.
     """
     return _in(partition, f"list:{kind}:{tenant_id}:{mode}")
 

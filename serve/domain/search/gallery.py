@@ -23,5 +23,7 @@ BLOCKED_PREFIX = "\x00blocked\x00"
 
 
 def blocked_customer_id(block_id: str) -> str:
-    """The customer's id under which the blocked face `block_id` is kept."""
-    return f"{BLOCKED_PREFIX}{block_id}"
+    """The customer's id under which the blocked face `block_id` is kept. It decides the partition,
+    so the one that the id carries is no part of it.
+    """
+    return f"{BLOCKED_PREFIX}{block_id.partition('_')[2][2:]}"
