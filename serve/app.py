@@ -45,6 +45,7 @@ from serve.store.quotas import RedisQuotas
 from serve.store.search.blocklist import RedisBlocklist
 from serve.store.search.board import RedisShardBoard
 from serve.store.search.face_log import RedisFaceLog
+from serve.store.search.flags import RedisFlags
 from serve.store.search.screenings import RedisScreenings
 from serve.store.search.verifications import RedisVerifications
 from serve.store.vault.epochs import RedisEpochs
@@ -160,6 +161,7 @@ def build_deps(link: Link, keyring: Keyring, settings: Settings, models: Models)
         face_log=RedisFaceLog(link, keyring),
         shard_board=RedisShardBoard(link),
         screenings=RedisScreenings(link, keyring),
+        flags=RedisFlags(link, keyring),
         blocklist=RedisBlocklist(link, keyring),
         verifications=RedisVerifications(link, keyring),
         scale=models.scale,

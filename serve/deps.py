@@ -15,6 +15,7 @@ from serve.ports import (
     FaceIndex,
     FaceLog,
     Faces,
+    Flags,
     Headroom,
     Idempotency,
     Jobs,
@@ -53,6 +54,7 @@ class Deps:
     face_log: FaceLog
     shard_board: ShardBoard
     screenings: Screenings
+    flags: Flags
     blocklist: Blocklist
     verifications: Verifications
     scale: Comparator

@@ -75,9 +75,10 @@ class Change:
 
     `captures` holds an image to keep for review by session id, or None to drop one;
     `ended_jobs` holds the size of its image, in bytes, by job id. `identities` are digests of
-    reusable identity tokens, and whether each is in force; `ended_screenings` are ids of what is
-    owed no more. `counts` are added to the tenant's overview, `audit` to the trail. `answer` is
-    stored under the operation's id and is what a repeat of it gets.
+    reusable identity tokens, and whether each is in force; `ended_flags` are ids of flags that
+    go, `ended_screenings` of what is owed no more. `counts` are added to the tenant's overview,
+    `audit` to the trail. `answer` is stored under the operation's id and is what a repeat of it
+    gets.
     """
 
     customer: Customer
@@ -91,6 +92,7 @@ class Change:
     captures: Mapping[str, bytes | None] = field(default_factory=dict, repr=False)
     verifications: tuple[Verification, ...] = ()
     flags: tuple[DuplicateFlag, ...] = ()
+    ended_flags: tuple[str, ...] = ()
     blocks: tuple[Block, ...] = ()
     screenings: tuple[Screening, ...] = ()
     ended_screenings: tuple[str, ...] = ()
@@ -177,6 +179,7 @@ def merged(first: Change, second: Change) -> Change:
         captures={**first.captures, **second.captures},
         verifications=first.verifications + second.verifications,
         flags=first.flags + second.flags,
+        ended_flags=first.ended_flags + second.ended_flags,
         blocks=first.blocks + second.blocks,
         screenings=first.screenings + second.screenings,
         ended_screenings=first.ended_screenings + second.ended_screenings,

@@ -58,6 +58,11 @@ class Subject:
         """0 to 63."""
         return int(self.key, 16) % PARTITIONS
 
+    @property
+    def locator(self) -> str:
+        """How a record names its customer: `tenant:mode:subject key`."""
+        return f"{self.tenant_id}:{self.mode}:{self.key}"
+
 
 def subject_of(salt: bytes, tenant_id: str, mode: Mode, customer_id: str) -> Subject:
     """The subject that `customer_id` names; never readable without the salt."""

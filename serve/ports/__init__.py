@@ -12,7 +12,15 @@ from serve.ports.records import (
     Page,
     Records,
 )
-from serve.ports.search import Blocklist, FaceIndex, FaceLog, Screenings, ShardBoard
+from serve.ports.search import (
+    Blocklist,
+    FaceIndex,
+    FaceLog,
+    Flags,
+    KeptFlag,
+    Screenings,
+    ShardBoard,
+)
 from serve.ports.verifications import Verifications
 from serve.ports.work import (
     Deadlines,
@@ -41,9 +49,11 @@ __all__ = [
     "FaceIndex",
     "FaceLog",
     "Faces",
+    "Flags",
     "Headroom",
     "Idempotency",
     "Jobs",
+    "KeptFlag",
     "Lease",
     "Ledger",
     "Listings",

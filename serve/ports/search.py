@@ -8,6 +8,8 @@ from index.entry import Entry, LogId
 from pipeline.evidence import Template
 from serve.domain.ids import Mode, Subject
 from serve.domain.search.block import Block
+from serve.domain.search.duplicate import DuplicateFlag
+from serve.domain.search.evidence import ImpostorEvidence
 from serve.domain.search.gallery import GalleryKind
 from serve.domain.search.screening import Screening
 from serve.ports.records import Page
@@ -156,4 +158,32 @@ class Screenings(Protocol):
 
     async def claim(self, limit: int) -> list[tuple[Subject, Screening]]:
         """Due ones, each leased for 45 s."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFlag:
+    """A duplicate flag, and the customer with whom it is kept."""
+
+    subject: Subject
+    flag: DuplicateFlag
+
+
+class Flags(Protocol):
+    """Duplicate flags. One whose other face has gone is not found any more."""
+
+    async def known(self, flag_ids: Sequence[str]) -> list[KeptFlag]:
+        """Those of the ids that are there, in the same order."""
+        ...
+
+    async def one(self, tenant_id: str, mode: Mode, flag_id: str) -> KeptFlag | None:
+        """One of this tenant and mode. Raises `not_found` for what is no such id."""
+        ...
+
+    async def page(self, flag_ids: Sequence[str], cursor: str, limit: int) -> Page[KeptFlag]:
+        """Those of the ids that are there, newest first. Raises `cursor_invalid`."""
+        ...
+
+    async def evidence(self, tenant_id: str, mode: Mode) -> ImpostorEvidence:
+        """What the tenant's own enrolments have shown of chance matches."""
         ...

@@ -117,6 +117,8 @@ class Writer:
             self._verification(verification)
         for flag in change.flags:
             self._flag(flag)
+        for flag_id in change.ended_flags:
+            self._drop(names.flag(self._partition, flag_id))
         for block in change.blocks:
             self._block(block)
         for screening in change.screenings:
@@ -258,10 +260,8 @@ class Writer:
         self.batch.add("ZADD", names.screenings(self._partition), screening.due_ms, screening.id)
 
     def _end_screening(self, screening_id: str) -> None:
-        key = names.screening(self._partition, screening_id)
-        self.batch.add("UNLINK", key)
+        self._drop(names.screening(self._partition, screening_id))
         self.batch.add("ZREM", names.screenings(self._partition), screening_id)
-        self.batch.add("ZREM", names.owned(self.snapshot.subject), key)
 
     def _identity(self, token_sha256: str, *, is_in_force: bool) -> None:
         """One that is no more in force is known for a while, so that it can be said of it."""
@@ -273,6 +273,11 @@ class Writer:
             expires_at_ms = self.snapshot.now_ms + names.IDENTITY_REVOKED_KEPT_MS
             self.batch.add("PEXPIREAT", key, expires_at_ms)
             self._own(key, expires_at_ms)
+
+    def _drop(self, key: str) -> None:
+        """A record that goes before its customer does."""
+        self.batch.add("UNLINK", key)
+        self.batch.add("ZREM", names.owned(self.snapshot.subject), key)
 
     def _keep(self, key: str, document: bytes, label: str) -> None:
         """A sealed record for as long as the customer is there."""

@@ -14,6 +14,7 @@ from serve.domain.callback import CallbackEvent
 from serve.domain.change import Snapshot
 from serve.domain.erasure import ErasureReceipt
 from serve.domain.ids import Mode, Prefix, keyed_digest, partition_of
+from serve.domain.search.evidence import ERRORS, PAIRS
 from serve.domain.session import Session
 from serve.errors import Code, ServeError
 from serve.ports import Page
@@ -114,7 +115,8 @@ class RedisListings:
         width = 1 + len(AlertStatus)
         for start in range(0, len(rows), width):
             for name, number in rows[start].items():
-                totals[name.decode()] += int(number)
+                if name.decode() not in {PAIRS, ERRORS}:
+                    totals[name.decode()] += int(number)
             for status, number in zip(AlertStatus, rows[start + 1 : start + width], strict=True):
                 totals[f"alerts.{status}"] += number
         return dict(totals)

@@ -36,7 +36,7 @@ def _in(partition: int, name: str) -> str:
 
 def locator(subject: Subject) -> str:
     """How a record names its customer: `tenant:mode:subject key`."""
-    return f"{subject.tenant_id}:{subject.mode}:{subject.key}"
+    return subject.locator
 
 
 def located(text: str) -> Subject:

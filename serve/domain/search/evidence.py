@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from pipeline.decision.error_rates import rare_errors_upper
 
+PAIRS, ERRORS = "screening.pairs", "screening.errors"
+"""What they are counted as, beside the tenant's overview and never in it."""
 ERRORS_MIN = 10  # from so many on, the rate itself says something
 ALERT_EXPECTED_MAX = 1.0
 
