@@ -101,8 +101,8 @@ class Session(Document):
     tries: int = 0
     captures: int = 0
     reasons: tuple[Reason, ...] = ()
-    face_match: FaceMatch | None = None
-    liveness: LivenessScore | None = None
+    face_match: FaceMatch | None = Field(default=None, repr=False)
+    liveness: LivenessScore | None = Field(default=None, repr=False)
     submission: Submission | None = None
     alert_id: str = ""
     sequence: int = 0

@@ -108,11 +108,13 @@ def is_decided(verification: Verification) -> bool:
 def checks_of(verification: Verification) -> tuple[Check, ...]:
     """The checks of which the record says something; a search that found nobody leaves no word."""
     reasons = frozenset(verification.reasons)
+    face_match = _face_match(verification, reasons)
+    is_searched = Reason.SERVICE_UNAVAILABLE not in reasons or face_match is CheckStatus.UNAVAILABLE
     found = {
-        CheckName.FACE_MATCH: _face_match(verification, reasons),
+        CheckName.FACE_MATCH: face_match,
         CheckName.LIVENESS: _liveness(verification, reasons),
-        CheckName.BLOCKLIST: _failed(Reason.BLOCKLISTED in reasons),
-        CheckName.DUPLICATES: _failed(Reason.DUPLICATE_FACE in reasons),
+        CheckName.BLOCKLIST: _search(reasons, Reason.BLOCKLISTED, is_searched=is_searched),
+        CheckName.DUPLICATES: _search(reasons, Reason.DUPLICATE_FACE, is_searched=is_searched),
     }
     return tuple(Check(name, status) for name, status in found.items() if status is not None)
 
@@ -175,5 +177,7 @@ def _liveness(verification: Verification, reasons: frozenset[Reason]) -> CheckSt
     return None
 
 
-def _failed(is_found: bool) -> CheckStatus | None:  # noqa: FBT001 (what was found)
-    return CheckStatus.FAILED if is_found else None
+def _search(reasons: frozenset[Reason], found: Reason, *, is_searched: bool) -> CheckStatus | None:
+    if found in reasons:
+        return CheckStatus.FAILED
+    return None if is_searched else CheckStatus.UNAVAILABLE

@@ -85,8 +85,8 @@ class Verification(Document):
     face_id: str = ""
     session_id: str = ""
     reasons: tuple[Reason, ...] = ()
-    face_match: FaceMatch | None = None
-    liveness: LivenessScore | None = None
+    face_match: FaceMatch | None = Field(default=None, repr=False)
+    liveness: LivenessScore | None = Field(default=None, repr=False)
     created_at_ms: int
     updated_at_ms: int
 

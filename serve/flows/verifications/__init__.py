@@ -1,0 +1,1 @@
+"""Verifications: created, read, reviewed, and done again with a reusable identity token."""
