@@ -44,6 +44,7 @@ from serve.store.queues import RedisDeadlines, RedisJobs, RedisOutbox
 from serve.store.quotas import RedisQuotas
 from serve.store.search.blocklist import RedisBlocklist
 from serve.store.search.board import RedisShardBoard
+from serve.store.search.census import RedisFaceCensus
 from serve.store.search.face_log import RedisFaceLog
 from serve.store.search.flags import RedisFlags
 from serve.store.search.screenings import RedisScreenings
@@ -159,6 +160,7 @@ def build_deps(link: Link, keyring: Keyring, settings: Settings, models: Models)
         faces=models.faces,
         index=AbsentIndex(),
         face_log=RedisFaceLog(link, keyring),
+        face_census=RedisFaceCensus(link),
         shard_board=RedisShardBoard(link),
         screenings=RedisScreenings(link, keyring),
         flags=RedisFlags(link, keyring),

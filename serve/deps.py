@@ -12,6 +12,7 @@ from serve.ports import (
     Directory,
     Epochs,
     Erasures,
+    FaceCensus,
     FaceIndex,
     FaceLog,
     Faces,
@@ -52,6 +53,7 @@ class Deps:
     faces: Faces
     index: FaceIndex
     face_log: FaceLog
+    face_census: FaceCensus
     shard_board: ShardBoard
     screenings: Screenings
     flags: Flags

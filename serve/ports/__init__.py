@@ -14,6 +14,7 @@ from serve.ports.records import (
 )
 from serve.ports.search import (
     Blocklist,
+    FaceCensus,
     FaceIndex,
     FaceLog,
     Flags,
@@ -46,6 +47,7 @@ __all__ = [
     "Engine",
     "Epochs",
     "Erasures",
+    "FaceCensus",
     "FaceIndex",
     "FaceLog",
     "Faces",

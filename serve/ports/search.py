@@ -1,6 +1,6 @@
 """Ports of 1:N search, which tells who else has a face."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -117,6 +117,24 @@ class FaceLog(Protocol):
         reach; decrypted. Waits up to `wait_ms` for the first when there is none.
 
         A face whose customer is gone is left out: their erasure follows in the log.
+        """
+        ...
+
+
+class FaceCensus(Protocol):
+    """Whose faces there should be, and where each log ends: what the index is compared with."""
+
+    async def entries(self) -> int:
+        """How many entries the logs of all partitions hold now."""
+        ...
+
+    async def end(self, partition: int) -> tuple[LogId, LogId]:
+        """Where the log of a partition says that it ends, and where it does; at one moment."""
+        ...
+
+    def customers(self, partition: int) -> AsyncIterator[Subject]:
+        """Every customer of a partition; one who comes meanwhile may be left out, and one may be
+        told of twice.
         """
         ...
 
