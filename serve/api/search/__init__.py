@@ -1,0 +1,1 @@
+"""1:N search over HTTP: searches, the blocklist, duplicates."""
