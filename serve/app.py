@@ -3,10 +3,11 @@
 import asyncio
 import os
 import secrets
+import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from pipeline.errors import Failure
@@ -27,7 +28,10 @@ from serve.inference.local import Limits as LocalLimits
 from serve.inference.local import LocalFaces
 from serve.inference.place import SOCKET, recorded
 from serve.inference.search.absent import AbsentIndex
-from serve.ports import Comparator, Faces
+from serve.inference.search.holder import Limits as IndexLimits
+from serve.inference.search.local import LocalIndex
+from serve.observe import logs
+from serve.ports import Comparator, FaceIndex, Faces
 from serve.settings import EngineKind, Settings
 from serve.store.audit import RedisAudit
 from serve.store.directory import RedisDirectory
@@ -115,9 +119,14 @@ async def open_deps(
         link = open_link(state)
         held.push_async_callback(link.aclose)
         keyring = await open_install(link, state)
-        opening = _link_models if supervised and _is_linked(settings) else _open_models
+        is_linked = supervised and settings.engine.kind is not EngineKind.LOCAL
+        opening = _link_models if is_linked else _open_models
         models = await opening(settings, held) if with_models else NO_MODELS
-        yield build_deps(link, keyring, settings, models)
+        deps = build_deps(link, keyring, settings, models)
+        if with_models:
+            index = await _open_index(settings, deps, held, is_linked=is_linked)
+            deps = replace(deps, index=index)
+        yield deps
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,5 +219,19 @@ async def _link_models(settings: Settings, held: AsyncExitStack) -> Models:
     return Models(FallbackFaces(linked, own.faces), scale, scale.model_id)
 
 
-def _is_linked(settings: Settings) -> bool:
-    return settings.engine.kind is not EngineKind.LOCAL
+async def _open_index(
+    settings: Settings, deps: Deps, held: AsyncExitStack, *, is_linked: bool
+) -> FaceIndex:
+    """The index, once it knows every face that was enrolled so far."""
+    if is_linked:
+        return AbsentIndex()
+    section = settings.index
+    limits = IndexLimits(section.wait_s, section.queue_max, section.threads)
+    index = LocalIndex(deps.face_log, deps.shard_board, limits)
+    await held.enter_async_context(index)
+    begun_s = time.monotonic()
+    await index.until_ready()
+    (status,) = await index.statuses()
+    seconds = round(time.monotonic() - begun_s, 3)
+    logs.write("index replayed", count=status.replayed, seconds=seconds)
+    return index
