@@ -12,6 +12,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 from serve.errors import Code, ServeError
 
@@ -62,6 +63,12 @@ class Subject:
     def locator(self) -> str:
         """How a record names its customer: `tenant:mode:subject key`."""
         return f"{self.tenant_id}:{self.mode}:{self.key}"
+
+    @classmethod
+    def located(cls, locator: str) -> Self:
+        """The subject that a locator names."""
+        tenant_id, mode, key = locator.split(":")
+        return cls(tenant_id, Mode(mode), key)
 
 
 def subject_of(salt: bytes, tenant_id: str, mode: Mode, customer_id: str) -> Subject:

@@ -72,7 +72,7 @@ class ShardStatus:
     `applied` is how far it has followed each of its partitions, `digests` the sum over the
     partition's live faces of a digest of each one's id, modulo 2**64: two holders at one place of
     a log agree on it. `replayed` counts entries since it began; it `is_ready` once it has come to
-    where the log ended at its start.
+    where the log ended at its start. `wish` is the last wish for a rebuild that it has fulfilled.
     """
 
     name: str
@@ -87,6 +87,7 @@ class ShardStatus:
     replayed: int
     is_ready: bool
     at_ms: int = 0
+    wish: int = 0
 
 
 class FaceIndex(Protocol):

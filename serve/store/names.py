@@ -41,8 +41,7 @@ def locator(subject: Subject) -> str:
 
 def located(text: str) -> Subject:
     """The subject that a record names."""
-    tenant_id, mode, key = text.split(":")
-    return Subject(tenant_id, Mode(mode), key)
+    return Subject.located(text)
 
 
 def customer(subject: Subject) -> str:

@@ -1,6 +1,7 @@
 """A holder of the index tells of itself, and does what operators wish of all holders."""
 
 import asyncio
+from dataclasses import replace
 
 from serve.errors import ServeError
 from serve.inference.search.holder import Holder
@@ -18,19 +19,24 @@ async def beat(holder: Holder, board: ShardBoard) -> None:
     A board that cannot be reached is told with the next beat.
     """
     granted: int | None = None
-    rebuilding: asyncio.Task[None] | None = None
+    fulfilled = 0
+    rebuilding: asyncio.Task[bool] | None = None
     try:
         while True:
             try:
-                await board.put(holder.status(), KEPT_S)
                 wish = await board.rebuild_wish()
-            except ServeError:
-                pass
-            else:
-                granted = wish if granted is None else granted
-                if wish > granted and (rebuilding is None or rebuilding.done()):
+                if granted is None:  # what was wished for before we began is fulfilled
+                    granted = fulfilled = wish
+                if rebuilding is not None and rebuilding.done():
+                    if rebuilding.result():
+                        fulfilled = granted
+                    granted, rebuilding = fulfilled, None  # what failed is tried again
+                if wish > granted and rebuilding is None:
                     granted = wish
                     rebuilding = asyncio.create_task(_rebuild(holder))
+                await board.put(replace(holder.status(), wish=fulfilled), KEPT_S)
+            except ServeError:
+                pass
             await asyncio.sleep(BEAT_S)
     finally:
         if rebuilding is not None:
@@ -38,13 +44,15 @@ async def beat(holder: Holder, board: ShardBoard) -> None:
             await asyncio.gather(rebuilding, return_exceptions=True)
 
 
-async def _rebuild(holder: Holder) -> None:
+async def _rebuild(holder: Holder) -> bool:
+    """Whether it could be."""
     clock_s = asyncio.get_running_loop().time
     begun_s = clock_s()
     try:
         await holder.rebuild()
     except Exception as error:  # noqa: BLE001 (the old shard goes on)
         logs.write_error("the index could not be rebuilt", error)
-        return
+        return False
     seconds = round(clock_s() - begun_s, 3)
     logs.write("index rebuilt", count=holder.status().live, seconds=seconds)
+    return True
