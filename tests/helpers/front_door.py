@@ -5,7 +5,7 @@ import base64
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any
 
@@ -31,6 +31,7 @@ from serve.sections import QuotaSection
 from serve.settings import Server, Settings, replaced
 from serve.store.vault.keyring import Keyring
 from tests.helpers.builders import face_evidence
+from tests.helpers.read_index import ReadIndex
 from tests.helpers.records import MODEL, a_template
 
 ORIGIN = "https://tenant.example"
@@ -109,11 +110,12 @@ def deps_on(
     faces: ScriptedFaces | None = None,
     quota: QuotaSection = BOUNDLESS,
 ) -> Deps:
-    """Every real adapter of the store, and scripted models."""
+    """Every real adapter of the store, scripted models, and an index without memory."""
     faces = faces or ScriptedFaces()
     base = Settings(quota=quota)
     settings = replaced(base, {"server.public_base_url": "https://limen.example"})
-    return build_deps(link, keyring, settings, Models(faces, faces, MODEL))
+    built = build_deps(link, keyring, settings, Models(faces, faces, MODEL))
+    return replace(built, index=ReadIndex(built.face_log))
 
 
 @dataclass(frozen=True)

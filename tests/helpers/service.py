@@ -35,6 +35,7 @@ from serve.ports import Committed, Records
 from serve.settings import Settings
 from serve.store.ledger import RedisLedger
 from serve.store.vault.keyring import Keyring
+from tests.helpers.read_index import ReadIndex
 from tests.helpers.scripted_faces import ScriptedFaces
 from tests.helpers.toy_faces import MODEL, SCALE
 
@@ -206,7 +207,11 @@ async def open_service(link: Redis, keyring: Keyring) -> Service:
     """A service with one tenant, `match_only`, whose every event calls for a face."""
     clock, faces = Clock(), ScriptedFaces()
     built = build_deps(link, keyring, Settings(), Models(faces, SCALE, MODEL))
-    deps = replace(built, ledger=ShiftedLedger(link, keyring, 2**26, 7, clock=clock))
+    deps = replace(
+        built,
+        ledger=ShiftedLedger(link, keyring, 2**26, 7, clock=clock),
+        index=ReadIndex(built.face_log),
+    )
     patch = TenantPatch(
         liveness_policy=LivenessPolicy.MATCH_ONLY, allowed_origins=("https://shop.example",)
     )
