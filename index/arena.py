@@ -3,23 +3,27 @@
 One thread writes; any number of threads search. What a search returns is what float64
 arithmetic over all faces would have found at some instant between its start and its end.
 
-Rows stand in chunks that never move. A new row is written before the chunk's count takes it in;
-a row that goes is marked dead before its vector is wiped, and its place is not used again. A
-search takes the chunks and their counts, scans, and looks at the marks last. Did anything go
-meanwhile (`_changes` moved), then it scans the rows that came since and looks again: what it
-returns holds for the instant at which it took the counts for the last time.
+Rows stand in chunks that never move. A new row is written before its chunk's count takes it in.
+A row that goes is marked dead, then wiped, and its place is never used again. A search takes
+the chunks and their counts, scans them, and looks last at who is alive. If nobody went between
+these two looks, what it found holds for the first. If somebody did (`_erasures` has moved), it
+takes the counts again, scans what came since, and looks again. After some tries it holds off
+the next erasure for the short time that a look takes. A search that began before a compaction
+goes on with the old chunks, unless somebody goes meanwhile: then it takes the new ones.
 """
 
-import math
 import threading
+from bisect import bisect_right
 from collections.abc import Sequence
 from hashlib import blake2b
 
 import numpy as np
 
-from index import scan, vector
-from index.chunk import Chunk
+from index import vector
+from index.chunk import Chunk, Rows
 from index.entry import Hit, Vector, Vectors
+from index.owners import Owners
+from index.search import Captured, Query, Search
 
 CHUNK_ROWS_MIN = 1_024
 CHUNK_ROWS_MAX = 65_536
@@ -39,12 +43,12 @@ class Arena:
     def __init__(self, dimension: int) -> None:
         self.dimension = dimension
         self._chunks: tuple[Chunk, ...] = ()
-        self._rows_of: dict[str, list[tuple[Chunk, int]]] = {}
-        self._digests: dict[int, int] = {}
+        self._owners = Owners()
         self._sizes: dict[int, int] = {}
+        self._digests: dict[int, int] = {}
         self._live = 0
-        self._changes = 0  # odd while rows are going
-        self._writing = threading.Lock()
+        self._erasures = 0  # odd while rows are going
+        self._erasing = threading.Lock()
 
     @property
     def rows(self) -> int:
@@ -58,8 +62,8 @@ class Arena:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all buffers, rows that are still empty included."""
-        return sum(chunk.size_bytes for chunk in self._chunks)
+        """Bytes of all buffers, rows that are still free included."""
+        return self._owners.size_bytes + sum(chunk.size_bytes for chunk in self._chunks)
 
     def size_of(self, partitions: frozenset[int] | None = None) -> int:
         """Faces that a search of these partitions can find; of all where none are named."""
@@ -74,30 +78,23 @@ class Arena:
     def add(self, face: str, owner: str, partition: int, template: Vector) -> bool:
         """Take in a face. False: its owner has it already. Raises VectorError."""
         template = vector.checked(template, self.dimension)
-        rows = self._rows_of.get(owner, [])
-        if any(chunk.faces[row] == face for chunk, row in rows):
+        if any(chunk.faces[row] == face for chunk, row in self._rows_of(owner)):
             return False
-        if not self._chunks or self._chunks[-1].is_full:
-            last = self._chunks[-1].capacity if self._chunks else CHUNK_ROWS_MIN // 2
-            chunk = Chunk(min(2 * last, CHUNK_ROWS_MAX), self.dimension)
-            self._chunks = (*self._chunks, chunk)
-        chunk = self._chunks[-1]
-        row = chunk.append(face, owner, partition, template)
-        self._rows_of.setdefault(owner, []).append((chunk, row))
+        if not self._chunks or not self._chunks[-1].room:
+            self._chunks = grown(self._chunks, self.dimension)
+        row = self._chunks[-1].append(face, owner, partition, template)
+        self._owners.add(owner, row)
         self._count(face, partition, 1)
         return True
 
     def erase(self, owner: str) -> int:
         """Let an owner go with all their faces. Returns how many went."""
-        return self._bury(self._rows_of.pop(owner, []))
+        return self._bury([(chunk, np.array([row])) for chunk, row in self._rows_of(owner)])
 
     def drop(self, partition: int) -> int:
         """Let all faces of a partition go. Returns how many went."""
-        going = []
-        for owner, rows in list(self._rows_of.items()):
-            if rows[0][0].partitions[rows[0][1]] == partition:
-                going += self._rows_of.pop(owner)
-        return self._bury(going)
+        chunks = self._chunks
+        return self._bury([(chunk, chunk.rows_of(partition)) for chunk in chunks])
 
     def search(
         self,
@@ -107,93 +104,103 @@ class Arena:
         excludes: Sequence[str],
         partitions: frozenset[int] | None = None,
     ) -> list[list[Hit]]:
-        """For each probe the owners with a face that scores `floor` or more: the `limit` best,
-        each once, by their best face, best first, ties by owner; without the owner excluded.
+        """For each probe the owners with a face that scores its floor or more: the `limit` best,
+        each once, by their best face, best first, ties by owner; without the excluded owner, and
+        of the named partitions only.
 
-        Safe in any thread. Exact: scores are float64, and nobody is missed. Raises VectorError.
+        Safe in any thread. Exact: scores are true to float64, and nobody is missed. All answers
+        of a batch hold for instants between its start and its end. Raises VectorError.
         """
         probes = vector.checked_rows(probes, self.dimension)
-        asked = list(zip(probes, floors, limits, excludes, strict=True))
-        return [self._search_one(*one, partitions) for one in asked]
-
-    def _search_one(
-        self,
-        probe: Vector,
-        floor: float,
-        limit: int,
-        exclude: str,
-        partitions: frozenset[int] | None,
-    ) -> list[Hit]:
-        for attempt in range(TRIES_MAX + 1):
-            if attempt == TRIES_MAX:
-                with self._writing:
-                    return self._scan(probe, floor, limit, exclude, partitions)
-            changes = self._changes
-            hits = self._scan(probe, floor, limit, exclude, partitions)
-            if changes % 2 == 0 and changes == self._changes:
+        if not len(probes) == len(floors) == len(limits) == len(excludes):
+            raise ValueError("a floor, a limit and an exclusion for each probe")
+        search = Search(Query(probes, floors, limits, excludes, partitions))
+        hits: list[list[Hit]] = []
+        for _ in range(TRIES_MAX):
+            erasures, captured = self._captured()
+            search.scan(captured)
+            while len(hits) < len(probes):
+                found = search.hits(len(hits))
+                if self._erasures != erasures:
+                    break
+                hits.append(found)
+            else:
                 return hits
-        raise AssertionError
+        with self._erasing:
+            search.scan(self._counts())
+            return hits + [search.hits(number) for number in range(len(hits), len(probes))]
 
-    def _scan(
-        self,
-        probe: Vector,
-        floor: float,
-        limit: int,
-        exclude: str,
-        partitions: frozenset[int] | None,
-    ) -> list[Hit]:
-        best: dict[str, Hit] = {}
-        captured = [(chunk, chunk.count) for chunk in self._chunks]
-        margin = scan.margin(self.dimension)
-        for chunk, count in captured:
-            scores = scan.scores(probe, chunk.vectors[:count])
-            for row in np.flatnonzero(scores >= np.float32(floor - 2 * margin)).tolist():
-                partition = int(chunk.partitions[row])
-                owner = chunk.owners[row]
-                taken = partitions is None or partition in partitions
-                if not chunk.alive[row] or owner == exclude or not taken:
-                    continue
-                wide = chunk.vectors[row].astype(np.float64) * probe.astype(np.float64)
-                score = math.fsum(wide.tolist())
-                hit = Hit(chunk.faces[row], owner, partition, score)
-                had = best.get(owner)
-                if score >= floor and (had is None or (-score, hit.face) < (-had.score, had.face)):
-                    best[owner] = hit
-        ranked = sorted(best.values(), key=lambda hit: (-hit.score, hit.owner))
-        return ranked[: max(limit, 0)]
+    def _captured(self) -> tuple[int, Captured]:
+        """What there is to search, and how often anybody had gone by then."""
+        erasures = self._erasures
+        if erasures % 2 == 0:
+            return erasures, self._counts()
+        with self._erasing:
+            return self._erasures, self._counts()
 
-    def _bury(self, rows: list[tuple[Chunk, int]]) -> int:
-        if not rows:
+    def _counts(self) -> Captured:
+        return tuple((chunk, chunk.count) for chunk in self._chunks)
+
+    def _rows_of(self, owner: str) -> list[tuple[Chunk, int]]:
+        """The live rows of an owner. For the writer."""
+        rows = []
+        for number in self._owners.rows(owner):
+            chunk, row = located(self._chunks, number)
+            if chunk.alive[row] and chunk.owners[row] == owner:
+                rows.append((chunk, row))
+        return rows
+
+    def _bury(self, going: list[tuple[Chunk, Rows]]) -> int:
+        count = sum(len(rows) for _, rows in going)
+        if not count:
             return 0
-        with self._writing:
-            self._changes += 1
-            for chunk, row in rows:
-                chunk.bury(row)
+        with self._erasing:
+            self._erasures += 1
+            for chunk, rows in going:
+                chunk.bury(rows)
+            self._erasures += 1
+        for chunk, rows in going:
+            for row in rows.tolist():
                 self._count(chunk.faces[row], int(chunk.partitions[row]), -1)
-            self._changes += 1
         if self.rows - self._live > max(DEAD_ROWS_MIN, DEAD_SHARE_MAX * self.rows):
             self._compact()
-        return len(rows)
+        return count
 
     def _compact(self) -> None:
-        """Write what is alive anew, aside, and put it in the place of what there was."""
-        fresh: list[Chunk] = []
-        rows_of: dict[str, list[tuple[Chunk, int]]] = {}
+        """Write who is alive anew, aside, and put them in the place of what there was."""
+        fresh: tuple[Chunk, ...] = ()
+        numbers = []
         for old in self._chunks:
-            for row in np.flatnonzero(old.alive[: old.count]).tolist():
-                if not fresh or fresh[-1].is_full:
-                    last = fresh[-1].capacity if fresh else CHUNK_ROWS_MIN // 2
-                    fresh.append(Chunk(min(2 * last, CHUNK_ROWS_MAX), self.dimension))
-                owner = old.owners[row]
-                place = fresh[-1].append(
-                    old.faces[row], owner, int(old.partitions[row]), old.vectors[row]
-                )
-                rows_of.setdefault(owner, []).append((fresh[-1], place))
-        self._chunks = tuple(fresh)
-        self._rows_of = rows_of
+            rows = np.flatnonzero(old.alive[: old.count])
+            places = np.full(old.capacity, -1, np.int64)
+            while len(rows):
+                if not fresh or not fresh[-1].room:
+                    fresh = grown(fresh, self.dimension)
+                last = fresh[-1]
+                taken, rows = rows[: last.room], rows[last.room :]
+                places[taken] = last.base + last.count + np.arange(len(taken))
+                last.take(old, taken)
+            numbers.append(places)
+        self._owners.renumber(np.concatenate(numbers))
+        self._chunks = fresh
 
     def _count(self, face: str, partition: int, faces: int) -> None:
         digest = self._digests.get(partition, 0) + faces * fingerprint(face)
         self._digests[partition] = digest % 2**64
         self._sizes[partition] = self._sizes.get(partition, 0) + faces
         self._live += faces
+
+
+def grown(chunks: tuple[Chunk, ...], dimension: int) -> tuple[Chunk, ...]:
+    """With one more chunk, twice as large as the last, within bounds."""
+    if not chunks:
+        return (Chunk(0, CHUNK_ROWS_MIN, dimension),)
+    last = chunks[-1]
+    capacity = min(2 * last.capacity, CHUNK_ROWS_MAX)
+    return (*chunks, Chunk(last.base + last.capacity, capacity, dimension))
+
+
+def located(chunks: tuple[Chunk, ...], number: int) -> tuple[Chunk, int]:
+    """The chunk that holds row `number` of the arena, and its place there."""
+    place = bisect_right(chunks, number, key=lambda chunk: chunk.base) - 1
+    return chunks[place], number - chunks[place].base

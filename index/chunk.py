@@ -1,8 +1,11 @@
 """A run of rows that never moves: written once, published by its count, read while it grows."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from index.entry import Vector
+
+Rows = NDArray[np.intp]
 
 
 class Texts:
@@ -22,14 +25,31 @@ class Texts:
         self._blob += text.encode()
         self._ends[row + 1] = len(self._blob)
 
+    def put_all(self, row: int, blob: bytes, lengths: NDArray[np.int64]) -> None:
+        """Write rows from `row` on, whose texts stand end to end in `blob`."""
+        self._ends[row + 1 : row + 1 + len(lengths)] = len(self._blob) + np.cumsum(lengths)
+        self._blob += blob
+
+    def gathered(self, rows: Rows) -> tuple[bytes, NDArray[np.int64]]:
+        """The texts of some rows end to end, and how long each is."""
+        begins = self._ends[rows].astype(np.int64)
+        lengths = self._ends[rows + 1] - begins
+        ends = np.cumsum(lengths)
+        places = np.arange(ends[-1]) + np.repeat(begins - (ends - lengths), lengths)
+        return np.frombuffer(bytes(self._blob), np.uint8)[places].tobytes(), lengths
+
     def __getitem__(self, row: int) -> str:
         return self._blob[int(self._ends[row]) : int(self._ends[row + 1])].decode()
 
 
 class Chunk:
-    """`capacity` rows of `dimension` numbers. One writer; readers see rows below `count`."""
+    """`capacity` rows of `dimension` numbers. One writer; readers see rows below `count`.
 
-    def __init__(self, capacity: int, dimension: int) -> None:
+    `base` is the number of its first row in the arena.
+    """
+
+    def __init__(self, base: int, capacity: int, dimension: int) -> None:
+        self.base = base
         self.capacity = capacity
         self.count = 0
         self.vectors = np.zeros((capacity, dimension), np.float32)
@@ -39,18 +59,18 @@ class Chunk:
         self.owners = Texts(capacity)
 
     @property
-    def is_full(self) -> bool:
-        """Whether the next row needs another chunk."""
-        return self.count == self.capacity
+    def room(self) -> int:
+        """How many rows are still free."""
+        return self.capacity - self.count
 
     @property
     def size_bytes(self) -> int:
-        """What it takes in memory, rows that are still empty included."""
+        """What it takes in memory, rows that are still free included."""
         columns = self.vectors.nbytes + self.partitions.nbytes + self.alive.nbytes
         return columns + self.faces.size_bytes + self.owners.size_bytes
 
     def append(self, face: str, owner: str, partition: int, vector: Vector) -> int:
-        """Write a row, then publish it. Returns its place."""
+        """Write a row, then publish it. Returns its number in the arena."""
         row = self.count
         self.vectors[row] = vector
         self.partitions[row] = partition
@@ -58,9 +78,24 @@ class Chunk:
         self.owners.put(row, owner)
         self.alive[row] = True
         self.count = row + 1
-        return row
+        return self.base + row
 
-    def bury(self, row: int) -> None:
-        """Take a row from every search that ends from now on, then wipe its vector."""
-        self.alive[row] = False
-        self.vectors[row] = 0
+    def take(self, chunk: "Chunk", rows: Rows) -> None:
+        """Write and publish rows of another chunk; there is room for them."""
+        start, stop = self.count, self.count + len(rows)
+        self.vectors[start:stop] = chunk.vectors[rows]
+        self.partitions[start:stop] = chunk.partitions[rows]
+        self.faces.put_all(start, *chunk.faces.gathered(rows))
+        self.owners.put_all(start, *chunk.owners.gathered(rows))
+        self.alive[start:stop] = True
+        self.count = stop
+
+    def rows_of(self, partition: int) -> Rows:
+        """The live rows of a partition."""
+        live = self.alive[: self.count] & (self.partitions[: self.count] == partition)
+        return np.flatnonzero(live)
+
+    def bury(self, rows: Rows) -> None:
+        """Take rows from every search that ends from now on, then wipe their vectors."""
+        self.alive[rows] = False
+        self.vectors[rows] = 0
