@@ -112,8 +112,8 @@ async def verify(deps: Deps, wait_s: float, progress: Progress) -> Verified:
     found: list[Difference] = []
     faces = customers = 0
     for partition in range(PARTITIONS):
-        log = await replay.begin(partition)
         said, end = await deps.face_census.end(partition)
+        log = await replay.begin(partition, end)
         if said != end:
             found.append(Difference(partition, Fault.TAIL))
         people = _Customers(deps, replay, log)
@@ -153,11 +153,12 @@ class _Replay:
         self.digests: dict[int, dict[LogId, int]] = {}
         self._log = deps.face_log
 
-    async def begin(self, partition: int) -> _Log:
-        """The whole log of a partition."""
+    async def begin(self, partition: int, end: LogId) -> _Log:
+        """The whole log of a partition, which reached to `end` before."""
         self.shard.hold(partition)
         log = _Log(partition)
         await self.follow(log)
+        self.shard.apply(partition, end, [])  # of its last entries there may be nothing left
         return log
 
     async def follow(self, log: _Log) -> None:
