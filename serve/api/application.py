@@ -147,8 +147,9 @@ class FrontDoor:
             try:
                 return await self._answer(route, request, address)
             except ServeError as error:
-                is_public_miss = route.scope is None and error.code is Code.NOT_FOUND
-                if is_public_miss or error.code is Code.KEY_INVALID:
+                is_guess = route.scope is None or route.is_guessed
+                is_miss = is_guess and error.code is Code.NOT_FOUND
+                if is_miss or error.code is Code.KEY_INVALID:
                     self.guesses.count(address)
                 raise
             finally:
@@ -172,7 +173,7 @@ class FrontDoor:
             request[TOKEN] = token
             # Before megabytes are read for a token that finds nothing.
             check_readable(*await self._find(route, request, token))
-        if not route.has_body:
+        if not route.has_body or not (route.needs_body or request.can_read_body):
             return await self._call(route, request, parameters, route.body(), principal)
         limits = self.image_limits if route.has_image else self.json_limits
         check_head(request, limits.size_max)

@@ -24,6 +24,20 @@ from serve.errors import Code, ServeError
 BodyT = TypeVar("BodyT", bound=BaseModel)
 ParametersT = TypeVar("ParametersT", bound=Parameters)
 
+IMAGE_CODES: tuple[PipelineCode | Code, ...] = (
+    Code.PROOF_INVALID,
+    Code.CAPTURE_UNFIT,
+    Code.OVERLOADED,
+    Code.SERVICE_UNAVAILABLE,
+    PipelineCode.NOT_AN_IMAGE,
+    PipelineCode.IMAGE_UNSUPPORTED,
+    PipelineCode.IMAGE_ANIMATED,
+    PipelineCode.IMAGE_TOO_LARGE,
+    PipelineCode.IMAGE_TOO_SMALL,
+    PipelineCode.IMAGE_CORRUPT,
+)
+"""What a route that looks at a face may refuse an image with."""
+
 TOKEN = web.RequestKey("token", str)
 REQUEST_ID = web.RequestKey("request_id", str)
 HANDOFF = web.RequestKey("handoff", Handoff)
@@ -62,11 +76,13 @@ class Route(Generic[BodyT, ParametersT]):
     """One row of the table. `scope` None means public: a session token is the credential.
 
     `statuses` are those of success, the usual one first; `refuses` are the codes of this route
-    beside those that follow from its shape (`codes`). `has_image` raises the limit on its body;
+    beside those that follow from its shape (`codes`). Where a body is taken and not needed, none
+    is an empty object. `has_image` raises the limit on its body;
     `opens_session` sets it apart from other changes (`quota`), and `quota_class` says outright what
     its requests are counted as. One that `is_reading` changes nothing although it is no GET: its
-    answer is kept under no key, and is never older than its request. `audits` are the actions that
-    it may leave in the audit trail.
+    answer is kept under no key, and is never older than its request. One that `is_guessed` takes a
+    secret of a person's besides the key: what is not found counts as a wrong guess. `audits` are
+    the actions that it may leave in the audit trail.
     """
 
     method: str
@@ -85,6 +101,8 @@ class Route(Generic[BodyT, ParametersT]):
     opens_session: bool = False
     quota_class: Quota | None = None
     is_reading: bool = False
+    is_guessed: bool = False
+    needs_body: bool = True
 
     @property
     def quota(self) -> Quota:

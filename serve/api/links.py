@@ -12,6 +12,11 @@ from pydantic import BaseModel
 from serve.api import answers
 from serve.api.audit import AuditResponse
 from serve.api.call import Route
+from serve.api.verifications.answers import (
+    IdentityResponse,
+    VerificationResponse,
+    VerificationsResponse,
+)
 from serve.domain.callback import CallbackObject
 
 Node = dict[str, Any]
@@ -44,6 +49,17 @@ NAMED: Mapping[type[BaseModel], Mapping[str, str]] = {
         "/data/0/session_id": "session_id",
         "/next_cursor": "cursor",
     },
+    VerificationResponse: {
+        "/id": "verification_id",
+        "/session_id": "session_id",
+        "/customer_id": "customer_id",
+    },
+    VerificationsResponse: {
+        "/data/0/id": "verification_id",
+        "/data/0/session_id": "session_id",
+        "/next_cursor": "cursor",
+    },
+    IdentityResponse: {"/token": "token", "/customer_id": "customer_id"},
     AuditResponse: {"/next_cursor": "cursor"},
 }
 
@@ -64,6 +80,8 @@ def _link(
 ) -> Iterator[Node]:
     if name == "cursor" and source is not target:
         return  # a cursor is one list's own
+    if name == "token" and target.is_guessed != (source.response is IdentityResponse):
+        return  # a session's token is no identity token
     if name in target.parameters.model_fields:
         place = "path" if name in target.path_names else "query"
         parameters = {f"{place}.{name}": expression}

@@ -128,7 +128,7 @@ def _operation(route: Route[Any, Any], refs: Refs, links: Node) -> Node:
         operation["x-scope"] = str(route.scope)
     if route.has_body:
         content = _content("application/json", refs[route.body, "validation"])
-        operation["requestBody"] = {"required": True, "content": content}
+        operation["requestBody"] = {"required": route.needs_body, "content": content}
     return operation
 
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from pipeline.errors import Code as PipelineCode
 from serve.api import answers, audit, customers, sessions, tenants, wire
-from serve.api.call import Route
+from serve.api.call import IMAGE_CODES, Route
+from serve.api.verifications.routes import VERIFICATION_ROUTES
 from serve.domain.alert import AlertPatch
 from serve.domain.audit import Action
 from serve.domain.callback import CallbackObject
@@ -16,19 +16,6 @@ from serve.errors import Code
 KYC = "/api/v1/kyc"
 HEALTH_PATH = "/healthz"
 OPENAPI_PATH = "/openapi.json"
-
-_IMAGE_CODES: tuple[PipelineCode | Code, ...] = (
-    Code.PROOF_INVALID,
-    Code.CAPTURE_UNFIT,
-    Code.OVERLOADED,
-    Code.SERVICE_UNAVAILABLE,
-    PipelineCode.NOT_AN_IMAGE,
-    PipelineCode.IMAGE_UNSUPPORTED,
-    PipelineCode.IMAGE_ANIMATED,
-    PipelineCode.IMAGE_TOO_LARGE,
-    PipelineCode.IMAGE_TOO_SMALL,
-    PipelineCode.IMAGE_CORRUPT,
-)
 
 SESSION_ROUTES = (
     Route(
@@ -60,7 +47,7 @@ SESSION_ROUTES = (
         response=CallbackObject,
         statuses=(200, 202),
         refuses=(
-            *_IMAGE_CODES,
+            *IMAGE_CODES,
             Code.STORAGE_LOW,
             Code.TOKEN_EXPIRED,
             Code.SUBMISSION_IN_PROGRESS,
@@ -201,7 +188,7 @@ CUSTOMER_ROUTES = (
         parameters=wire.CustomerParameters,
         response=answers.EnrolResponse,
         statuses=(201, 200),
-        refuses=(*_IMAGE_CODES, Code.REFERENCES_FULL, Code.STORAGE_LOW),
+        refuses=(*IMAGE_CODES, Code.REFERENCES_FULL, Code.STORAGE_LOW),
         has_image=True,
         summary="Enrol a reference face; 200 and the same answer for the same bytes again.",
     ),
@@ -363,6 +350,7 @@ AUDIT_ROUTES = (
 ROUTES: tuple[Route[Any, Any], ...] = (
     *SESSION_ROUTES,
     *CUSTOMER_ROUTES,
+    *VERIFICATION_ROUTES,
     *TENANT_ROUTES,
     *AUDIT_ROUTES,
 )

@@ -9,7 +9,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from serve.domain.alert import AlertStatus, AlertType
 from serve.domain.audit import Action
-from serve.domain.ids import TOKEN_PATTERN, Prefix, id_pattern
+from serve.domain.ids import IDENTITY_PATTERN, TOKEN_PATTERN, Prefix, id_pattern
 from serve.domain.tenancy.preferences import Amount, Count
 from serve.domain.tenancy.tenant import URL_LENGTH_MAX
 
@@ -39,6 +39,7 @@ VerificationId = Annotated[str, _named_by(id_pattern(Prefix.VERIFICATION))]
 FlagId = Annotated[str, _named_by(id_pattern(Prefix.FLAG))]
 BlockId = Annotated[str, _named_by(id_pattern(Prefix.BLOCK))]
 Token = Annotated[str, _named_by(TOKEN_PATTERN)]
+IdentityToken = Annotated[str, _named_by(IDENTITY_PATTERN)]
 TokenIfAny = Annotated[str, _named_by(f"({TOKEN_PATTERN})?")]
 
 

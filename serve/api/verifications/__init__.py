@@ -1,0 +1,1 @@
+"""Verifications over HTTP, names exact as the seed they come from."""
