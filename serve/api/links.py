@@ -12,6 +12,9 @@ from pydantic import BaseModel
 from serve.api import answers
 from serve.api.audit import AuditResponse
 from serve.api.call import Route
+from serve.api.search.blocklist import BlocklistResponse, BlockResponse
+from serve.api.search.duplicates import DuplicateFlagResponse, DuplicatesResponse
+from serve.api.search.faces import FaceSearchResponse
 from serve.api.verifications.answers import (
     IdentityResponse,
     VerificationResponse,
@@ -60,6 +63,15 @@ NAMED: Mapping[type[BaseModel], Mapping[str, str]] = {
         "/next_cursor": "cursor",
     },
     IdentityResponse: {"/token": "token", "/customer_id": "customer_id"},
+    FaceSearchResponse: {"/matches/0/verificationId": "verification_id"},
+    DuplicatesResponse: {
+        "/data/0/id": "flag_id",
+        "/data/0/matched_verification_id": "verification_id",
+        "/next_cursor": "cursor",
+    },
+    DuplicateFlagResponse: {"/id": "flag_id", "/verification_id": "verification_id"},
+    BlockResponse: {"/id": "block_id"},
+    BlocklistResponse: {"/data/0/id": "block_id", "/next_cursor": "cursor"},
     AuditResponse: {"/next_cursor": "cursor"},
 }
 

@@ -37,6 +37,13 @@ POST   /api/v1/reverify                                customers
 GET    /api/v1/tenant                                  tenant
 PATCH  /api/v1/tenant                                  tenant
 GET    /api/v1/audit                                   audit
+POST   /api/v1/face-search                             search
+GET    /api/v1/verifications/{verification_id}/duplicates search
+PATCH  /api/v1/verifications/{verification_id}/duplicates/{flag_id} search
+POST   /api/v1/blocklist                               blocklist
+GET    /api/v1/blocklist                               blocklist
+GET    /api/v1/blocklist/{block_id}                    blocklist
+DELETE /api/v1/blocklist/{block_id}                    blocklist
 GET    /api/v1/events                                  events
 GET    /api/v1/events/{event_id}                       events
 POST   /api/v1/events/{event_id}/resend                events
@@ -61,6 +68,8 @@ CLASSES = {
     "open_session": Quota.OPEN,
     "submit_capture": Quota.SUBMIT,
     "enrol": Quota.ENROL,
+    "block_face": Quota.ENROL,
+    "search_face": Quota.SEARCH,
     "repeat_verification": Quota.SEARCH,
 }
 
