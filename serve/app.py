@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +23,8 @@ from serve.inference.absent import AbsentFaces
 from serve.inference.fallback import FallbackFaces
 from serve.inference.link.client import Limits as LinkLimits
 from serve.inference.link.client import LinkedFaces
+from serve.inference.link.index import LinkedIndex
+from serve.inference.link.reach import Reach
 from serve.inference.loading import open_pack, pack_options
 from serve.inference.local import Limits as LocalLimits
 from serve.inference.local import LocalFaces
@@ -57,6 +59,10 @@ from serve.store.vault.epochs import RedisEpochs
 from serve.store.vault.keyring import Keyring
 from serve.store.vault.masters import RedisMasters
 from serve.store.vault.tombstones import RedisTombstones
+
+TOLD_EACH_S = 0.1
+Replaying = Callable[[int, int], None]
+"""Told how many entries of the log of faces the index has taken in, and of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +111,16 @@ def open_pipeline(settings: Settings) -> OpenedPipeline:
 
 @asynccontextmanager
 async def open_deps(
-    settings: Settings, *, with_models: bool = True, supervised: bool = False
+    settings: Settings,
+    *,
+    with_models: bool = True,
+    supervised: bool = False,
+    replaying: Replaying | None = None,
 ) -> AsyncIterator[Deps]:
     """Everything the flows need, until the block ends.
 
     A command joins the embedded store, or starts it; a `supervised` process finds it running.
+    `replaying` is told how the index is made, where that is in this process.
     Raises what stops a start: `pack_missing`, `store_busy`, `keys_mismatch` and their like.
     """
     state = settings.state
@@ -124,18 +135,21 @@ async def open_deps(
         models = await opening(settings, held) if with_models else NO_MODELS
         deps = build_deps(link, keyring, settings, models)
         if with_models:
-            index = await _open_index(settings, deps, held, is_linked=is_linked)
+            index = await _open_index(settings, deps, held, models.reach, replaying)
             deps = replace(deps, index=index)
         yield deps
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """What looks at faces, what compares them, and the id that its templates carry."""
+    """What looks at faces, what compares them, and the id that its templates carry; and the
+    engine, where it is one that does all this.
+    """
 
     faces: Faces
     scale: Comparator
     model_id: str
+    reach: Reach | None = None
 
 
 NO_MODELS = Models(AbsentFaces(), AbsentFaces(), "")
@@ -210,28 +224,44 @@ async def _link_models(settings: Settings, held: AsyncExitStack) -> Models:
     folder = recorded(settings.state.data_dir)
     assert folder is not None, "the supervisor makes the meeting place"
     scale = await asyncio.to_thread(read_scale, open_cache(settings))
-    limits = LinkLimits(settings.engine.timeout_s)
-    linked = LinkedFaces(folder / SOCKET, limits, model_id=scale.model_id)
-    await held.enter_async_context(linked)
+    timeout_s = settings.engine.timeout_s
+    reach = Reach(folder / SOCKET, timeout_s, model_id=scale.model_id)
+    await held.enter_async_context(reach)
+    linked = LinkedFaces(reach, LinkLimits(timeout_s))
     if not settings.engine.fallback:
-        return Models(linked, scale, scale.model_id)
+        return Models(linked, scale, scale.model_id, reach)
     own = await _open_models(settings, held)
-    return Models(FallbackFaces(linked, own.faces), scale, scale.model_id)
+    return Models(FallbackFaces(linked, own.faces), scale, scale.model_id, reach)
 
 
 async def _open_index(
-    settings: Settings, deps: Deps, held: AsyncExitStack, *, is_linked: bool
+    settings: Settings,
+    deps: Deps,
+    held: AsyncExitStack,
+    reach: Reach | None,
+    replaying: Replaying | None,
 ) -> FaceIndex:
-    """The index, once it knows every face that was enrolled so far."""
-    if is_linked:
-        return AbsentIndex()
+    """The engine's index, or one here, once it knows every face that was enrolled so far."""
     section = settings.index
+    if reach is not None:
+        return LinkedIndex(reach, deps.shard_board, section.wait_s)
     limits = IndexLimits(section.wait_s, section.queue_max, section.threads)
     index = LocalIndex(deps.face_log, deps.shard_board, limits)
     await held.enter_async_context(index)
     begun_s = time.monotonic()
+    if replaying is not None:
+        await _tell(index, await deps.face_census.entries(), replaying)
     await index.until_ready()
     (status,) = await index.statuses()
     seconds = round(time.monotonic() - begun_s, 3)
     logs.write("index replayed", count=status.replayed, seconds=seconds)
     return index
+
+
+async def _tell(index: LocalIndex, entries: int, replaying: Replaying) -> None:
+    """Say how far `index` has come, until it is ready."""
+    ready = asyncio.ensure_future(index.until_ready())
+    while not ready.done():
+        await asyncio.wait([ready], timeout=TOLD_EACH_S)
+        (status,) = await index.statuses()
+        replaying(min(status.replayed, entries), entries)

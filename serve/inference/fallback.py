@@ -1,6 +1,6 @@
 """Models of a door's own, for when the engine cannot be reached."""
 
-from serve.inference.link.client import EngineLostError
+from serve.inference.link.reach import EngineLostError
 from serve.inference.parcels import Outcome
 from serve.observe import metrics
 from serve.ports import Faces

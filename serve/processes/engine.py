@@ -31,7 +31,7 @@ from serve.inference.cluster.options import (
 from serve.inference.cluster.probe import asks_for_token
 from serve.inference.cluster.replica import bind
 from serve.inference.dispatch import Call, Dispatcher, Limits
-from serve.inference.link.server import serve_link
+from serve.inference.link.server import Work, serve_link
 from serve.inference.place import SOCKET, recorded
 from serve.observe import logs
 from serve.processes.lifeline import Announce, answer_signals
@@ -114,7 +114,7 @@ async def _served(
     """Front doors may call, and are answered from the cluster."""
     async with (
         Dispatcher(cluster.examine, limits) as dispatcher,
-        serve_link(socket, dispatcher, model_id=model_id, queue_max=limits.queue_max),
+        serve_link(socket, Work(dispatcher, model_id, limits.queue_max)),
     ):
         watching = asyncio.create_task(_follow(cluster, dispatcher, limits.width))
         try:

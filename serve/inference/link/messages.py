@@ -5,8 +5,12 @@ Every frame is a head of one fixed shape, a short text, and a body:
     kind u8 | flags u8 | size of text u16 | size of body u32 | number u64 | value f64 | text | body
 
     door to engine   EXAMINE  number, seconds left, tenant, image     CANCEL  number
+                     SEARCH   number, seconds left, packed search
     engine to door   HELLO    version, queue's bound, model           STATE   waiting, images/s
-                     ANSWER   number, packed answer
+                     ANSWER   number, packed answer                   FOUND   number, packed answer
+
+One row of numbers counts images and searches. What is packed in a search and its answer,
+`serve.inference.search.packing` says.
 
 Images are the bulk of it. A reader has them received straight into one buffer of its own, and
 copies each once, out of there.
@@ -19,7 +23,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from typing import NamedTuple
 
-VERSION = 1
+from serve.inference.search.packing import SEARCH_BYTES_MAX
+
+VERSION = 2
 """Of this page. A door and an engine of different versions do not talk."""
 TENANT_BYTES_MAX = 64
 MODEL_BYTES_MAX = 256
@@ -44,6 +50,8 @@ class Kind(IntEnum):
     HELLO = 3
     STATE = 4
     ANSWER = 5
+    SEARCH = 6
+    FOUND = 7
 
 
 class Flag(IntFlag):
@@ -63,11 +71,13 @@ class Bounds(NamedTuple):
 SAID_BY_DOORS: Mapping[int, Bounds] = {
     Kind.EXAMINE: Bounds(TENANT_BYTES_MAX, IMAGE_BYTES_MAX),
     Kind.CANCEL: Bounds(0, 0),
+    Kind.SEARCH: Bounds(0, SEARCH_BYTES_MAX),
 }
 SAID_BY_ENGINES: Mapping[int, Bounds] = {
     Kind.HELLO: Bounds(MODEL_BYTES_MAX, 0),
     Kind.STATE: Bounds(0, 0),
     Kind.ANSWER: Bounds(0, ANSWER_BYTES_MAX),
+    Kind.FOUND: Bounds(0, ANSWER_BYTES_MAX),
 }
 
 
@@ -102,7 +112,7 @@ def examine(
 
 
 def cancel(number: int) -> tuple[bytes]:
-    """CANCEL: nobody waits for this image any more."""
+    """CANCEL: nobody waits for this image, or this search, any more."""
     return (_HEAD.pack(Kind.CANCEL, 0, 0, 0, number, 0.0),)
 
 
@@ -120,6 +130,16 @@ def state(waiting: int, rate_per_s: float) -> tuple[bytes]:
 def answer(number: int, packed: bytes) -> tuple[bytes]:
     """ANSWER: what came of an image."""
     return (_HEAD.pack(Kind.ANSWER, 0, 0, len(packed), number, 0.0) + packed,)
+
+
+def search(number: int, packed: bytes, remaining_s: float) -> tuple[bytes]:
+    """SEARCH: who else has this face."""
+    return (_HEAD.pack(Kind.SEARCH, 0, 0, len(packed), number, remaining_s) + packed,)
+
+
+def found(number: int, packed: bytes) -> tuple[bytes]:
+    """FOUND: what came of a search."""
+    return (_HEAD.pack(Kind.FOUND, 0, 0, len(packed), number, 0.0) + packed,)
 
 
 class FrameReader:

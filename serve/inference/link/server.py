@@ -1,19 +1,29 @@
-"""The engine's end of the link: every door's images go to the dispatcher, its answers back."""
+"""The engine's end of the link: every door's images go to the dispatcher and its searches to the
+index, their answers back.
+"""
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from serve.errors import Code, ServeError
 from serve.inference.link import messages
 from serve.inference.link.connection import Connection
 from serve.inference.link.messages import Flag, Frame, Head, Kind, LinkBrokenError
 from serve.inference.parcels import Lapse, Parcel, pack
+from serve.inference.search.absent import AbsentIndex
+from serve.inference.search.packing import (
+    PackingError,
+    pack_found,
+    unpack_asked,
+)
 from serve.observe import logs
+from serve.ports.search import Asked, Found
 
 STATE_EVERY_S = 0.025
 STATE_EVERY_S_WHEN_FULL = 0.005
@@ -27,10 +37,14 @@ BACKLOG = 256
 _OVERLOADED, _LOST = pack(Lapse.OVERLOADED), pack(Lapse.LOST)
 
 
+_INDEX_FULL = pack_found(ServeError(Code.OVERLOADED, "", retry_after_s=1))
+_NOT_SEARCHED = pack_found(ServeError(Code.SERVICE_UNAVAILABLE, "", retry_after_s=1))
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one door may have under way, in images and in their bytes; one too many is answered
-    `overloaded`, but an image that comes alone is always taken.
+    """What one door may have under way, in images and searches and in their bytes; one too many
+    is answered `overloaded`, but an image that comes alone is always taken.
 
     `unsent_bytes_max` of answers may be left unread before the door is given up. `drain_s` are
     the seconds in which what is under way can still be answered when the engine closes.
@@ -63,19 +77,35 @@ class Dispatcher(Protocol):
         ...
 
 
+class Searcher(Protocol):
+    """Who searches: one for all doors."""
+
+    async def search(self, asked: Asked, /) -> Found:
+        """See `serve.ports.search.FaceIndex`."""
+        ...
+
+
+NO_INDEX = AbsentIndex()
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What an engine does for its doors: `queue_max` is the bound of the dispatcher's queue."""
+
+    dispatcher: Dispatcher
+    model_id: str
+    queue_max: int
+    index: Searcher = NO_INDEX
+
+
 @asynccontextmanager
 async def serve_link(
-    path: Path,
-    dispatcher: Dispatcher,
-    *,
-    model_id: str,
-    queue_max: int,
-    limits: Limits = DEFAULT_LIMITS,
+    path: Path, work: Work, limits: Limits = DEFAULT_LIMITS
 ) -> AsyncIterator[None]:
     """Answer doors at the socket `path` until the block ends, and then what is under way. A
     socket that an earlier engine left there is replaced.
     """
-    hall = _Hall(dispatcher, limits, model_id, queue_max)
+    hall = _Hall(work, limits)
     with _listening(path) as listener:
         server = await asyncio.get_running_loop().create_unix_server(
             lambda: _Door(hall), sock=listener, backlog=BACKLOG
@@ -90,15 +120,14 @@ async def serve_link(
 class _Hall:
     """All doors, and what they have been told of the queue."""
 
-    def __init__(
-        self, dispatcher: Dispatcher, limits: Limits, model_id: str, queue_max: int
-    ) -> None:
-        self.dispatcher = dispatcher
+    def __init__(self, work: Work, limits: Limits) -> None:
+        self.dispatcher = work.dispatcher
+        self.index = work.index
         self.limits = limits
-        self.hello = messages.hello(model_id, queue_max)
+        self.hello = messages.hello(work.model_id, work.queue_max)
         self.doors: set[_Door] = set()
         self.is_closing = False
-        self._queue_max = queue_max
+        self._queue_max = work.queue_max
         self._told = (0, 0.0)
         self._next_look: asyncio.TimerHandle | None = None
 
@@ -155,7 +184,7 @@ class _Hall:
 
 
 class _Door(Connection):
-    """One front door: its images under way, each a task."""
+    """One front door: its images and searches under way, each a task."""
 
     def __init__(self, hall: _Hall) -> None:
         super().__init__(messages.SAID_BY_DOORS)
@@ -169,27 +198,29 @@ class _Door(Connection):
         self._hall.enter(self)
 
     def lost(self) -> None:
-        """Nobody waits for its images any more."""
+        """Nobody waits for what it asked any more."""
         self._hall.doors.discard(self)
         for task in self.tasks.values():
             task.cancel()
 
     def wants(self, head: Head) -> bool:
-        """An image is refused, unreceived, where there are too many, or the engine closes."""
-        if head.kind != Kind.EXAMINE:
+        """What is asked is refused, unreceived, where there is too much, or the engine closes."""
+        if head.kind == Kind.EXAMINE:
+            refuse, full, lost = messages.answer, _OVERLOADED, _LOST
+        elif head.kind == Kind.SEARCH:
+            refuse, full, lost = messages.found, _INDEX_FULL, _NOT_SEARCHED
+        else:
             return True
         if self._hall.is_closing:
-            self.send(messages.answer(head.number, _LOST))
+            self.send(refuse(head.number, lost))
             return False
-        limits = self._hall.limits
-        is_over = self._bytes > 0 and self._bytes + head.body_size > limits.bytes_max
-        if is_over or len(self.tasks) >= limits.items_max:
-            self.send(messages.answer(head.number, _OVERLOADED))
+        if self._is_full(head):
+            self.send(refuse(head.number, full))
             return False
         return True
 
     def came(self, frame: Frame) -> None:
-        """An image to be examined, or one that is not wanted any more."""
+        """An image to be examined, a search, or one of them that is not wanted any more."""
         head = frame.head
         known = self.tasks.get(head.number)
         if head.kind == Kind.CANCEL:
@@ -198,20 +229,46 @@ class _Door(Connection):
             return
         if known is not None:
             raise LinkBrokenError("a number is used twice")
-        parcel = Parcel(frame.body, frame.text, bool(head.flags & Flag.CHIP), head.value)
-        task = asyncio.get_running_loop().create_task(self._answer(head.number, parcel))
+        if head.kind == Kind.SEARCH:
+            answering = self._search(head, _unpacked(frame.body))
+        else:
+            parcel = Parcel(frame.body, frame.text, bool(head.flags & Flag.CHIP), head.value)
+            answering = self._examine(head.number, parcel)
+            self._hall.stir()
+        task = asyncio.get_running_loop().create_task(answering)
         self.tasks[head.number] = task
         self._bytes += head.body_size
         task.add_done_callback(partial(self._forget, head))
-        self._hall.stir()
 
-    async def _answer(self, number: int, parcel: Parcel) -> None:
+    def _is_full(self, head: Head) -> bool:
+        limits = self._hall.limits
+        is_image = head.kind == Kind.EXAMINE
+        is_over = is_image and self._bytes > 0 and self._bytes + head.body_size > limits.bytes_max
+        return is_over or len(self.tasks) >= limits.items_max
+
+    async def _examine(self, number: int, parcel: Parcel) -> None:
         try:
             packed = await self._hall.dispatcher.examine(parcel)
         except Exception as error:  # noqa: BLE001 (a defect met by one image is that image's)
             logs.write_error("image lost", error)
             packed = _LOST
-        self.send(messages.answer(number, packed))
+        self._answer(messages.answer(number, packed))
+
+    async def _search(self, head: Head, asked: Asked) -> None:
+        try:
+            async with asyncio.timeout(head.value):
+                packed = pack_found(await self._hall.index.search(asked))
+        except TimeoutError:
+            packed = _NOT_SEARCHED
+        except ServeError as error:
+            packed = pack_found(error)
+        except Exception as error:  # noqa: BLE001 (a defect met by one search is that search's)
+            logs.write_error("search lost", error)
+            packed = _NOT_SEARCHED
+        self._answer(messages.found(head.number, packed))
+
+    def _answer(self, parts: Iterable[bytes]) -> None:
+        self.send(parts)
         if self.unsent_bytes > self._hall.limits.unsent_bytes_max:
             self.abort()
 
@@ -219,6 +276,13 @@ class _Door(Connection):
         del task
         del self.tasks[head.number]
         self._bytes -= head.body_size
+
+
+def _unpacked(body: bytes) -> Asked:
+    try:
+        return unpack_asked(body)
+    except PackingError as error:
+        raise LinkBrokenError("a search is none") from error
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from serve.inference.cluster.kin import end_leftovers, kin
 from serve.inference.dispatch import Limits
 from serve.inference.link import client
 from serve.inference.link.client import LinkedFaces
+from serve.inference.link.reach import Reach
 from tests.helpers.tree import ROOT
 from tests.serve.inference.toy_runner import PATIENCE_S
 
@@ -82,10 +83,10 @@ def _ask(process: subprocess.Popen[str], command: dict[str, Any] | None) -> dict
 @asynccontextmanager
 async def a_door(socket: Path, timeout_s: float = PATIENCE_S) -> AsyncIterator[LinkedFaces]:
     """A front door's end of the link, connected."""
-    async with LinkedFaces(socket, client.Limits(timeout_s)) as faces:
+    async with Reach(socket, timeout_s) as reach:
         async with asyncio.timeout(PATIENCE_S):
-            await faces.until_connected()
-        yield faces
+            await reach.until_connected()
+        yield LinkedFaces(reach, client.Limits(timeout_s))
 
 
 @contextmanager

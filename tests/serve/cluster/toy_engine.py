@@ -27,7 +27,7 @@ from serve.inference.cluster.head import own_head
 from serve.inference.cluster.options import ReplicaOptions
 from serve.inference.cluster.replica import bind
 from serve.inference.dispatch import Dispatcher, Limits
-from serve.inference.link.server import serve_link
+from serve.inference.link.server import Work, serve_link
 from serve.observe import metrics
 from tests.serve.cluster.toy_replica import MODEL, ToyFaces
 
@@ -79,8 +79,7 @@ async def obey(made: driver.Driver, path: Path) -> None:
             if wanted == "open":
                 limits = Limits(**values)
                 dispatcher = await engine.enter_async_context(Dispatcher(made.examine, limits))
-                queue_max = limits.queue_max
-                link = serve_link(path, dispatcher, model_id=MODEL, queue_max=queue_max)
+                link = serve_link(path, Work(dispatcher, MODEL, limits.queue_max))
                 await engine.enter_async_context(link)
             say({"socket": str(path)} if wanted == "open" else {})
 

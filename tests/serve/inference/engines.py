@@ -16,7 +16,8 @@ from serve.inference import dispatch
 from serve.inference.dispatch import Dispatcher
 from serve.inference.link import client
 from serve.inference.link.client import LinkedFaces
-from serve.inference.link.server import serve_link
+from serve.inference.link.reach import Reach
+from serve.inference.link.server import Work, serve_link
 from serve.inference.local import Limits, LocalFaces
 from serve.inference.parcels import Parcel, Report, pack
 from serve.inference.room import Layout, Room
@@ -66,11 +67,11 @@ def linked(request: pytest.FixtureRequest) -> Opening:
         async with (
             Room(ToyRunner(), Layout(size.slots, size.queue_max)) as room,
             Dispatcher(_carry(room), _limits(size)) as dispatcher,
-            serve_link(path, dispatcher, model_id=MODEL, queue_max=size.queue_max),
-            LinkedFaces(path, limits, model_id=MODEL) as faces,
+            serve_link(path, Work(dispatcher, MODEL, size.queue_max)),
+            Reach(path, size.timeout_s, model_id=MODEL) as reach,
         ):
-            await faces.until_connected()
-            yield faces
+            await reach.until_connected()
+            yield LinkedFaces(reach, limits)
 
     return opened
 

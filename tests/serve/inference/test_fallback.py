@@ -6,7 +6,7 @@ from pipeline.errors import Code as PipelineCode
 from pipeline.errors import Failure
 from serve.errors import Code, ServeError
 from serve.inference.fallback import FallbackFaces
-from serve.inference.link.client import EngineLostError
+from serve.inference.link.reach import EngineLostError
 from serve.inference.parcels import Outcome
 from serve.observe import metrics
 

@@ -11,8 +11,9 @@ from pipeline.errors import Code as PipelineCode
 from pipeline.errors import Failure
 from serve.errors import Code, ServeError
 from serve.inference.link import messages
-from serve.inference.link.client import EngineLostError, Limits, LinkedFaces
+from serve.inference.link.client import Limits, LinkedFaces
 from serve.inference.link.messages import Flag, Kind
+from serve.inference.link.reach import EngineLostError, Reach
 from serve.inference.parcels import Answer, Lapse, Outcome, pack
 from serve.observe import metrics
 from tests.serve.link.ends import PATIENCE_S, End, Engines
@@ -35,16 +36,16 @@ async def linked(
     limits = Limits(timeout_s, bytes_max)
     async with (
         asyncio.timeout(PATIENCE_S),
-        LinkedFaces(engines.path, limits, model_id=MODEL) as faces,
+        Reach(engines.path, timeout_s, model_id=MODEL) as reach,
     ):
-        yield faces
+        yield LinkedFaces(reach, limits)
 
 
 async def greeted(engines: Engines, faces: LinkedFaces) -> End:
     """The engine's end of a connection that is in use."""
     end = await engines.next()
     end.send(messages.hello(MODEL, QUEUE_MAX))
-    await faces.until_connected()
+    await faces.reach.until_connected()
     return end
 
 
@@ -120,7 +121,7 @@ async def test_an_image_is_sent_as_it_was_given(engines: Engines) -> None:
             assert frame.head.value == PATIENCE_S
             end.send(messages.answer(frame.head.number, pack(ANSWER)))
             assert await asked == ANSWER
-        assert faces.in_flight == 0
+        assert faces.reach.in_flight == 0
     assert measured() == before + 2
 
 
@@ -135,7 +136,7 @@ async def test_an_engine_that_goes_is_missed_at_once(engines: Engines) -> None:
         for task in asked:
             assert isinstance(await refusal(task), EngineLostError)
         assert admission(faces) is Code.SERVICE_UNAVAILABLE
-        assert faces.in_flight == 0
+        assert faces.reach.in_flight == 0
         async with engines.listening():
             end = await greeted(engines, faces)
             again = await ask(faces)
@@ -147,7 +148,7 @@ async def test_an_engine_that_goes_is_missed_at_once(engines: Engines) -> None:
     "said",
     [
         messages.hello("another model", QUEUE_MAX),
-        (messages.hello(MODEL, 1)[0].replace(b"\x03\x01", b"\x03\x02", 1),),
+        (messages.hello(MODEL, 1)[0].replace(b"\x03\x02", b"\x03\x01", 1),),
         messages.state(0, 1.0),
         messages.answer(0, pack(ANSWER)),
         messages.cancel(0),
@@ -290,7 +291,7 @@ async def test_a_late_answer_is_unavailable(engines: Engines) -> None:
         head = (await end.next()).head
         assert (head.kind, head.number) == (Kind.CANCEL, number)
         end.send(messages.answer(number, pack(ANSWER)))
-        assert faces.in_flight == 0
+        assert faces.reach.in_flight == 0
         assert admission(faces) is None
 
 

@@ -2,55 +2,17 @@
 
 import asyncio
 import stat
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from serve.inference.link import messages
-from serve.inference.link.messages import ANSWER_BYTES_MAX, SAID_BY_ENGINES, Kind
-from serve.inference.link.server import STATE_EVERY_S, Limits, serve_link
+from serve.inference.link.messages import ANSWER_BYTES_MAX, Kind
+from serve.inference.link.server import STATE_EVERY_S, Limits, Work, serve_link
 from serve.inference.parcels import Lapse, Parcel, unpack
-from tests.serve.link.ends import PATIENCE_S, End
-
-MODEL, QUEUE_MAX = "a model", 64
-AT_ONCE = Limits(drain_s=0)
-
-
-class Scripted:
-    """A dispatcher that answers an image when it is told to, with the image's own bytes."""
-
-    def __init__(self) -> None:
-        self.waiting = 0
-        self.rate_per_s = 0.0
-        self.parcels: list[Parcel] = []
-        self.canceled: asyncio.Queue[bytes] = asyncio.Queue()
-        self.arrived: asyncio.Queue[Parcel] = asyncio.Queue()
-        self._answers: dict[bytes, asyncio.Future[bytes]] = {}
-
-    async def examine(self, parcel: Parcel) -> bytes:
-        if parcel.image == b"defect":
-            raise RuntimeError("a defect")
-        self._answers[parcel.image] = asyncio.get_running_loop().create_future()
-        self.parcels.append(parcel)
-        self.arrived.put_nowait(parcel)
-        try:
-            return await self._answers[parcel.image]
-        except asyncio.CancelledError:
-            self.canceled.put_nowait(parcel.image)
-            raise
-
-    async def arrive(self, count: int = 1) -> None:
-        """Wait for as many more images."""
-        async with asyncio.timeout(PATIENCE_S):
-            for _ in range(count):
-                await self.arrived.get()
-
-    def answer(self, image: bytes, packed: bytes | None = None) -> None:
-        """Answer an image that has arrived."""
-        self._answers[image].set_result(image if packed is None else packed)
+from tests.serve.link.ends import PATIENCE_S
+from tests.serve.link.stage import MODEL, QUEUE_MAX, a_stage, ask, engine
 
 
 def modes(path: Path) -> tuple[int, int]:
@@ -72,55 +34,6 @@ def left(path: Path) -> bytes | None:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "engine" / "faces.sock"
-
-
-@dataclass
-class Stage:
-    """An engine over a scripted dispatcher, and the doors that a test has made."""
-
-    path: Path
-    dispatcher: Scripted
-    doors: list[End] = field(default_factory=list)
-
-    async def connected(self) -> End:
-        """A door that has read nothing yet."""
-        door = End(*await asyncio.open_unix_connection(self.path), SAID_BY_ENGINES)
-        self.doors.append(door)
-        return door
-
-    async def door(self) -> End:
-        """A door that has been greeted."""
-        door = await self.connected()
-        assert (await door.next()).head.kind == Kind.HELLO
-        assert (await door.next()).head.kind == Kind.STATE
-        return door
-
-
-@asynccontextmanager
-async def a_stage(path: Path) -> AsyncIterator[Stage]:
-    """A stage whose doors are closed last."""
-    stage = Stage(path, Scripted())
-    try:
-        yield stage
-    finally:
-        for door in stage.doors:
-            await door.hang_up()
-
-
-@asynccontextmanager
-async def engine(path: Path, limits: Limits = AT_ONCE) -> AsyncIterator[Stage]:
-    """The engine's end at work."""
-    async with (
-        a_stage(path) as stage,
-        serve_link(path, stage.dispatcher, model_id=MODEL, queue_max=QUEUE_MAX, limits=limits),
-    ):
-        yield stage
-
-
-def ask(door: End, number: int, image: bytes = b"", *, chip: bool = False) -> None:
-    """Have an image examined, by default one named like its number."""
-    image = image or str(number).encode()
-    door.send(messages.examine(number, "ten_a", image, 1.5, with_chip=chip))
 
 
 async def test_an_image_arrives_as_it_was_sent(path: Path) -> None:
@@ -317,7 +230,7 @@ async def test_the_next_engine_s_socket_is_left_alone(path: Path) -> None:
 async def test_closing_answers_what_was_asked(path: Path) -> None:
     """What is under way is finished, what comes then is `lost`, and the connection ends."""
     async with asyncio.timeout(PATIENCE_S), a_stage(path) as stage, AsyncExitStack() as held:
-        served = serve_link(path, stage.dispatcher, model_id=MODEL, queue_max=QUEUE_MAX)
+        served = serve_link(path, Work(stage.dispatcher, MODEL, QUEUE_MAX))
         await held.enter_async_context(served)
         door = await stage.door()
         ask(door, 1)
