@@ -14,6 +14,7 @@ import serve
 from pipeline.errors import PipelineError
 from serve.cli import bench, check, demo, enrol, evaluate, inspection, models, run, tenants, verify
 from serve.cli.options import JSON_SWITCH
+from serve.cli.search import find, index
 from serve.cli.upkeep import backup, keys
 from serve.errors import SENTENCES, ServeError
 from serve.settings import load
@@ -40,6 +41,8 @@ app.add_typer(keys.app, name="keys")
 app.command()(backup.backup)
 app.command()(backup.restore)
 app.command(name="enroll")(enrol.enroll)
+app.command()(find.search)
+app.add_typer(index.app, name="index")
 app.add_typer(models.app, name="models")
 app.command()(verify.verify)
 app.command(name="inspect")(inspection.inspect)

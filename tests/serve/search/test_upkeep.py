@@ -101,6 +101,7 @@ async def test_a_tail_that_is_not_the_log_s_is_told(service: Service, holder: Ho
         assert found.differences == [Difference(partition, Fault.TAIL)]
     await service.link.delete(key)
     assert (await verified(service)).differences == [Difference(partition, Fault.TAIL)]
+    assert kept is not None
     await service.link.set(key, kept)
     assert (await verified(service)).differences == []
 
