@@ -13,20 +13,17 @@ goes on with the old chunks, unless somebody goes meanwhile: then it takes the n
 """
 
 import threading
-from bisect import bisect_right
 from collections.abc import Sequence
 from hashlib import blake2b
 
 import numpy as np
 
 from index import vector
-from index.chunk import Chunk, Rows
+from index.chunk import Chunk, Rows, grown, located
 from index.entry import Hit, Vector, Vectors
 from index.owners import Owners
 from index.search import Captured, Query, Search
 
-CHUNK_ROWS_MIN = 1_024
-CHUNK_ROWS_MAX = 65_536
 DEAD_ROWS_MIN = 1_024
 DEAD_SHARE_MAX = 0.25
 TRIES_MAX = 8
@@ -189,18 +186,3 @@ class Arena:
         self._digests[partition] = digest % 2**64
         self._sizes[partition] = self._sizes.get(partition, 0) + faces
         self._live += faces
-
-
-def grown(chunks: tuple[Chunk, ...], dimension: int) -> tuple[Chunk, ...]:
-    """With one more chunk, twice as large as the last, within bounds."""
-    if not chunks:
-        return (Chunk(0, CHUNK_ROWS_MIN, dimension),)
-    last = chunks[-1]
-    capacity = min(2 * last.capacity, CHUNK_ROWS_MAX)
-    return (*chunks, Chunk(last.base + last.capacity, capacity, dimension))
-
-
-def located(chunks: tuple[Chunk, ...], number: int) -> tuple[Chunk, int]:
-    """The chunk that holds row `number` of the arena, and its place there."""
-    place = bisect_right(chunks, number, key=lambda chunk: chunk.base) - 1
-    return chunks[place], number - chunks[place].base

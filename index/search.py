@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from index import scan
-from index.chunk import Chunk
+from index.chunk import Chunk, located
 from index.entry import Hit, Vectors
 
+KEEP_FEW = 4
 KEEP_MAX = 256
 
 Captured = tuple[tuple[Chunk, int], ...]
@@ -35,16 +35,14 @@ class Query:
 
 @dataclass(slots=True)
 class Piece:
-    """Rows `start` to `stop` of a chunk, scanned: for each probe some `rows` of the chunk with
-    their float32 `scores`, in no order. What is not among them scores `bounds` (P,) at most.
+    """Rows `start` to `stop` of a chunk, scanned. What `best` names by place are rows from
+    `start` on.
     """
 
     chunk: Chunk
     start: int
     stop: int
-    rows: list[NDArray[np.int64]]
-    scores: list[NDArray[np.float32]]
-    bounds: NDArray[np.float32]
+    best: scan.Best
 
 
 class Search:
@@ -74,23 +72,24 @@ class Search:
         were captured, and alive was who is alive now.
         """
         limit = self._query.limits[number]
-        if limit <= 0 or not self._pieces or not self._hopeful[number]:
+        if limit <= 0 or not self._hopeful[number]:
             return []
         while True:
             cut, rows = self._top(number, limit)
-            unsure = [piece for piece in self._pieces if piece.bounds[number] >= cut]
+            unsure = [piece for piece in self._pieces if piece.best.bounds[number] >= cut]
             if not unsure:
                 return self._ranked(number, rows)[:limit]
             for piece in unsure:
                 self._widen(piece, number, cut)
 
     def _scan(self, chunk: Chunk, start: int, stop: int) -> None:
-        best = scan.best(self._query.probes, chunk.vectors[start:stop], self._cuts, self._keep)
-        rows = [rows + start for rows in best.rows]
-        self._pieces.append(Piece(chunk, start, stop, rows, list(best.scores), best.bounds))
+        """Scan rows of a chunk. A batch keeps few of them, until that is seen to be too few."""
+        crowded = (self._cuts > self._lows).any() or len(self._lows) < scan.BATCH_MIN
+        keep = self._keep if crowded else min(KEEP_FEW, self._keep)
+        best = scan.best(self._query.probes, chunk.vectors[start:stop], self._cuts, keep)
+        self._pieces.append(Piece(chunk, start, stop, best))
         self._cuts = np.maximum(self._cuts, best.bounds)
-        self._hopeful |= best.tops >= self._lows
-        self._hopeful |= best.bounds >= self._lows
+        self._hopeful |= (best.tops >= self._lows) | (best.bounds >= self._lows)
 
     def _widen(self, piece: Piece, number: int, cut: np.float32) -> None:
         """Find all rows of a piece that score `cut` or more and could be a hit."""
@@ -100,9 +99,7 @@ class Search:
         if self._query.partitions is not None:
             wanted &= np.isin(piece.chunk.partitions[rows], tuple(self._query.partitions))
         places = np.flatnonzero(wanted)
-        piece.rows[number] = places + piece.start
-        piece.scores[number] = scores[places]
-        piece.bounds[number] = np.nextafter(cut, np.float32(-np.inf))
+        piece.best.put(number, places, scores[places], cut)
 
     def _top(self, number: int, limit: int) -> tuple[np.float32, list[tuple[Chunk, int, str]]]:
         """Among whom the best `limit` owners are, by what the scan has found; and the float32
@@ -128,14 +125,19 @@ class Search:
 
     def _candidates(self, number: int) -> Iterator[tuple[float, Chunk, int]]:
         """What the scan has found for a probe: float32 scores and rows, best first."""
-        scores = np.concatenate([piece.scores[number] for piece in self._pieces])
-        rows = np.concatenate([piece.rows[number] for piece in self._pieces])
-        sizes = [len(piece.rows[number]) for piece in self._pieces]
-        places = np.flatnonzero(scores >= self._lows[number])
-        places = places[np.argsort(-scores[places])]
-        sources = np.searchsorted(np.cumsum(sizes), places, side="right")
-        for place, source in zip(places.tolist(), sources.tolist(), strict=True):
-            yield float(scores[place]), self._pieces[source].chunk, int(rows[place])
+        low = self._lows[number]
+        near = [piece for piece in self._pieces if piece.best.tops[number] >= low]
+        if not near:
+            return
+        chunks = [piece.chunk for piece in near]
+        scores = np.concatenate([piece.best.scores[number] for piece in near])
+        rows = np.concatenate(
+            [piece.best.places[number] + (piece.chunk.base + piece.start) for piece in near]
+        )
+        order = np.flatnonzero(scores >= low)
+        order = order[np.argsort(-scores[order])]
+        for score, row in zip(scores[order].tolist(), rows[order].tolist(), strict=True):
+            yield score, *located(chunks, row)
 
     def _wants(self, chunk: Chunk, row: int) -> bool:
         partitions = self._query.partitions
