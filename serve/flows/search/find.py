@@ -125,12 +125,17 @@ async def _template(deps: Deps, principal: Principal, request: SearchRequest) ->
 
 
 def embedded(deps: Deps, numbers: tuple[float, ...]) -> Template:
-    """The template of this install's model in `numbers`. Raises `embedding_invalid`."""
+    """The template of this install's model in `numbers`, of a norm closer to 1 than theirs.
+
+    Raises `embedding_invalid`.
+    """
+    vector = np.array(numbers, np.float64)
     try:
-        vector = checked(np.array(numbers, np.float64), deps.scale.dimension)
+        with np.errstate(over="ignore"):  # of a norm that is beyond numbers, and so not 1
+            checked(vector, deps.scale.dimension)
     except VectorError as error:
         raise ServeError(Code.EMBEDDING_INVALID, error.detail) from error
-    return Template(deps.model_id, vector)
+    return Template(deps.model_id, (vector / np.linalg.norm(vector)).astype(np.float32))
 
 
 async def _expected(
