@@ -114,6 +114,31 @@ async def _resend(door: Door) -> Request:
     return Request("POST", f"{path}/resend").with_path(f"{path[:-1]}x/resend")
 
 
+async def _create_verification(_door: Door) -> Request:
+    request = Request("POST", "/api/v1/verifications", {"reference": "order-7"})
+    return request.with_body(reference="order-8")
+
+
+async def _review_verification(door: Door) -> Request:
+    session = await _review(door)
+    name = session.path.split("/")[-2].removeprefix("ses_")
+    path = f"/api/v1/verifications/ver_{name}/review"
+    return Request("POST", path, {"decision": "approved"}).with_body(decision="rejected")
+
+
+async def _identity(door: Door) -> Request:
+    await door.enrol()
+    path = "/api/v1/customers/{}/identity-token"
+    return Request("POST", path.format("alice")).with_path(path.format("bob"))
+
+
+async def _reverify(door: Door) -> Request:
+    asked = await _identity(door)
+    token = (await door.call("POST", asked.path)).body["token"]
+    body = {"token": token, "selfie": text(JOHN)}
+    return Request("POST", "/api/v1/reverify", body).with_body(selfie=text(b"mary"))
+
+
 ASKED: dict[str, Callable[[Door], Awaitable[Request]]] = {
     "open_session": _open,
     "enrol": _enrol,
@@ -124,6 +149,10 @@ ASKED: dict[str, Callable[[Door], Awaitable[Request]]] = {
     "change_alert": _alert,
     "change_tenant": _tenant,
     "resend_event": _resend,
+    "create_verification": _create_verification,
+    "review_verification": _review_verification,
+    "issue_identity": _identity,
+    "repeat_verification": _reverify,
 }
 
 
