@@ -27,6 +27,7 @@ from serve.domain.erasure import ErasureReceipt, ErasureStep
 from serve.domain.session import KycStatus, Session
 from serve.domain.tenancy.preferences import Event, Preferences, PreferencesPatch
 from serve.domain.tenancy.tenant import Tenant
+from serve.domain.verifications.verification import VerificationStatus
 from serve.flows.customers import EnrolAnswer
 from serve.ports import Page
 
@@ -144,6 +145,12 @@ class EnrolResponse(Wire):
     """Each component 0 to 100; null where it could not be measured."""
     feedback: tuple[str, ...]
     model: str
+    verification_id: VerificationId | None
+    """The verification of the enrolment; null for a face from before there were verifications."""
+    status: VerificationStatus
+    """Approved once the face was searched among all others and nothing speaks against it."""
+    duplicates: int
+    """How many other customers this one is flagged with."""
 
     @classmethod
     def of(cls, answer: EnrolAnswer) -> Self:
@@ -154,6 +161,9 @@ class EnrolResponse(Wire):
             quality=answer.quality,
             feedback=answer.feedback,
             model=answer.model,
+            verification_id=answer.verification_id,
+            status=answer.status,
+            duplicates=answer.duplicates,
         )
 
 

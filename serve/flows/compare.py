@@ -1,12 +1,18 @@
-"""A capture against the customer's references: the best comparison, and what is kept of it."""
+"""A capture against the customer's references, and a match among everybody else: the verdict."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline.decision.comparison import Comparison
+from pipeline.decision.policy import Policy
+from pipeline.decision.verdict import NOBODY_ELSE, Challenge, Outcome, Recapture, Verdict, decide
 from pipeline.evidence import FaceEvidence, Missing, Template
 from serve.deps import Deps
+from serve.domain.ids import Subject
+from serve.domain.search.findings import ALONE, Look
+from serve.domain.tenancy.tenant import Tenant
 from serve.domain.verifications.verification import FaceMatch, LivenessScore
+from serve.flows.search.screen import look_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +21,42 @@ class Scores:
 
     face_match: FaceMatch | None = None
     liveness: LivenessScore | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the rules say of a capture, the numbers behind it, and who else has the face."""
+
+    outcome: Verdict | Recapture
+    scores: Scores = field(default_factory=Scores, repr=False)
+    look: Look = ALONE
+
+
+async def judge_capture(
+    deps: Deps,
+    subject: Subject,
+    evidence: FaceEvidence,
+    references: Sequence[Template],
+    tenant: Tenant,
+) -> Judged:
+    """The verdict on a capture of the customer, by the policies of `tenant` as its world has them.
+
+    Only a match is searched for, and only where it would not be declined in any case. Raises
+    `overloaded` when too many searches wait.
+    """
+    comparison = best(deps, references, evidence.template)
+    policy, look = Policy(tenant.liveness_policy, tenant.duplicates), ALONE
+    outcome = decide(evidence, comparison, Challenge.NOT_TAKEN, policy, NOBODY_ELSE)
+    if _is_match(outcome, comparison) and isinstance(evidence.template, Template):
+        look = await look_for(deps, subject, evidence.template)
+        outcome = decide(evidence, comparison, Challenge.NOT_TAKEN, policy, look.screened)
+    return Judged(outcome, scores_of(comparison, evidence), look)
+
+
+def _is_match(outcome: Verdict | Recapture, comparison: Comparison | Missing) -> bool:
+    """Whether it is approved, or held for a reviewer, unless somebody else has the face."""
+    is_open = isinstance(outcome, Verdict) and outcome.outcome is not Outcome.DECLINED
+    return is_open and isinstance(comparison, Comparison) and comparison.is_match
 
 
 def best(

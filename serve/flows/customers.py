@@ -12,14 +12,24 @@ from serve.domain.audit import SERVICE, Action, Actor, AuditEntry, Concern
 from serve.domain.change import Change, EnrolledFace, Snapshot
 from serve.domain.customer import REFERENCES_MAX, Customer, Reference
 from serve.domain.erasure import ErasureReceipt, receipt_of, tombstone_of
-from serve.domain.ids import Prefix, keyed_digest
+from serve.domain.ids import Prefix, Subject, keyed_digest, renamed
 from serve.domain.operation import Operation
-from serve.domain.search.gallery import GalleryKind
+from serve.domain.search.findings import LEASE_MS
+from serve.domain.search.gallery import GalleryKind, Standing
+from serve.domain.search.pairs import count_flagged
+from serve.domain.search.screening import Screening
 from serve.domain.session import KycStatus
 from serve.domain.tenancy.api_key import Principal
+from serve.domain.verifications.verification import (
+    Verification,
+    VerificationKind,
+    VerificationStatus,
+)
 from serve.errors import STATUSES, CaptureUnfit, Code, ServeError
 from serve.flows.access import tenant_of
 from serve.flows.audit import noted
+from serve.flows.search.flags import forget_erased
+from serve.flows.search.screen import judge_enrolment, screen_enrolment
 from serve.flows.transact import new_id, retried, transact
 from serve.observe import metrics
 
@@ -28,6 +38,10 @@ SESSIONS_COUNTED_MAX = 100
 NOTHING_ERASED = frozenset({Code.VERSION_CONFLICT, Code.OVERLOADED})
 NO_PRIOR_KYC = "The customer has no prior KYC."
 VERIFIED = "The customer has a verified face."
+STATUSES_OF = {
+    Standing.APPROVED: VerificationStatus.APPROVED,
+    Standing.REFUSED: VerificationStatus.REJECTED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +55,21 @@ class EnrolRequest:
 
 @dataclass(frozen=True, slots=True)
 class EnrolAnswer:
-    """A reference face. `quality` maps each measure to 0 to 100, or None if not assessed."""
+    """A reference face, and what the search for it among all others came to so far.
+
+    `quality` maps each measure to 0 to 100, or None if not assessed. `duplicates` is how many other
+    customers this one is flagged with whom nobody told apart. `verification_id` is None for a face
+    from before there were verifications.
+    """
 
     face_id: str
     customer_id: str = field(repr=False)
     quality: dict[str, int | None]
     feedback: tuple[str, ...]
     model: str
+    verification_id: str | None
+    status: VerificationStatus
+    duplicates: int
     is_repeat: bool = False
 
 
@@ -56,9 +78,11 @@ async def enrol(
 ) -> EnrolAnswer:
     """Keep the face in the image as a reference of the customer, who begins to exist with it.
 
-    The same photo again answers the same face, and says so unless it is this operation's. Raises
-    `references_full`, `capture_unfit` or the code of an unreadable image as `CaptureUnfit`,
-    `overloaded`, `service_unavailable`, `storage_low`.
+    It is compared with once it has been searched among all others and nothing speaks against it.
+    The same photo again answers the same face as it stands now, and says so unless it is this
+    operation's. Raises `references_full`, `capture_unfit` or the code of an unreadable image as
+    `CaptureUnfit`, `overloaded`, `service_unavailable`, `storage_low`; whatever it raises, a face
+    that was kept is searched for later, or when the same photo comes again.
     """
     tenant = await tenant_of(deps, principal)
     subject = deps.ledger.subject(principal.tenant_id, principal.mode, request.customer_id)
@@ -71,7 +95,8 @@ async def enrol(
     if known is not None:
         await deps.ledger.confirm(snapshot)
         is_own = op.may_repeat and await deps.ledger.answer(snapshot, op.id) is not None
-        return _answer(request.customer_id, known, is_repeat=not is_own)
+        answer = await _answer(deps, subject, request.customer_id, known)
+        return replace(answer, is_repeat=not is_own)
     await deps.headroom.check()
     evidence = await fit_evidence(
         deps, request.image, tenant.id, with_chip=tenant.keep_reference_images
@@ -84,6 +109,8 @@ async def enrol(
         consent_id=request.consent_id,
         has_chip=face.chip is not None,
         photo_digest=photo_digest,
+        standing=Standing.HELD,
+        verification_id=renamed(Prefix.VERIFICATION, face.face_id),
         quality={part.measure.value: part.value for part in evidence.quality},
     )
 
@@ -99,8 +126,12 @@ async def enrol(
     done = await transact(deps, subject, op, decide)
     if done.is_repeat:
         known = _known((await deps.ledger.snapshot(subject)).customer, photo_digest)
-    is_others = known is not None and not done.is_repeat
-    return _answer(request.customer_id, known or reference, is_repeat=is_others)
+    status = None
+    if known is None:
+        owed = _owed(reference, 0)
+        status = await judge_enrolment(deps, subject, owed, face.template)
+    answer = await _answer(deps, subject, request.customer_id, known or reference, status)
+    return replace(answer, is_repeat=known is not None and not done.is_repeat)
 
 
 async def erase(
@@ -150,6 +181,8 @@ async def erase_as_of(
         await deps.tombstones.remove(tombstone)
     else:
         metrics.count_audit(entry.action)
+        if snapshot.customer is not None:
+            await forget_erased(deps, snapshot.subject, snapshot.customer)
     return ErasureReceipt.model_validate_json(done.answer)
 
 
@@ -189,15 +222,49 @@ def _known(customer: Customer | None, photo_digest: str) -> Reference | None:
     return found
 
 
-def _answer(customer_id: str, reference: Reference, *, is_repeat: bool) -> EnrolAnswer:
-    """What is told of a reference; only a photo with nothing to improve becomes one."""
+async def _answer(
+    deps: Deps,
+    subject: Subject,
+    customer_id: str,
+    kept: Reference,
+    status: VerificationStatus | None = None,
+) -> EnrolAnswer:
+    """What is told of a reference; only a photo with nothing to improve becomes one.
+
+    One that is held back is searched for, unless that was done just now and came to `status`.
+    Raises `not_found` when the customer has been erased meanwhile.
+    """
+    customer = (await deps.ledger.snapshot(subject)).customer
+    reference = _reference(customer, kept.face_id)
+    if status is None and reference.standing is Standing.HELD:
+        status = await screen_enrolment(deps, subject, _owed(reference, 0))
+        customer = (await deps.ledger.snapshot(subject)).customer
     return EnrolAnswer(
         face_id=reference.face_id,
         customer_id=customer_id,
         quality=reference.quality,
         feedback=(Feedback.OK,),
         model=reference.model_id,
-        is_repeat=is_repeat,
+        verification_id=reference.verification_id or None,
+        status=STATUSES_OF.get(reference.standing, status or VerificationStatus.NEEDS_REVIEW),
+        duplicates=0 if customer is None else count_flagged(customer),
+    )
+
+
+def _reference(customer: Customer | None, face_id: str) -> Reference:
+    for reference in () if customer is None else customer.references:
+        if reference.face_id == face_id:
+            return reference
+    raise ServeError(Code.NOT_FOUND, "the customer was erased meanwhile")
+
+
+def _owed(reference: Reference, due_ms: int) -> Screening:
+    """The search for a reference, written down with it and gone when it was made."""
+    return Screening(
+        id=renamed(Prefix.SCREENING, reference.face_id),
+        verification_id=reference.verification_id,
+        face_id=reference.face_id,
+        due_ms=due_ms,
     )
 
 
@@ -239,8 +306,26 @@ async def _face(face_id: str, evidence: FaceEvidence) -> EnrolledFace:
 def _with_reference(
     snapshot: Snapshot, customer_id: str, face: EnrolledFace, reference: Reference
 ) -> Change:
-    now_ms = snapshot.now_ms
+    """The face, held back, its verification, and the search that is owed for it."""
+    subject, now_ms = snapshot.subject, snapshot.now_ms
     customer = snapshot.customer or Customer(customer_id=customer_id, created_at_ms=now_ms)
     dated = reference.model_copy(update={"enrolled_at_ms": now_ms})
     enrolled = customer.model_copy(update={"references": (*customer.references, dated)})
-    return Change(customer=enrolled, faces=(face,))
+    verification = Verification(
+        id=reference.verification_id,
+        tenant_id=subject.tenant_id,
+        mode=subject.mode,
+        kind=VerificationKind.ENROLMENT,
+        customer_id=customer_id,
+        reference=customer_id,
+        status=VerificationStatus.PROCESSING,
+        face_id=face.face_id,
+        created_at_ms=now_ms,
+        updated_at_ms=now_ms,
+    )
+    return Change(
+        customer=enrolled,
+        faces=(face,),
+        verifications=(verification,),
+        screenings=(_owed(dated, now_ms + LEASE_MS),),
+    )

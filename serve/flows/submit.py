@@ -16,8 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from pipeline.decision.policy import Policy
-from pipeline.decision.verdict import NOBODY_ELSE, Challenge, Recapture, Verdict, decide
+from pipeline.decision.verdict import Recapture, Verdict
 from pipeline.errors import Failure
 from pipeline.evidence import Feedback, Template
 from serve.deps import Deps
@@ -29,11 +28,14 @@ from serve.domain.handoff import TOKEN_VALID_MS, Handoff
 from serve.domain.ids import Prefix, Subject
 from serve.domain.operation import Operation
 from serve.domain.progress import Progress, SubmitAnswer, begin, is_current, judge, release
+from serve.domain.search.findings import with_findings
 from serve.domain.session import Session, State, Submission, elapsed
 from serve.domain.tenancy.tenant import Tenant
+from serve.domain.verifications.rules import view_of
 from serve.errors import STATUSES, Code, ServeError
-from serve.flows.compare import Scores, best, scores_of
+from serve.flows.compare import Judged, judge_capture
 from serve.flows.handoff import find_handoff
+from serve.flows.search.screen import fresh_about, tell_others
 from serve.flows.transact import new_id, new_operation, transact, transact_read
 from serve.observe import metrics
 from serve.ports import Records
@@ -60,10 +62,14 @@ class _Capture:
 class _Finding:
     """What the models and the rules say of a capture; `code` and `detail` of one unfit."""
 
-    outcome: Verdict | Recapture
+    judged: Judged
     code: str = ""
     detail: str = ""
-    scores: Scores = field(default_factory=Scores, repr=False)
+
+    @property
+    def outcome(self) -> Verdict | Recapture:
+        """What becomes of it."""
+        return self.judged.outcome
 
 
 async def submit(
@@ -234,13 +240,11 @@ async def _look(deps: Deps, capture: _Capture, begun: _Begun) -> _Finding:
     if isinstance(evidence, Failure):
         if STATUSES.get(evidence.code) != 422:
             raise ServeError(Code.SERVICE_UNAVAILABLE, "the models failed", retry_after_s=1)
-        return _Finding(Recapture((Feedback.OTHER,)), evidence.code, evidence.detail)
-    comparison = best(deps, begun.references, evidence.template)
-    policy = Policy(tenant.seen_in(capture.subject.mode).liveness_policy)
-    outcome = decide(evidence, comparison, Challenge.NOT_TAKEN, policy, NOBODY_ELSE)
-    scores = scores_of(comparison, evidence)
+        return _Finding(Judged(Recapture((Feedback.OTHER,))), evidence.code, evidence.detail)
+    seen = tenant.seen_in(capture.subject.mode)
+    judged = await judge_capture(deps, capture.subject, evidence, begun.references, seen)
     detail = "the capture cannot be judged; take it again"
-    return _Finding(outcome, Code.CAPTURE_UNFIT, detail, scores)
+    return _Finding(judged, Code.CAPTURE_UNFIT, detail)
 
 
 async def _finish(deps: Deps, capture: _Capture, finding: _Finding, begun: _Begun) -> SubmitAnswer:
@@ -252,6 +256,7 @@ async def _finish(deps: Deps, capture: _Capture, finding: _Finding, begun: _Begu
     """
     alert_id = new_id(deps, Prefix.ALERT, capture.subject)
     event_ids = [new_id(deps, Prefix.EVENT, capture.subject) for _ in range(2)]
+    about = fresh_about(deps, capture.subject)
     earlier: bytes | None = None
     known = _left(deps, begun)
 
@@ -273,11 +278,15 @@ async def _finish(deps: Deps, capture: _Capture, finding: _Finding, begun: _Begu
             return None
         progress = judge(before, snapshot.customer, finding.outcome, alert_id, now_ms)
         change = _verdict_change(capture, finding, before, progress, event_ids[0])
+        view = view_of(change.sessions[0])
+        change = with_findings(change, finding.judged.look, about, view, now_ms)
         return closing(change, event_ids[1], now_ms)
 
     done = await transact_read(deps, capture.op_id, read, decide)
     if done.change is not None and not done.is_repeat:
         _count(finding)
+        if done.change.flags:
+            await tell_others(deps, capture.subject, about.screening_id, done.change.flags)
     return SubmitAnswer.load(done.answer if earlier is None else earlier)
 
 
@@ -303,7 +312,8 @@ def _verdict_change(
     tells = not isinstance(finding.outcome, Recapture) or progress.session.is_over
     now_ms = progress.session.updated_at_ms
     if isinstance(finding.outcome, Verdict):
-        scores = {"face_match": finding.scores.face_match, "liveness": finding.scores.liveness}
+        known = finding.judged.scores
+        scores = {"face_match": known.face_match, "liveness": known.liveness}
         progress = replace(progress, session=progress.session.model_copy(update=scores))
     change = settle(before, progress, event_id, now_ms, tells=tells)
     session = change.sessions[0]

@@ -11,6 +11,7 @@ from serve.api.application import build_application, build_runner
 from serve.app import open_deps
 from serve.errors import Code, ServeError
 from serve.flows.jobs import run_jobs
+from serve.flows.search.screen import run_screenings
 from serve.processes.lifeline import Announce, allow_open_files
 from serve.processes.listening import BACKLOG
 from serve.settings import Server, Settings
@@ -26,10 +27,12 @@ async def run_door(
 ) -> None:
     """Answer on `listener` until `stop`; `announce` once the models are loaded.
 
-    Submissions that were accepted for later are judged here as well: here are the models.
+    Submissions that were accepted for later are judged here as well, and searches that are owed
+    are made: here are the models and the index.
     """
     async with open_deps(settings, supervised=True) as deps, asyncio.TaskGroup() as tasks:
         tasks.create_task(run_jobs(deps, stop))
+        tasks.create_task(run_screenings(deps, stop))
         server = with_room(settings.server)
         runner = build_runner(build_application(deps, settings), server)
         await answer(runner, listener, settings.server, announce, stop)

@@ -35,6 +35,9 @@ class ExpectedFalseMatches(NamedTuple):
         return self.upper_bound is not None and self.upper_bound <= ALERT_EXPECTED_MAX
 
 
+NOTHING_KNOWN = ExpectedFalseMatches(None, None)
+
+
 def expected_false_matches(gallery_size: int, evidence: ImpostorEvidence) -> ExpectedFalseMatches:
     """What a search among `gallery_size` faces shows by chance.
 
@@ -43,7 +46,7 @@ def expected_false_matches(gallery_size: int, evidence: ImpostorEvidence) -> Exp
     """
     pairs, errors = evidence
     if pairs <= 0:
-        return ExpectedFalseMatches(None, None)
+        return NOTHING_KNOWN
     expected = gallery_size * errors / pairs if errors >= ERRORS_MIN else None
     at_most = 3.0 if errors == 0 else rare_errors_upper(errors)
     return ExpectedFalseMatches(expected, gallery_size * min(1.0, at_most / pairs))

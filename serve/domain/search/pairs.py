@@ -25,11 +25,15 @@ def count_flagged(customer: Customer) -> int:
 def with_flags(
     customer: Customer, flags: Sequence[DuplicateFlag]
 ) -> tuple[Customer, tuple[str, ...]]:
-    """`customer` with new flags before the older ones, and the ids of those that no longer fit."""
+    """`customer` with new flags before the older ones, and the ids of those that go for them: of
+    the same pairs, and what no longer fits.
+    """
     added = tuple(Flagged(flag_id=flag.id, other=flag.matched.key) for flag in flags)
-    items = (*added, *customer.flags)
-    dropped = tuple(item.flag_id for item in items[FLAGS_KEPT:])
-    return customer.model_copy(update={"flags": items[:FLAGS_KEPT]}), dropped
+    others = {item.other for item in added}
+    older = (*added, *(item for item in customer.flags if item.other not in others))
+    kept = older[:FLAGS_KEPT]
+    dropped = tuple(item.flag_id for item in customer.flags if item not in kept)
+    return customer.model_copy(update={"flags": kept}), dropped
 
 
 def with_flagged_by(customer: Customer, flag_id: str, other: str) -> Customer:

@@ -25,7 +25,12 @@ async def test_a_face_is_enrolled_once(link: Redis, keyring: Keyring) -> None:
         assert first.body["face_id"].startswith("fac_")
         assert first.body["customer_id"] == "alice"
         assert (first.body["feedback"], first.body["model"]) == (["ok"], MODEL)
-        assert set(first.body) == {"face_id", "customer_id", "quality", "feedback", "model"}
+        assert first.body["verification_id"] == f"ver_{first.body['face_id'][4:]}"
+        assert (first.body["status"], first.body["duplicates"]) == ("approved", 0)
+        assert set(first.body) == {
+            "face_id", "customer_id", "quality", "feedback", "model",
+            "verification_id", "status", "duplicates",
+        }  # fmt: skip
         again = await door.enrol()
         assert (again.status, again.body) == (200, first.body)
         data_url = f"data:image/jpeg;base64,{text(b'john')}"
