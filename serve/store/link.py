@@ -221,6 +221,12 @@ def reaching_redis() -> Iterator[None]:
         raise _unavailable(unable[2]) from error
 
 
+def patience_ms(link: Redis) -> int:
+    """For how long a command of `link` may block in Redis: well before its answer is given up."""
+    timeout_s: float = link.connection_pool.connection_kwargs["socket_timeout"]
+    return max(1, round(1_000 * timeout_s / 2))
+
+
 async def ping(link: Redis) -> None:
     """Raises `state_unavailable` unless Redis answers."""
     with reaching_redis():

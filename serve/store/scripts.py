@@ -353,6 +353,16 @@ return 1
 """,
 )
 
+# KEYS: customers. Returns the wrapped data key of each, nil for one who is not there.
+DATA_KEYS = Script(
+    "data_keys",
+    """
+local found = {}
+for i, key in ipairs(KEYS) do found[i] = redis.call('HGET', key, 'k') end
+return found
+""",
+)
+
 # KEYS: 1 a STRING. ARGV: 1 what it holds, "" for nothing; 2 what it shall hold, 3 for how many ms,
 # absent for ever. Returns 1, or 0 when it held something else.
 SWAP = Script(

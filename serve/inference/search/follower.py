@@ -169,20 +169,34 @@ class Follower:
         released meanwhile are left out.
         """
         ends = await self._patiently(self._log.tails) if goal is None else goal
-        while True:
-            applied = shard.applied
-            behind = {
-                each: applied[each]
-                for each in self._held.keys() & applied.keys() & partitions
-                if applied[each] < ends.get(each, START)
-            }
-            if not behind:
-                return
-            limit = max(1, REPLAYED_AT_ONCE // len(behind))
-            found = await self._patiently(partial(self._log.read, behind, limit=limit))
-            # Where nothing is left of what the log held, there is nothing more to come to.
-            rest = {each: (ends[each], list[Entry]()) for each in behind if each not in found}
-            await self._apply(shard, behind, {**found, **rest})
+        applied = shard.applied
+        places = {each: applied[each] for each in partitions & applied.keys()}
+        ahead = self._read_ahead(places, ends)
+        try:
+            while ahead is not None:
+                behind, found = await ahead
+                places |= {each: place for each, (place, _) in found.items()}
+                ahead = self._read_ahead(places, ends)  # while this is applied
+                await self._apply(shard, behind, found)
+        finally:
+            if ahead is not None:
+                ahead.cancel()
+
+    def _read_ahead(self, places: Tails, ends: Tails) -> "asyncio.Task[tuple[Tails, Read]] | None":
+        """The next of a replay, on its way; None at its end."""
+        behind = {
+            each: place
+            for each, place in places.items()
+            if each in self._held and place < ends.get(each, START)
+        }
+        return asyncio.create_task(self._read_behind(behind, ends)) if behind else None
+
+    async def _read_behind(self, behind: Tails, ends: Tails) -> tuple[Tails, Read]:
+        limit = max(1, REPLAYED_AT_ONCE // len(behind))
+        found = await self._patiently(partial(self._log.read, behind, limit=limit))
+        # Where nothing is left of what the log held, there is nothing more to come to.
+        rest = {each: (ends[each], list[Entry]()) for each in behind if each not in found}
+        return behind, {**found, **rest}
 
     async def _follow(self) -> None:
         """Apply what is new, for ever."""

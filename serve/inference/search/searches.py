@@ -14,6 +14,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from index import scan
 from index.entry import Gallery, Hit, Vector
 from index.errors import VectorError
 from index.shard import Shard
@@ -80,7 +81,9 @@ class Searches:
         self._pace = Pace()
 
     async def __aenter__(self) -> Self:
-        self._threads = ThreadPoolExecutor(self._slots, "limen-search")
+        # faiss's threads are counted for each thread that calls it, and every caller brings its
+        # own pool. A scan takes one core; `threads` says how many cores searches may take.
+        self._threads = ThreadPoolExecutor(self._slots, "limen-search", scan.use_threads, (1,))
         return self
 
     async def __aexit__(

@@ -1,22 +1,26 @@
 """The log of faces as the index reads it: every partition's stream, decrypted on the way."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from redis.asyncio import Redis
 
-from index.entry import START, Enrolled, Entry, Erased, Gallery, LogId
-from serve.domain.ids import Subject
-from serve.domain.search.gallery import GalleryKind
+from index.entry import START, Entry, LogId
+from serve.observe import logs
+from serve.observe import search as metrics
 from serve.ports.search import Tails
 from serve.store import names
-from serve.store.link import reaching_redis
+from serve.store.link import patience_ms, reaching_redis
+from serve.store.scripts import DATA_KEYS, run_each
+from serve.store.search.opening import Row, Unopened, opened
 from serve.store.vault.keyring import Keyring
-from serve.store.vault.sealing import unseal
 
-Fields = Mapping[bytes, bytes]
+OPENED_AT_ONCE = 16  # in the event loop; more are opened in a thread, by so many:
+OPENED_TOGETHER = 1_024
+
+Rows = Sequence[tuple[bytes, Mapping[bytes, bytes]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +33,7 @@ class RedisFaceLog:
     async def tails(self) -> dict[int, LogId]:
         """How far the log of every partition reaches now."""
         with reaching_redis():
-            async with self.link.pipeline(transaction=False) as pipe:
-                for partition in names.EVERY_PARTITION:
-                    pipe.get(names.faces_tail(partition))
-                found = await pipe.execute()
+            found: Any = await self.link.mget([names.faces_tail(p) for p in names.EVERY_PARTITION])
         return {
             partition: START if tail is None else LogId.parse(tail.decode())
             for partition, tail in zip(names.EVERY_PARTITION, found, strict=True)
@@ -41,58 +42,82 @@ class RedisFaceLog:
     async def read(
         self, after: Tails, *, limit: int, wait_ms: int = 0
     ) -> dict[int, tuple[LogId, list[Entry]]]:
-        """Entries behind `after`, and how far they reach; see `serve.ports.FaceLog`."""
-        partitions = {names.faces(partition).encode(): partition for partition in after}
-        places: Any = {names.faces(partition): str(log_id) for partition, log_id in after.items()}
-        with reaching_redis():
-            found: Any = await self.link.xread(places, count=limit, block=wait_ms or None)
-            rows = [
-                (partitions[stream], LogId.parse(log_id.decode()), fields)
-                for stream, entries in found
-                for log_id, fields in entries
-                if fields is not None
-            ]
-            owners = {
-                names.located(fields[b"u"].decode()) for *_, fields in rows if _enrols(fields)
-            }
-            keys = await self._data_keys(sorted(owners, key=lambda owner: owner.key))
-        read: dict[int, tuple[LogId, list[Entry]]] = {}
-        for partition, log_id, fields in rows:
-            entry = _entry(log_id, fields, keys)
-            _, entries = read.get(partition, (START, []))
-            if entry is not None:
-                entries.append(entry)
-            read[partition] = log_id, entries
+        """Entries behind `after`, and how far they reach; see `serve.ports.FaceLog`.
+
+        An entry that does not open, though its customer is there, is counted as refused and left
+        out. Raises `keys_mismatch` when the key of an epoch is missing, and `state_unavailable`.
+        """
+        streams = await self._streams(after, limit, wait_ms)
+        rows = [Row(partition, *row) for partition, found in streams.items() for row in found]
+        entries = await self._opened(rows)
+        read: dict[int, tuple[LogId, list[Entry]]] = {
+            partition: (LogId.parse(found[-1][0].decode()), [])
+            for partition, found in streams.items()
+        }
+        for row, entry in zip(rows, entries, strict=True):
+            if not isinstance(entry, Unopened):
+                read[row.partition][1].append(entry)
+        shut = [row for row, entry in zip(rows, entries, strict=True) if entry is Unopened.SHUT]
+        if shut:
+            await self._refuse(shut)
         return read
 
-    async def _data_keys(self, owners: Sequence[Subject]) -> dict[Subject, bytes]:
-        """Of those who are still there."""
-        async with self.link.pipeline(transaction=False) as pipe:
-            for owner in owners:
-                pipe.hget(names.customer(owner), "k")
-            wrapped = await pipe.execute()
+    async def _streams(self, after: Tails, limit: int, wait_ms: int) -> dict[int, Rows]:
+        """What is new in each partition's stream, on a connection of its own: others' commands
+        would wait as well.
+        """
+        partitions = {names.faces(partition).encode(): partition for partition in after}
+        wait = ["BLOCK", min(wait_ms, patience_ms(self.link))] if wait_ms else []
+        words: list[Any] = [*wait, "COUNT", limit, "STREAMS", *partitions]
+        with reaching_redis():
+            async with self.link.pipeline(transaction=False) as pipe:
+                pipe.execute_command("XREAD", *words, *map(str, after.values()))
+                (found,) = await pipe.execute()
+        there = {
+            partitions[stream]: [row for row in rows if row[1] is not None]
+            for stream, rows in found
+        }
+        return {partition: rows for partition, rows in there.items() if rows}
+
+    async def _opened(self, rows: Sequence[Row]) -> list[Entry | Unopened]:
+        wrapped = await self._data_keys(rows)
+        if len(rows) <= OPENED_AT_ONCE:
+            return opened(self.keyring, rows, wrapped)
+        entries: list[Entry | Unopened] = []
+        for start in range(0, len(rows), OPENED_TOGETHER):
+            part = rows[start : start + OPENED_TOGETHER]
+            entries += await asyncio.to_thread(opened, self.keyring, part, wrapped)
+        return entries
+
+    async def _data_keys(self, rows: Sequence[Row]) -> dict[str, bytes | None]:
+        """The wrapped data key of everybody who enrolled a face, None where they are gone."""
+        subjects: dict[int, dict[str, None]] = {}
+        for row in rows:
+            if row.enrols:
+                subjects.setdefault(row.partition, {})[row.subject_key] = None
+        calls: list[tuple[list[str], list[str]]] = [
+            ([names.customer_key(partition, key) for key in keys], [])
+            for partition, keys in subjects.items()
+        ]
+        if not calls:
+            return {}
+        with reaching_redis():
+            found = await run_each(self.link, DATA_KEYS, calls)
         return {
-            owner: self.keyring.unwrap(found, owner.key)
-            for owner, found in zip(owners, wrapped, strict=True)
-            if found is not None
+            key: wrapped
+            for keys, answer in zip(subjects.values(), found, strict=True)
+            for key, wrapped in zip(keys, answer, strict=True)
         }
 
-
-def _enrols(fields: Fields) -> bool:
-    return fields[b"k"] == b"enrol"
-
-
-def _entry(log_id: LogId, fields: Fields, keys: Mapping[Subject, bytes]) -> Entry | None:
-    """None for a face whose customer is gone."""
-    locator = fields[b"u"].decode()
-    if not _enrols(fields):
-        return Erased(log_id, locator)
-    owner = names.located(locator)
-    data_key = keys.get(owner)
-    if data_key is None:
-        return None
-    face = fields[b"f"].decode()
-    kind = fields.get(b"l", GalleryKind.ENROLLED.encode()).decode()
-    gallery = Gallery(f"{owner.tenant_id}:{owner.mode}", kind, fields[b"m"].decode())
-    vector = np.frombuffer(unseal(data_key, fields[b"d"], f"template|{face}"), dtype="<f4")
-    return Enrolled(log_id, gallery, locator, face, vector.astype(np.float32))
+    async def _refuse(self, rows: Sequence[Row]) -> None:
+        """Count those of `rows` that are still in the log. The others went with their customer,
+        who may have come back since, under another key.
+        """
+        with reaching_redis():
+            async with self.link.pipeline(transaction=False) as pipe:
+                for row in rows:
+                    pipe.xrange(names.faces(row.partition), row.log_id, row.log_id, 1)
+                found = await pipe.execute()
+        if refused := sum(map(bool, found)):
+            metrics.count_refused(refused)
+            logs.write("entries of the log of faces do not open", count=refused)
