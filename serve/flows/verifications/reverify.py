@@ -10,10 +10,8 @@ as a failed attempt of a session: ten of a customer in 24 hours, and nobody look
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from pipeline.decision.comparison import Comparison
-from pipeline.decision.policy import Policy
 from pipeline.decision.reasons import Reason
-from pipeline.decision.verdict import NOBODY_ELSE, Challenge, Outcome, Recapture, Verdict, decide
+from pipeline.decision.verdict import Outcome, Verdict
 from pipeline.evidence import Template
 from serve.deps import Deps
 from serve.domain.alert import Alert, AlertType
@@ -22,18 +20,20 @@ from serve.domain.change import Change, Snapshot
 from serve.domain.customer import Customer, Reference, with_lockout_failure
 from serve.domain.ids import Prefix, Subject
 from serve.domain.operation import Operation
+from serve.domain.search.findings import with_findings
 from serve.domain.tenancy.api_key import Principal
 from serve.domain.verifications.rules import OUTCOMES
 from serve.domain.verifications.verification import Verification, VerificationKind
-from serve.errors import CaptureUnfit, Code, ServeError
+from serve.errors import Code, ServeError
 from serve.flows.access import tenant_of
-from serve.flows.compare import Scores, best, scores_of
+from serve.flows.compare import Judged, judge_capture
 from serve.flows.customers import fit_evidence
+from serve.flows.search.screen import fresh_about, tell_others
 from serve.flows.transact import new_id, transact
 from serve.flows.verifications.identity import holder, subject_of_token
 from serve.observe import metrics
 
-LOCKED = Verdict(Outcome.DECLINED, (Reason.LOCKED_OUT,))
+LOCKED = Judged(Verdict(Outcome.DECLINED, (Reason.LOCKED_OUT,)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,6 @@ class _Again:
     alert_id: str
     request: ReverifyRequest
     references: tuple[Reference, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Finding:
-    verdict: Verdict
-    scores: Scores = field(default_factory=Scores, repr=False)
 
 
 async def reverify(
@@ -87,96 +81,95 @@ async def reverify(
         request,
         customer.usable_references,
     )
-    finding = _Finding(LOCKED)
+    judged = LOCKED
     if not customer.is_locked(snapshot.now_ms):
-        finding = await _look(deps, principal, again, records.templates)
-    return await _finish(deps, principal, again, finding, op)
+        judged = await _look(deps, principal, again, records.templates)
+    return await _finish(deps, principal, again, judged, op)
 
 
 async def _look(
     deps: Deps, principal: Principal, again: _Again, references: Sequence[Template]
-) -> _Finding:
+) -> Judged:
     tenant = await tenant_of(deps, principal)
     evidence = await fit_evidence(deps, again.request.image, tenant.id)
-    comparison = best(deps, references, evidence.template)
-    screened = NOBODY_ELSE
-    if isinstance(comparison, Comparison) and comparison.is_match:
-        screened = NOBODY_ELSE
-    policy = Policy(tenant.liveness_policy, tenant.duplicates)
-    verdict = decide(evidence, comparison, Challenge.NOT_TAKEN, policy, screened)
-    if isinstance(verdict, Recapture):
-        feedback = tuple(verdict.feedback)
-        raise CaptureUnfit(Code.CAPTURE_UNFIT, "the photo cannot be judged", feedback=feedback)
-    return _Finding(verdict, scores_of(comparison, evidence))
+    return await judge_capture(deps, again.subject, evidence, references, tenant)
 
 
 async def _finish(
-    deps: Deps, principal: Principal, again: _Again, finding: _Finding, op: Operation
+    deps: Deps, principal: Principal, again: _Again, judged: Judged, op: Operation
 ) -> Verification:
-    written = finding.verdict
+    about = fresh_about(deps, again.subject)
 
-    async def decide_now(snapshot: Snapshot) -> Change:
-        nonlocal written
+    async def decide(snapshot: Snapshot) -> Change:
         customer = holder(snapshot.customer, again.request.token)
-        found = finding
-        if customer.is_locked(snapshot.now_ms):  # by others, while it was looked at
-            found = _Finding(LOCKED)
+        if judged is LOCKED or customer.is_locked(snapshot.now_ms):  # by others, meanwhile
+            change = _locked_out(snapshot, customer, again)
         elif customer.usable_references != again.references:
             raise ServeError(Code.VERSION_CONFLICT, "the customer's references changed")
-        written = found.verdict
-        change = _change(snapshot, customer, again, found)
-        entry = AuditEntry(
-            Action.VERIFICATION_REPEATED,
-            principal.actor,
-            again.verification_id,
-            change.verifications[0].status,
-        )
-        return replace(change, audit=(entry,))
+        else:
+            change = _change(snapshot, customer, again, judged)
+            made = change.verifications[0]
+            change = with_findings(change, judged.look, about, made, snapshot.now_ms)
+        made = change.verifications[0]
+        entry = AuditEntry(Action.VERIFICATION_REPEATED, principal.actor, made.id, made.status)
+        return replace(change, audit=(entry,), answer=made.dump())
 
-    done = await transact(deps, again.subject, op, decide_now)
-    if not done.is_repeat:
-        metrics.count_verdict(written.outcome)
+    done = await transact(deps, again.subject, op, decide)
+    if done.change is not None and not done.is_repeat:
+        _count(done.change)
+        if done.change.flags:
+            await tell_others(deps, again.subject, about.screening_id, done.change.flags)
     return Verification.model_validate_json(done.answer)
 
 
-def _change(snapshot: Snapshot, customer: Customer, again: _Again, finding: _Finding) -> Change:
-    now_ms, outcome = snapshot.now_ms, finding.verdict.outcome
-    made = Verification(
+def _count(change: Change) -> None:
+    status = change.verifications[0].status
+    (outcome,) = (outcome for outcome, found in OUTCOMES.items() if found is status)
+    metrics.count_verdict(outcome)
+
+
+def _change(snapshot: Snapshot, customer: Customer, again: _Again, judged: Judged) -> Change:
+    verdict = judged.outcome
+    assert isinstance(verdict, Verdict), "an unfit capture has been refused"
+    made = _verification(snapshot, customer, again, judged)
+    if customer.lockout_alert_id:  # the lock that it told of is over
+        customer = customer.model_copy(update={"lockout_alert_id": ""})
+    if verdict.outcome is Outcome.DECLINED:
+        customer = with_lockout_failure(customer, snapshot.now_ms)
+    is_held = verdict.outcome is Outcome.NEEDS_REVIEW
+    captures = {made.id: again.request.image} if is_held else {}
+    return Change(customer, verifications=(made,), captures=captures)
+
+
+def _verification(
+    snapshot: Snapshot, customer: Customer, again: _Again, judged: Judged
+) -> Verification:
+    verdict = judged.outcome
+    assert isinstance(verdict, Verdict), "an unfit capture has been refused"
+    return Verification(
         id=again.verification_id,
         tenant_id=snapshot.subject.tenant_id,
         mode=snapshot.subject.mode,
         kind=VerificationKind.REVERIFICATION,
         customer_id=customer.customer_id,
         reference=again.verification_id,
-        status=OUTCOMES[outcome],
-        reasons=finding.verdict.reasons,
-        face_match=finding.scores.face_match,
-        liveness=finding.scores.liveness,
-        created_at_ms=now_ms,
-        updated_at_ms=now_ms,
+        status=OUTCOMES[verdict.outcome],
+        reasons=verdict.reasons,
+        face_match=judged.scores.face_match,
+        liveness=judged.scores.liveness,
+        created_at_ms=snapshot.now_ms,
+        updated_at_ms=snapshot.now_ms,
     )
-    is_held = outcome is Outcome.NEEDS_REVIEW
-    change = Change(
-        customer,
-        verifications=(made,),
-        captures={made.id: again.request.image} if is_held else {},
-        answer=made.dump(),
-    )
-    if finding.verdict is LOCKED:
-        return _locked_out(change, made, again.alert_id)
-    if customer.lockout_alert_id:  # the lock that it told of is over
-        customer = customer.model_copy(update={"lockout_alert_id": ""})
-    if outcome is Outcome.DECLINED:
-        customer = with_lockout_failure(customer, now_ms)
-    return replace(change, customer=customer)
 
 
-def _locked_out(change: Change, made: Verification, alert_id: str) -> Change:
+def _locked_out(snapshot: Snapshot, customer: Customer, again: _Again) -> Change:
     """One alert for each lockout, however often it is tried."""
-    if change.customer.lockout_alert_id:
+    made = _verification(snapshot, customer, again, LOCKED)
+    change = Change(customer, verifications=(made,))
+    if customer.lockout_alert_id:
         return change
     alert = Alert(
-        id=alert_id,
+        id=again.alert_id,
         tenant_id=made.tenant_id,
         mode=made.mode,
         customer_id=made.customer_id,
@@ -186,5 +179,5 @@ def _locked_out(change: Change, made: Verification, alert_id: str) -> Change:
         created_at_ms=made.created_at_ms,
         updated_at_ms=made.created_at_ms,
     )
-    marked = change.customer.model_copy(update={"lockout_alert_id": alert_id})
+    marked = customer.model_copy(update={"lockout_alert_id": again.alert_id})
     return replace(change, customer=marked, alerts=(alert,))
