@@ -17,6 +17,7 @@ Rows = NDArray[np.int64]
 Rival = Callable[[Vectors, int], Rows]
 """Searches for probes, `(N, D)`, and returns so many rows for each."""
 
+BLAS_FROM = 20  # probes; faiss's own value
 HNSW_NEIGHBOURS = 32
 HNSW_LOOKED_AT = 128
 ORACLE_ROWS = 16_384
@@ -34,30 +35,21 @@ def use_threads(count: int) -> int:
     return before
 
 
-def knn(templates: Vectors, blas_from: int | None = None) -> Rival:
-    """`faiss.knn` over one block of memory.
-
-    faiss multiplies matrices where there are enough probes, 20 unless `blas_from` says otherwise;
-    that is a setting of the whole process, put back after each search.
-    """
+def knn(templates: Vectors, blas_from: int = BLAS_FROM) -> Rival:
+    """`faiss.knn` over one block of memory; it multiplies matrices from so many probes on."""
 
     def search(probes: Vectors, count: int) -> Rows:
-        before = faiss.cvar.distance_compute_blas_threshold
-        faiss.cvar.distance_compute_blas_threshold = blas_from or before
-        try:
-            found: Rows = faiss.knn(probes, templates, count, faiss.METRIC_INNER_PRODUCT)[1]
-        finally:
-            faiss.cvar.distance_compute_blas_threshold = before
+        found: Rows = faiss.knn(probes, templates, count, faiss.METRIC_INNER_PRODUCT)[1]
         return found
 
-    return search
+    return _with_blas(blas_from, search)
 
 
 def flat(templates: Vectors) -> Rival:
     """`IndexFlatIP`, which holds a copy."""
     index = faiss.IndexFlatIP(templates.shape[1])
     index.add(templates)
-    return _searching(index)
+    return _with_blas(BLAS_FROM, _searching(index))
 
 
 def hnsw(templates: Vectors) -> Rival:
@@ -85,6 +77,20 @@ def exact(templates: Vectors, probes: Vectors, count: int) -> tuple[Rows, NDArra
             rows = np.take_along_axis(rows, best, axis=1)
     order = np.lexsort((rows, -scores), axis=1)
     return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
+
+
+def _with_blas(blas_from: int, search: Rival) -> Rival:
+    """`search` under this setting, which belongs to the whole process and is put back after."""
+
+    def set_and_search(probes: Vectors, count: int) -> Rows:
+        before = faiss.cvar.distance_compute_blas_threshold
+        faiss.cvar.distance_compute_blas_threshold = blas_from
+        try:
+            return search(probes, count)
+        finally:
+            faiss.cvar.distance_compute_blas_threshold = before
+
+    return set_and_search
 
 
 def _searching(index: faiss.Index) -> Rival:

@@ -34,12 +34,14 @@ from serve.bench.stages import (
 from serve.bench.summary import summarise
 from serve.cli.bench_tables import print_front_door, print_stages
 from serve.cli.options import AsJson, print_json, read_image, settings_of, write_file
+from serve.cli.search.bench import bench_index
 from serve.inference.room import BATCH_MAX
 from serve.pictures.bench import draw_bench
 from serve.pictures.front_door import draw_front_door
 from serve.settings import EngineKind
 
 app = typer.Typer(help="Measure speed on this machine.")
+app.command(name="index")(bench_index)
 PHOTO_SIDE_PX = 4096  # decode the photo whole
 SEED = 1
 Portrait = Annotated[Path | None, typer.Option(help="A portrait to make the frames from.")]

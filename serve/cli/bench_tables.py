@@ -14,7 +14,7 @@ PLACE = ("engine", "frame", "load")
 def print_stages(report: dict[str, Any], rows: Sequence[Row]) -> None:
     """What each stage takes, and the figures to remember."""
     console = Console()
-    console.print(f"{_machine(report)}, median of {report['rounds']} rounds")
+    console.print(f"{described_machine(report)}, median of {report['rounds']} rounds")
     console.print("models on {runtime}, {device}, {precision}".format_map(report["engine"]))
     table = Table("what", "frame", "batch", "threads", "wall ms", "CPU ms", "images/s")
     for row in rows:
@@ -36,11 +36,11 @@ def print_stages(report: dict[str, Any], rows: Sequence[Row]) -> None:
 def print_front_door(report: dict[str, Any]) -> None:
     """How fast each engine answers at each load, who spends the processor, and the goals."""
     console = Console()
-    console.print(_machine(report))
+    console.print(described_machine(report))
     console.print(report["command"], markup=False)
     console.print(_speed(report["pooled"]))
     console.print(_cost(report["pooled"]))
-    console.print(_goals(report["goals"]))
+    console.print(goals_table(report["goals"]))
     console.print(
         f"{report['rounds']} rounds together; the largest batch has {report['batch_max']} images; "
         "the generator runs on the same cores and is not counted"
@@ -84,7 +84,8 @@ def _cost(points: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
-def _goals(goals: Sequence[dict[str, Any]]) -> Table:
+def goals_table(goals: Sequence[dict[str, Any]]) -> Table:
+    """What was wanted, what was found."""
     table = Table("goal", "engine", "frame", "wanted", "median (range)", "", title="goals")
     for goal in goals:
         wanted = f"≤ {goal['at_most']:g}" if "at_most" in goal else f"≥ {goal['at_least']:g}"
@@ -103,6 +104,7 @@ def _number(value: float | None, shape: str) -> str:
     return "" if value is None else format(value, shape)
 
 
-def _machine(report: dict[str, Any]) -> str:
+def described_machine(report: dict[str, Any]) -> str:
+    """Where it was measured, in a line."""
     machine = report["machine"]
     return f"{machine['processor']}, {machine['cores']} cores, commit {machine['commit']}"
