@@ -33,10 +33,10 @@ from serve.domain.session import Session, State, Submission, elapsed
 from serve.domain.tenancy.tenant import Tenant
 from serve.domain.verifications.rules import view_of
 from serve.errors import STATUSES, Code, ServeError
-from serve.flows.compare import Judged, judge_capture
 from serve.flows.handoff import find_handoff
 from serve.flows.search.screen import fresh_about, tell_others
 from serve.flows.transact import new_id, new_operation, transact, transact_read
+from serve.flows.verifications.compare import Judged, judge_capture
 from serve.observe import metrics
 from serve.ports import Records
 

@@ -26,10 +26,10 @@ from serve.domain.verifications.rules import OUTCOMES
 from serve.domain.verifications.verification import Verification, VerificationKind
 from serve.errors import Code, ServeError
 from serve.flows.access import tenant_of
-from serve.flows.compare import Judged, judge_capture
 from serve.flows.customers import fit_evidence
 from serve.flows.search.screen import fresh_about, tell_others
 from serve.flows.transact import new_id, transact
+from serve.flows.verifications.compare import Judged, judge_capture
 from serve.flows.verifications.identity import holder, subject_of_token
 from serve.observe import metrics
 

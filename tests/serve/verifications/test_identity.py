@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from typing import Any
 
 from serve.domain.customer import with_lockout_failure
 from serve.domain.ids import IDENTITY_PATTERN, Mode, digest, identity_partition
@@ -21,11 +22,11 @@ async def everything(service: Service) -> bytes:
     found: list[bytes] = []
     for key in await service.keys("*"):
         dumped = await service.link.dump(key)
-        kind = (await service.link.type(key)).decode()
+        kind: Any = await service.link.type(key)
         found += [key.encode(), dumped or b""]
-        if kind == "stream":
+        if kind == b"stream":
             found.append(repr(await service.link.xrange(key)).encode())
-        if kind == "hash":
+        if kind == b"hash":
             found.append(repr(await service.link.hgetall(key)).encode())
     return b"\n".join(found)
 

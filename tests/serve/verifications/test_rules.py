@@ -1,5 +1,7 @@
 """What a verification says of what it came from."""
 
+from typing import Any
+
 import pytest
 
 from pipeline.decision.reasons import Reason
@@ -57,7 +59,7 @@ def a_reference(number: int = 0, standing: Standing = Standing.APPROVED) -> Refe
 def a_verification(
     kind: VerificationKind = VerificationKind.REVERIFICATION,
     status: VerificationStatus = REVIEWABLE,
-    **changes: object,
+    **changes: Any,
 ) -> Verification:
     """One of alice's."""
     return Verification(
@@ -127,7 +129,7 @@ def test_a_view_names_its_session_and_its_scores() -> None:
     ],
 )
 def test_checks_are_those_that_something_is_known_of(
-    changes: dict[str, object], checks: dict[str, str]
+    changes: dict[str, Any], checks: dict[str, str]
 ) -> None:
     """A check that nobody made is not listed, and one that could not be made is not passed."""
     found = checks_of(a_verification(**changes))
