@@ -1,178 +1,58 @@
 """Every route against the trail: what it declares is what it leaves, and it is written by it."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from types import MappingProxyType
 
 import pytest
 from redis.asyncio import Redis
 
 from serve.api.routes import ROUTES
-from serve.domain.audit import PERSON, Action, Actor, AuditEntry, Concern
-from serve.domain.ids import Mode, Prefix, Subject, renamed
-from serve.domain.tenancy.api_key import Principal, Scope
-from serve.flows.access import authenticate
+from serve.domain.audit import Action, AuditEntry
+from serve.domain.ids import Mode
+from serve.domain.tenancy.api_key import Scope
 from serve.flows.tenants import create_key
 from serve.store.vault.keyring import Keyring
-from tests.helpers.front_door import JOHN, KYC, MARY, Answer, Door, front_door, text
+from tests.helpers.front_door import JOHN, KYC, front_door, text
+from tests.serve.audit.scene import (
+    BLOCKLIST,
+    Call,
+    Left,
+    asks,
+    blocked,
+    by_key,
+    connects,
+    dismisses,
+    enrols,
+    flag_changed,
+    flags_read,
+    judged,
+    listed,
+    lists_duplicates,
+    of_alice,
+    of_eve,
+    of_world,
+    passed,
+    played,
+    repeated,
+    repeats,
+    reviews,
+    reviews_verification,
+    submits,
+)
 from tests.serve.audit.trail import trail_of
 
+SCREENED = {Action.CUSTOMER_SCREENED}
+ENROLLED = {Action.CUSTOMER_ENROLLED, *SCREENED}
 UNDER_REVIEW = {Action.TENANT_CHANGED, Action.SESSION_JUDGED}
-TO_COME_THERE: Mapping[str, set[Action]] = {  # by the route that is meant
+BESIDE_IT: Mapping[str, set[Action]] = {  # what else is done, or has to be to come there
+    "enrol": SCREENED,
     "review_session": UNDER_REVIEW,
     "review_verification": UNDER_REVIEW,
     "repeat_verification": {Action.IDENTITY_ISSUED},
+    "list_duplicates": ENROLLED,
+    "change_duplicate": {*ENROLLED, Action.FLAG_READ},
 }
 OF_A_TENANT = {"tenant.created", "key.created", "audit.read"}
-HOOK = "https://tenant.example/hook"
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A tenant with whatever the routes ask for: alice, bob, sessions, an alert, a callback."""
-
-    door: Door
-    actor: Actor
-    principal: Principal
-    alice: Subject
-    token: str
-    session_id: str
-    alert_id: str
-    event_id: str
-    erasure_id: str
-
-    @property
-    def verification_id(self) -> str:
-        """That of the session."""
-        return renamed(Prefix.VERIFICATION, self.session_id)
-
-    @property
-    def of_alice(self) -> Concern:
-        return Concern.of(self.alice)
-
-    @property
-    def world(self) -> Concern:
-        return Concern(self.principal.tenant_id, self.principal.mode)
-
-
-async def played(door: Door) -> Scene:
-    """The scene, on the first tenant's test key."""
-    principal = await authenticate(door.deps, door.tenant.test_api_key)
-    await door.enrol(customer="bob")
-    erased = await door.call("DELETE", "/api/v1/customers/bob")
-    await door.ready_token()
-    declined = await door.open(event="password_change", reference="order-2", callback_url=HOOK)
-    for image in (MARY, b"paul", b"zoe."):
-        told = await door.submit(declined.body["token"], image)
-    opened = await door.open()
-    (event, *_) = (await door.call("GET", "/api/v1/events?limit=1")).body["data"]
-    token = opened.body["token"]
-    verified = await door.call("GET", f"{KYC}/face/verify/{token}", key="")
-    return Scene(
-        door,
-        principal.actor,
-        principal,
-        door.deps.ledger.subject(principal.tenant_id, principal.mode, "alice"),
-        token,
-        verified.body["resource_id"],
-        told.body["data"]["alert_id"],
-        event["id"],
-        erased.body["erasure_id"],
-    )
-
-
-Call = Callable[[Scene], Awaitable[Answer]]
-Left = Callable[[Scene, Answer], tuple[Concern, AuditEntry]]
-
-
-def asks(method: str, path: str, body: object = None) -> Call:
-    """A call with the tenant's key; `path` may name what the scene holds."""
-
-    async def call(scene: Scene) -> Answer:
-        named = path.format(
-            token=scene.token, session=scene.session_id, alert=scene.alert_id,
-            event=scene.event_id, erasure=scene.erasure_id, verification=scene.verification_id,
-        )  # fmt: skip
-        return await scene.door.call(method, named, body)
-
-    return call
-
-
-async def submits(scene: Scene) -> Answer:
-    return await scene.door.submit(scene.token, JOHN)
-
-
-async def enrols(scene: Scene) -> Answer:
-    return await scene.door.enrol(b"john again")
-
-
-async def connects(scene: Scene) -> Answer:
-    body = {"token": scene.token}
-    return await scene.door.call("PUT", f"{KYC}/session/connect", body, key="")
-
-
-async def reviews(scene: Scene) -> Answer:
-    return await _reviewed(scene, f"{KYC}/face/sessions/{scene.session_id}/review")
-
-
-async def reviews_verification(scene: Scene) -> Answer:
-    return await _reviewed(scene, f"/api/v1/verifications/{scene.verification_id}/review")
-
-
-async def repeats(scene: Scene) -> Answer:
-    issued = await scene.door.call("POST", "/api/v1/customers/alice/identity-token")
-    body = {"token": issued.body["token"], "selfie": text(JOHN)}
-    return await scene.door.call("POST", "/api/v1/reverify", body)
-
-
-async def _reviewed(scene: Scene, path: str) -> Answer:
-    """There must be something to review: with liveness asked for nothing else comes of a match."""
-    strict = {"liveness_policy": "required"}
-    assert (await scene.door.call("PATCH", "/api/v1/tenant", strict)).status == 200
-    assert (await scene.door.submit(scene.token)).body["status"] == "needs_review"
-    return await scene.door.call("POST", path, {"decision": "approved"})
-
-
-def by_key(
-    action: Action, concern: Callable[[Scene], Concern], target: str = "", outcome: str = "",
-    count: int | None = None,
-) -> Left:  # fmt: skip
-    """An entry of the key; `target` names what the scene or, after a dot, the answer holds."""
-
-    def left(scene: Scene, answer: Answer) -> tuple[Concern, AuditEntry]:
-        name = answer.body[target[1:]] if target.startswith(".") else getattr(scene, target, "")
-        return concern(scene), AuditEntry(action, scene.actor, name, outcome, count)
-
-    return left
-
-
-def of_alice(scene: Scene) -> Concern:
-    return scene.of_alice
-
-
-def of_world(scene: Scene) -> Concern:
-    return scene.world
-
-
-def judged(scene: Scene, _: Answer) -> tuple[Concern, AuditEntry]:
-    entry = AuditEntry(Action.SESSION_JUDGED, PERSON, scene.session_id, "approved")
-    return scene.of_alice, entry
-
-
-def listed(scene: Scene, answer: Answer) -> tuple[Concern, AuditEntry]:
-    entry = AuditEntry(Action.VERIFICATION_READ, scene.actor, count=len(answer.body["data"]))
-    return scene.world, entry
-
-
-def repeated(scene: Scene, answer: Answer) -> tuple[Concern, AuditEntry]:
-    told = answer.body["id"], answer.body["status"]
-    return scene.of_alice, AuditEntry(Action.VERIFICATION_REPEATED, scene.actor, *told)
-
-
-def passed(scene: Scene, _: Answer) -> tuple[Concern, AuditEntry]:
-    entry = AuditEntry(Action.SESSION_PASSED, scene.actor, outcome="event_disabled")
-    return scene.of_alice, entry
-
 
 OPEN = {"reference": "order-9", "customer_id": "alice", "event": "name_change"}
 FACES = "/api/v1/customers/alice/faces"
@@ -233,6 +113,25 @@ EXPECTED: Mapping[str, tuple[Call, Left | None]] = MappingProxyType(
             by_key(Action.IDENTITY_ISSUED, of_alice),
         ),
         "repeat_verification": (repeats, repeated),
+        "search_face": (
+            asks("POST", "/api/v1/face-search", {"selfie": text(JOHN)}),
+            by_key(Action.FACE_SEARCHED, of_world, count=1),
+        ),
+        "list_duplicates": (lists_duplicates, flags_read),
+        "change_duplicate": (dismisses, flag_changed),
+        "block_face": (asks("POST", BLOCKLIST, {"selfie": text(JOHN)}), blocked),
+        "list_blocked": (
+            asks("GET", BLOCKLIST),
+            by_key(Action.BLOCKLIST_READ, of_world, count=1),
+        ),
+        "read_blocked": (
+            asks("GET", f"{BLOCKLIST}/{{block}}"),
+            by_key(Action.BLOCKLIST_READ, of_eve, "block_id"),
+        ),
+        "unblock_face": (
+            asks("DELETE", f"{BLOCKLIST}/{{block}}"),
+            by_key(Action.FACE_UNBLOCKED, of_eve, ".erasure_id"),
+        ),
         "read_preferences": (asks("GET", f"{KYC}/preferences"), None),
         "change_preferences": (
             asks("PATCH", f"{KYC}/preferences", {"is_reuse_kyc_enabled": False}),
@@ -297,9 +196,9 @@ async def test_a_call_leaves_the_entry_of_its_route(
         after = await trail_of(door.deps.audit, scene.principal)
         assert [record for record in after if record in before] == before
         new = [record for record in after if record not in before]
-        before_it = TO_COME_THERE.get(name, set())
-        assert {record.entry.action for record in new} >= before_it
-        new = [record for record in new if record.entry.action not in before_it]
+        beside_it = BESIDE_IT.get(name, set())
+        assert {record.entry.action for record in new} >= beside_it
+        new = [record for record in new if record.entry.action not in beside_it]
         expected = [] if left is None else [left(scene, answer)]
         assert [(record.concern, record.entry) for record in new] == expected
         assert {record.entry.action for record in new} <= set(route.audits)
@@ -354,7 +253,9 @@ async def test_a_tenant_reads_its_trail(link: Redis, keyring: Keyring) -> None:
         enrolled = (await door.call("GET", "/api/v1/audit?action=customer.enrolled")).body["data"]
         assert len(enrolled) == 2
         erased = (await door.call("GET", "/api/v1/audit?customer_id=bob")).body["data"]
-        assert [item["action"] for item in erased] == ["customer.erased", "customer.enrolled"]
+        assert [item["action"] for item in erased] == [
+            "customer.erased", "customer.screened", "customer.enrolled",
+        ]  # fmt: skip
         assert erased[0]["target"] == scene.erasure_id
         assert erased[0]["actor"] == {"kind": "key", "key_id": scene.actor.key_id}
         assert len(erased[0]["customer_digest"]) == 32

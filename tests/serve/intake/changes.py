@@ -139,6 +139,25 @@ async def _reverify(door: Door) -> Request:
     return Request("POST", "/api/v1/reverify", body).with_body(selfie=text(b"mary"))
 
 
+async def _block(_door: Door) -> Request:
+    return Request("POST", "/api/v1/blocklist", {"selfie": text(JOHN)}).with_body(reason="fraud")
+
+
+async def _unblock(door: Door) -> Request:
+    made = await door.call("POST", "/api/v1/blocklist", {"selfie": text(JOHN)})
+    path = f"/api/v1/blocklist/{made.body['id']}"
+    return Request("DELETE", path).with_path(f"{path[:-1]}{'A' if path[-1] != 'A' else 'Q'}")
+
+
+async def _flag(door: Door) -> Request:
+    await door.enrol()
+    verification_id = (await door.enrol(customer="bob")).body["verification_id"]
+    path = f"/api/v1/verifications/{verification_id}/duplicates"
+    (flag,) = (await door.call("GET", path)).body["data"]
+    request = Request("PATCH", f"{path}/{flag['id']}", {"status": "resolved"})
+    return request.with_body(status="open")
+
+
 ASKED: dict[str, Callable[[Door], Awaitable[Request]]] = {
     "open_session": _open,
     "enrol": _enrol,
@@ -153,6 +172,9 @@ ASKED: dict[str, Callable[[Door], Awaitable[Request]]] = {
     "review_verification": _review_verification,
     "issue_identity": _identity,
     "repeat_verification": _reverify,
+    "change_duplicate": _flag,
+    "block_face": _block,
+    "unblock_face": _unblock,
 }
 
 
