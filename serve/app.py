@@ -33,8 +33,8 @@ from serve.inference.search.absent import AbsentIndex
 from serve.inference.search.holder import Limits as IndexLimits
 from serve.inference.search.local import LocalIndex
 from serve.observe import logs
-from serve.ports import Comparator, FaceIndex, Faces
-from serve.settings import EngineKind, Settings
+from serve.ports import Comparator, FaceIndex, FaceLog, Faces, ShardBoard
+from serve.settings import EngineKind, Settings, State
 from serve.store.audit import RedisAudit
 from serve.store.directory import RedisDirectory
 from serve.store.erasures import RedisErasures
@@ -138,6 +138,20 @@ async def open_deps(
             index = await _open_index(settings, deps, held, models.reach, replaying)
             deps = replace(deps, index=index)
         yield deps
+
+
+@asynccontextmanager
+async def open_face_log(state: State) -> AsyncIterator[tuple[FaceLog, ShardBoard]]:
+    """What a holder of the index is made over, in a process of its own, until the block ends.
+
+    Raises what stops a start: `keys_mismatch`, `state_unavailable` and their like.
+    """
+    link = open_link(state)
+    try:
+        keyring = await open_install(link, state)
+        yield RedisFaceLog(link, keyring), RedisShardBoard(link)
+    finally:
+        await link.aclose()
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,6 +159,17 @@ class ShardBoard(Protocol):
         """The number of the last wish, 0 for none."""
         ...
 
+    async def ask_shards(self, number: int) -> None:
+        """Ask engines to cut the index into so many shards; 0 for as many as their settings say.
+
+        It holds until somebody asks for another number, over restarts as well.
+        """
+        ...
+
+    async def shards_wish(self) -> int:
+        """How many shards are asked for, 0 for none in particular."""
+        ...
+
 
 class Blocklist(Protocol):
     """Faces that a tenant has blocked, in one mode."""

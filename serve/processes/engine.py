@@ -1,4 +1,5 @@
-"""The engine process: one queue before all replicas, and the only driver of Ray.
+"""The engine process: one queue before all replicas, one search over all shards of the index, and
+the only driver of Ray.
 
 It dies with its cluster and is started again with it; front doors hold no part of Ray and live
 on. Imported only by the process that it is for, because it imports Ray, which reads its
@@ -9,13 +10,16 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from pipeline.errors import Code as PipelineCode
 from pipeline.models.cache import ModelCache
 from pipeline.models.load import read_scale
+from serve.app import open_face_log
 from serve.errors import Code, ServeError
 from serve.inference.cluster import driver, naive
 from serve.inference.cluster.environment import TOKEN_PATH_VARIABLE
@@ -30,9 +34,12 @@ from serve.inference.cluster.options import (
 )
 from serve.inference.cluster.probe import asks_for_token
 from serve.inference.cluster.replica import bind
+from serve.inference.cluster.shards import ActorShards
 from serve.inference.dispatch import Call, Dispatcher, Limits
 from serve.inference.link.server import Work, serve_link
 from serve.inference.place import SOCKET, recorded
+from serve.inference.search.director import Director, directed
+from serve.inference.search.holder import Limits as IndexLimits
 from serve.observe import logs
 from serve.processes.lifeline import Announce, answer_signals
 from serve.settings import EngineKind, Settings
@@ -64,37 +71,50 @@ class _NotAwaitedError(Exception):
 
 
 async def run_engine(settings: Settings, announce: Announce, stop: asyncio.Event) -> None:
-    """Take images from front doors until `stop`; `announce` once a replica is ready.
+    """Take images and searches from front doors until `stop`; `announce` once a replica is ready
+    and every shard of the index has come to where the log of faces ended when it began.
 
-    Raises `engine_unavailable` when the cluster cannot be had, `cluster_unprotected` or
-    `model_mismatch`; the process ends when a cluster of its own does.
+    Raises `engine_unavailable` when the cluster cannot be had, `cluster_unprotected`,
+    `model_mismatch` or `keys_mismatch`; the process ends when a cluster of its own does.
     """
     folder = recorded(settings.state.data_dir)
     assert folder is not None, "the supervisor makes the meeting place"
     plan = read_plan(settings.engine.ray_file)
     try:
-        async with _address(settings, folder) as (address, lost):
-            joining = asyncio.create_task(_joined(settings, plan, address, stop))
-            cluster, model_id, limits = await _unless(stop, lost, joining)
+        async with _address(settings, folder) as (address, lost), AsyncExitStack() as held:
+            joining = asyncio.create_task(_joined(settings, plan, address, stop, held))
+            joined = await _unless(stop, lost, joining)
             try:
-                async with _served(cluster, model_id, limits, folder / SOCKET):
+                async with _served(joined, folder / SOCKET):
                     announce()
                     await _first(stop, lost)
                     if not stop.is_set():
                         _end_at_once()
             finally:
+                await held.aclose()
                 await driver.leave()
     except _NotAwaitedError:
         os._exit(0 if stop.is_set() else 1)  # a thread waits for the cluster, and would for ever
 
 
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """A cluster with a replica and all shards ready; `model_id` is of the replicas' templates."""
+
+    cluster: Cluster
+    model_id: str
+    limits: Limits
+    index: Director
+
+
 async def _joined(
-    settings: Settings, plan: Plan, address: str, stop: asyncio.Event
-) -> tuple[Cluster, str, Limits]:
-    """The cluster, once a replica is ready, with the model of its templates."""
+    settings: Settings, plan: Plan, address: str, stop: asyncio.Event, held: AsyncExitStack
+) -> _Joined:
+    """The cluster, once all is ready that doors ask for; the shards are directed by `held`."""
     is_naive = settings.engine.kind is EngineKind.NAIVE_SERVE
     await driver.join(address)
     answer_signals(stop)  # again: Ray has put its own handlers in place of ours
+    index = await held.enter_async_context(_index(settings))
     if is_naive:
         options, cores = options_of(settings, 1), os.cpu_count() or 1
         cluster: Cluster = await naive.deployed(options, cores)
@@ -103,18 +123,31 @@ async def _joined(
         if not settings.engine.ray_address:  # where no other node can come
             await driver.check_room(plan.resources)
         cluster = await driver.deployed(bind(options, plan.options))
-    limits = _limits(settings, options, is_naive=is_naive)
-    return cluster, await _checked_model(settings, cluster), limits
+    model_id = await _checked_model(settings, cluster)
+    await index.until_ready()
+    return _Joined(cluster, model_id, _limits(settings, options, is_naive=is_naive), index)
 
 
 @asynccontextmanager
-async def _served(
-    cluster: Cluster, model_id: str, limits: Limits, socket: Path
-) -> AsyncIterator[None]:
+async def _index(settings: Settings) -> AsyncIterator[Director]:
+    """The shards of the index, which begin to follow the log of faces."""
+    section, state = settings.index, settings.state
+    limits = IndexLimits(section.wait_s, section.queue_max, section.threads)
+    shards = ActorShards(partial(open_face_log, state), limits, is_here=not state.redis_url)
+    async with (
+        open_face_log(state) as (_, board),
+        directed(shards, section.shards, section.wait_s, board.shards_wish) as director,
+    ):
+        yield director
+
+
+@asynccontextmanager
+async def _served(joined: _Joined, socket: Path) -> AsyncIterator[None]:
     """Front doors may call, and are answered from the cluster."""
+    cluster, limits = joined.cluster, joined.limits
     async with (
         Dispatcher(cluster.examine, limits) as dispatcher,
-        serve_link(socket, Work(dispatcher, model_id, limits.queue_max)),
+        serve_link(socket, Work(dispatcher, joined.model_id, limits.queue_max, joined.index)),
     ):
         watching = asyncio.create_task(_follow(cluster, dispatcher, limits.width))
         try:

@@ -116,6 +116,7 @@ def shard(name: str) -> str:
     return f"{{limen}}:shard:{name}"
 
 
+SHARDS_WISH = "{limen}:shards"  # STRING: how many shards operators asked for; absent or 0: any
 REBUILD_WISH = "{limen}:rebuild"  # STRING: how often operators asked that the index be rebuilt
 
 

@@ -53,6 +53,7 @@ class Director:
         self._telling: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._standings: dict[str, Standing] = {}
         self._settled: asyncio.Task[None] | None = None
+        self._settled_for = 0
 
     @property
     def table(self) -> Table:
@@ -69,7 +70,7 @@ class Director:
 
     async def begin(self) -> None:
         """Start as many shards as are wanted, with the table of their names."""
-        self._wanted = await self._wished()
+        self._wanted = self._settled_for = await self._wished()
         table = Table().moved(*moves_towards(Table(), _names(self._wanted)))
         for name, places in table.by_shard().items():
             self._fanout.add(await self._makers.start(name, places))
@@ -94,11 +95,14 @@ class Director:
         """Look, mend and settle, for ever."""
         while True:
             await asyncio.sleep(LOOK_S)
-            await self.look()
-            self._mend()
-            self._wanted = await self._wished()
+            try:
+                await self.look()
+                self._mend()
+                self._wanted = await self._wished()
+            except Exception as error:  # noqa: BLE001 (the next look may see more)
+                logs.write_error("shards not looked at", error)
             is_free = self._settled is None or self._settled.done()
-            if is_free and not self._is_settled():
+            if is_free and self._settled_for != self._wanted:
                 self._settled = asyncio.create_task(self._settle_patiently())
 
     async def scale(self, number: int) -> None:
@@ -109,7 +113,8 @@ class Director:
         await self._settle()
 
     async def move(self, partition: int, target: str) -> None:
-        """Have `target` hold a partition. Every search meanwhile finds it at one of the two.
+        """Have `target` hold a partition, until the number of shards changes. Every search
+        meanwhile finds it at one of the two.
 
         Raises ShardLostError when the new owner is lost; then nothing has changed.
         """
@@ -162,10 +167,6 @@ class Director:
         except ServeError:
             return self._wanted
 
-    def _is_settled(self) -> bool:
-        wanted = _names(self._wanted)
-        return wanted == set(self._fanout.shards) and not moves_towards(self.table, wanted)
-
     async def _settle_patiently(self) -> None:
         """As far as it goes now; the next look goes on."""
         try:
@@ -178,15 +179,20 @@ class Director:
     async def _settle(self) -> None:
         """Start who is wanted, move what is elsewhere, stop who has nothing any more."""
         async with self._settling:
-            wanted = _names(self._wanted)
+            number = self._wanted
+            wanted = _names(number)
             for name in sorted(wanted - self._fanout.shards.keys()):
                 self._fanout.add(await self._makers.start(name, ()))
+            while not wanted <= self._standings.keys():
+                await asyncio.sleep(LOOK_S / 10)
+                await self.look()
             while moves := moves_towards(self.table, wanted):
                 await self._move(moves[0])
             for name in sorted(self._fanout.shards.keys() - wanted):
                 shard = self._fanout.remove(name)
                 self._standings.pop(name, None)
                 await self._makers.stop(shard)
+            self._settled_for = number
 
     async def _move(self, move: Move) -> None:
         shards, self._moving = self._fanout.shards, move.partition
@@ -206,12 +212,11 @@ class Director:
 async def directed(
     shards: Shards, number: int, wait_s: float, wish: Wish
 ) -> AsyncIterator[Director]:
-    """Shards that are ready, and kept at their work until the block ends: `number` of them,
-    unless another is wished for. A search waits for the log up to `wait_s`.
+    """Shards that are kept at their work until the block ends: `number` of them, unless another
+    is wished for. A search waits for the log up to `wait_s`.
     """
     director = Director(shards, number, wait_s, wish)
     await director.begin()
-    await director.until_ready()
     tending = asyncio.create_task(director.tend())
     try:
         yield director

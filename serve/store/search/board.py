@@ -50,6 +50,16 @@ class RedisShardBoard:
         with reaching_redis():
             return int(await self.link.get(names.REBUILD_WISH) or 0)
 
+    async def ask_shards(self, number: int) -> None:
+        """Ask engines to cut the index into so many shards, until another number is asked for."""
+        with reaching_redis():
+            await self.link.set(names.SHARDS_WISH, number)
+
+    async def shards_wish(self) -> int:
+        """How many shards are asked for, 0 for as many as the settings say."""
+        with reaching_redis():
+            return int(await self.link.get(names.SHARDS_WISH) or 0)
+
 
 def _dumped(status: ShardStatus) -> str:
     members = asdict(status)

@@ -64,10 +64,10 @@ class Cluster:
             await self._tell("close")
 
     async def _tell(self, wanted: str, **values: Any) -> dict[str, Any]:
-        return await asyncio.to_thread(_ask, self.process, {wanted: values})
+        return await asyncio.to_thread(ask, self.process, {wanted: values})
 
 
-def _ask(process: subprocess.Popen[str], command: dict[str, Any] | None) -> dict[str, Any]:
+def ask(process: subprocess.Popen[str], command: dict[str, Any] | None) -> dict[str, Any]:
     """What is said next, and in answer to a command if there is one."""
     assert process.stdin is not None
     assert process.stdout is not None
@@ -108,7 +108,7 @@ def toy_cluster(cpus: int, options: dict[str, Any]) -> Iterator[Cluster]:
             giving_up = Timer(START_S_MAX, process.kill)
             giving_up.start()
             try:
-                address = _ask(process, None)["address"]
+                address = ask(process, None)["address"]
                 giving_up.cancel()
                 yield Cluster(process, address, folder)
             finally:

@@ -68,6 +68,7 @@ async def directing(makers: Makers, number: int) -> AsyncIterator[Director]:
         asyncio.timeout(PATIENCE_S),
         directed(makers, number, wait_s=PATIENCE_S, wish=makers.wish) as made,
     ):
+        await made.until_ready()
         yield made
 
 
