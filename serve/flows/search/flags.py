@@ -74,7 +74,7 @@ async def change_flag(
 
     done = await transact(deps, kept.subject, op, decide)
     after = DuplicateFlag.model_validate_json(done.answer)
-    await _change_twin(deps, principal, kept, patch)
+    await _tell_other(deps, principal, kept, patch)
     return after
 
 
@@ -119,26 +119,30 @@ def _patched(customer: Customer, after: DuplicateFlag) -> Change:
     return Change(told_apart, flags=(after,), counts={PAIRS: 1, ERRORS: 1})
 
 
-async def _change_twin(deps: Deps, principal: Principal, kept: KeptFlag, patch: FlagPatch) -> None:
+async def _tell_other(deps: Deps, principal: Principal, kept: KeptFlag, patch: FlagPatch) -> None:
     """Of two who were enrolled at once each may have been flagged: what holds for one flag of a
-    pair holds for the other, if that can be done now; the pair is told apart in any case.
+    pair holds for the other. Both records know of people told apart, if that can be done now; one
+    of them knows in any case, and that is enough.
     """
+    other = kept.subject.key
 
     async def decide(snapshot: Snapshot) -> Change | None:
-        if snapshot.customer is None:
+        customer = snapshot.customer
+        if customer is None:
             return None
-        twins = [item.flag_id for item in snapshot.customer.flags if item.other == kept.subject.key]
-        found = await deps.flags.known(twins)
-        now_ms = snapshot.now_ms
+        twins = [item.flag_id for item in customer.flags if item.other == other]
         after = tuple(
-            changed(twin.flag, patch, now_ms)
-            for twin in found
+            changed(twin.flag, patch, snapshot.now_ms)
+            for twin in await deps.flags.known(twins)
             if twin.flag.status not in {patch.status, FlagStatus.DISMISSED}
         )
+        if patch.status is FlagStatus.DISMISSED:
+            customer = with_different(customer, other)
         entries = tuple(
             AuditEntry(Action.FLAG_CHANGED, principal.actor, flag.id, flag.status) for flag in after
         )
-        return Change(snapshot.customer, flags=after, audit=entries) if after else None
+        is_changed = after or customer is not snapshot.customer
+        return Change(customer, flags=after, audit=entries) if is_changed else None
 
     with suppress(ServeError):
         await transact(deps, kept.flag.matched, new_operation(deps), decide)

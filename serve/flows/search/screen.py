@@ -37,7 +37,12 @@ from serve.domain.search.findings import (
     with_findings,
 )
 from serve.domain.search.gallery import GalleryKind, Standing
-from serve.domain.search.pairs import flags_of_pairs, is_told_apart, with_flagged_by
+from serve.domain.search.pairs import (
+    flags_of_pairs,
+    is_told_apart,
+    with_flagged_by,
+    without_flags,
+)
 from serve.domain.search.screening import Screening
 from serve.domain.verifications.rules import with_standing
 from serve.domain.verifications.verification import Verification, VerificationStatus
@@ -279,10 +284,16 @@ async def _tell(
 
 
 async def _tell_one(deps: Deps, subject: Subject, flag: DuplicateFlag) -> None:
+    """A flag of the same pair that went with an earlier record of `subject` is forgotten."""
+
     async def decide(snapshot: Snapshot) -> Change | None:
-        if snapshot.customer is None:
+        customer = snapshot.customer
+        if customer is None:
             return None
-        told = with_flagged_by(snapshot.customer, flag.id, subject.key)
-        return None if told is snapshot.customer else Change(told)
+        own = [item.flag_id for item in customer.flags if item.other == subject.key]
+        alive = {kept.flag.id for kept in await deps.flags.known(own)}
+        gone = tuple(flag_id for flag_id in own if flag_id not in alive)
+        told = with_flagged_by(without_flags(customer, gone), flag.id, subject.key)
+        return None if told == customer else Change(told, ended_flags=gone)
 
     await transact(deps, flag.matched, Operation(f"told-{flag.id}"), decide)
