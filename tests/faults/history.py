@@ -57,7 +57,8 @@ class Found:
     kyc_status: str
     enrolled_again: int  # HTTP status of enrolling the very same photo once more
     face_id: str
-    status: Mapping[str, Any] | None  # the callback object of the token's session
+    status: Mapping[str, Any] | None  # the callback object of the token's session; of one that can
+    # no longer be read, what the tenant's own record says of the same
     session: Mapping[str, Any] | None  # the session as the tenant sees it
     callbacks: tuple[tuple[int, str, str], ...]  # sequence, status, webhook-id, as delivered
     trail: tuple[tuple[str, str, str], ...] | None = None  # action, target, outcome; None: unread
@@ -104,7 +105,7 @@ def _session_complaints(
         )
     if journey.verdicts and journey.submitted == len(journey.verdicts):
         last = journey.verdicts[-1]
-        if status != last:
+        if any(status[name] != last[name] for name in status):
             yield f"{name}: told {last['status']}, and now it is {status['status']}"
 
 

@@ -15,6 +15,7 @@ PAUSE_S = 0.1
 ERASED_SHARE = 0.25
 STRANGER_SHARE = 0.4
 KEYED_SHARE = 0.3
+READ_NO_MORE = 410  # a token tells of its session for 15 minutes, and is known for a day
 FINISHED = frozenset({"approved", "declined", "needs_review", "expired", "canceled"})
 
 
@@ -142,15 +143,25 @@ async def look(
     told: Mapping[str, object] | None = None
     session: Mapping[str, object] | None = None
     if journey.token is not None:
+        session = await _session(clients, journey)
         answer = await clients.tenant.call("GET", f"/api/v1/kyc/face/verify/{journey.token}")
         told = answer.document if answer.status == 200 else None
-    if told is not None:
-        session_id = str(told["resource_id"])
-        answer = await clients.tenant.call("GET", f"/api/v1/kyc/face/sessions/{session_id}")
-        session = answer.document if answer.status == 200 else None
+        if answer.status == READ_NO_MORE and session is not None:
+            told = {"resource_id": session["id"], "status": session["status"]}
     found = callbacks(str(told["resource_id"])) if told is not None else ()
     trail = await _trail(clients, journey)
     return Found(kyc_status, again.status, str(again.at("face_id")), told, session, found, trail)
+
+
+async def _session(clients: Clients, journey: Journey) -> Mapping[str, object] | None:
+    """The session that the token found: the newest under the reference, whose opening was asked
+    for again when no answer came.
+    """
+    names = f"customer_id={journey.customer_id}&reference=ref-{journey.customer_id}"
+    answer = await clients.tenant.call("GET", f"/api/v1/kyc/face/sessions?{names}")
+    sessions = answer.at("data") if answer.status == 200 else []
+    wanted = [each for each in sessions if journey.session_id in {None, each["id"]}]
+    return wanted[0] if wanted else None
 
 
 async def _trail(clients: Clients, journey: Journey) -> tuple[tuple[str, str, str], ...]:
