@@ -202,6 +202,7 @@ CUSTOMER_ROUTES = (
         body=wire.Empty,
         parameters=wire.CustomerParameters,
         response=answers.ErasureResponse,
+        refuses=(Code.ERASURE_UNAVAILABLE,),
         summary="Erase a customer; the receipt says by when each copy is gone.",
     ),
     Route(
