@@ -177,8 +177,9 @@ class Driver:
         if isinstance(case.body, dict):
             if "reference" in case.body:
                 case.body |= {"event": "", "callback_url": ""}  # filled in below: sessions open
+            token = "^rid_" if "selfie" in case.body else "^st_"
             for name, value in case.body.items():
-                found = pick("^st_") if name == "token" else self._word(name, speaker, owner)
+                found = pick(token) if name == "token" else self._word(name, speaker, owner)
                 case.body[name] = value if found is None else found
 
     def _word(self, name: str, speaker: World, owner: World, *, erases: bool = False) -> Any:
@@ -191,6 +192,8 @@ class Driver:
             "redirect_url": speaker.url("back"),
             "proof": self.random.choice(IMAGES),
             "image": self.random.choice(IMAGES),
+            "selfie": self.random.choice(IMAGES),
+            "applicant": {"name": speaker.word(f"name-{number}")},
             "event": self.random.choice(list(Event)).value,
             "is_reuse_kyc_enabled": True,
             "reuse_kyc_triggers": EVERY_TRIGGER,

@@ -19,7 +19,8 @@ from tests.isolation.stage import World
 
 ID = re.compile(
     r"(?<![\w-])"
-    r"(?:(?:ses|fac|alr|msg|era|job)_\d\d[\w-]{22}|st_\d\d[\w-]{43}|ten_[\w-]{22})"
+    r"(?:(?:ses|fac|alr|msg|era|job|ver|flg|blk)_\d\d[\w-]{22}|(?:st|rid)_\d\d[\w-]{43}"
+    r"|ten_[\w-]{22})"
     r"(?![\w-])",
     re.ASCII,
 )

@@ -86,6 +86,7 @@ class Story:
         self.ask("cancel_session", session_id=self.open_id("phone_number_change"))
         self.ask("kyc_status", customer_id=customer)
         self.lists()
+        self.verifications()
         self.ask("enrol", {"image": JOHN}, customer_id=word("customer-9"))
         receipt = self.ask("erase", customer_id=word("customer-9"))
         self.ask("read_erasure", erasure_id=receipt["erasure_id"])
@@ -121,6 +122,22 @@ class Story:
         self.ask("read_event", event_id=event_id)
         self.ask("resend_event", event_id=event_id)
         self.ask("overview")
+
+    def verifications(self) -> None:
+        """One created, and one of a customer who is verified again, with a reviewer and without."""
+        word = self.world.word
+        wanted = {"reference": word("reference-made"), "applicant": {"name": word("name")}}
+        made = self.ask("create_verification", {**wanted, "customer_id": word("customer-1")})
+        self.ask("read_verification", verification_id=made["id"])
+        page = self.ask("list_verifications", limit=1)
+        self.ask("list_verifications", limit=1, cursor=page["next_cursor"])
+        token = self.ask("issue_identity", customer_id=word("customer-1"))["token"]
+        again = {"token": token, "selfie": JOHN}
+        self.settings("required")
+        held = self.ask("repeat_verification", again)
+        self.ask("review_verification", {"decision": "approved"}, verification_id=held["id"])
+        self.settings("match_only")
+        self.ask("repeat_verification", again)
 
     def rest(self) -> None:
         """What there is to read that the story does not know."""
@@ -159,7 +176,7 @@ class Story:
         """Everything that this world's lists and counts say."""
         found = {
             name: self.driver.ask(name, self.caller, limit=100)
-            for name in ("list_alerts", "list_events")
+            for name in ("list_alerts", "list_events", "list_verifications")
         }
         for name in ("overview", "read_preferences"):
             found[name] = self.driver.ask(name, self.caller)
