@@ -13,7 +13,8 @@ class Owners:
     """Rows by the hash of their owner, open addressing. Rows are added and never taken out: who
     asks looks whether they are alive, and whether the owner is truly theirs.
 
-    A slot holds 32 bits of the hash above the row's number plus one; 0 is empty.
+    A slot holds 32 bits of the hash above the row's number plus one; 0 is empty. It is meant for
+    owners of a few rows each: to add one more, all are walked.
     """
 
     def __init__(self) -> None:

@@ -5,7 +5,10 @@ import numpy as np
 from index.entry import Vectors
 
 COMMON = 2.0
-"""How much all faces have in common: two strangers score 0.8 = COMMON**2 / (COMMON**2 + 1)."""
+"""How much all faces have in common: two strangers score COMMON**2 / (COMMON**2 + 1), 0.8."""
+
+SPREAD = 0.3
+"""How far photos of one person lie from each other: they score 1 / (1 + SPREAD**2), 0.92."""
 
 
 class People:
@@ -17,12 +20,12 @@ class People:
         self._mean = self._noise(1)[0]
 
     def strangers(self, count: int) -> Vectors:
-        """(count, D): different people, about 0.8 alike."""
+        """(count, D): a photo each of different people."""
         return unit(COMMON * self._mean + self._noise(count))
 
-    def photos(self, faces: Vectors, spread: float = 0.3) -> Vectors:
-        """(N, D): another photo of each face, about 1 / (1 + spread**2) alike before the mean."""
-        return unit(faces + spread * self._noise(len(faces)) / np.hypot(COMMON, 1))
+    def photos(self, faces: Vectors, spread: float = SPREAD) -> Vectors:
+        """(N, D): a photo of each person whose face is given."""
+        return unit(faces + spread * self._noise(len(faces)))
 
     def _noise(self, count: int) -> Vectors:
         return unit(self._random.standard_normal((count, self._dimension), dtype=np.float32))
