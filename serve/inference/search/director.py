@@ -119,7 +119,9 @@ class Director:
         Raises ShardLostError when the new owner is lost; then nothing has changed.
         """
         async with self._settling:
-            await self._move(Move(partition, self.table.owners[partition], target))
+            source = self.table.owners[partition]
+            if source != target:
+                await self._move(Move(partition, source, target))
 
     async def close(self) -> None:
         """Let go of what is under way."""

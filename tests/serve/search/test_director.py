@@ -160,6 +160,15 @@ async def test_the_old_owner_lets_go_after_the_last_search() -> None:
         assert place not in source.held
 
 
+async def test_a_move_to_where_it_is_changes_nothing() -> None:
+    """Its owner is not told to let go of it."""
+    makers = Makers()
+    async with directing(makers, 2) as made:
+        place = min(makers.made["shard-0"].held)
+        await made.move(place, "shard-0")
+        assert makers.made["shard-0"].said == []
+
+
 async def test_the_new_owner_is_asked_when_it_has_caught_up() -> None:
     """Until then the old one is; if the new one dies first, nothing has changed."""
     makers = Makers()
