@@ -62,6 +62,8 @@ class Customer(Document):
     """
 
     customer_id: str = Field(repr=False)
+    name: str | None = Field(default=None, repr=False)
+    """As the tenant gave it last, with a verification; None while it gave none."""
     created_at_ms: int
     references: tuple[Reference, ...] = ()
     open_sessions: dict[Event, str] = Field(default_factory=dict)

@@ -25,6 +25,7 @@ from serve.errors import Code, ServeError
 from serve.flows.access import require
 from serve.flows.audit import noted
 from serve.flows.customers import fit_evidence, made_template
+from serve.flows.search.review import names_of
 from serve.ports.search import Asked, FaceHit, Found
 
 LIMIT_MAX = 50
@@ -159,8 +160,9 @@ async def _matches(deps: Deps, principal: Principal, found: Found) -> tuple[Matc
     records = await deps.verifications.named(
         principal.tenant_id, principal.mode, tuple(ids.values())
     )
+    shown = {hit.subject for hit in found.hits} if Scope.PII in principal.scopes else set()
+    names = await names_of(deps, shown)
     match_min = deps.scale.native(VERIFY_THRESHOLD_SIMILARITY)
-    shows_names = Scope.PII in principal.scopes
 
     async def told(hit: FaceHit) -> Match | None:
         record = records.get(ids[hit.face_id])
@@ -169,7 +171,7 @@ async def _matches(deps: Deps, principal: Principal, found: Found) -> tuple[Matc
             return None
         return Match(
             verification_id=ids[hit.face_id],
-            name=record.applicant.name if record and shows_names else None,
+            name=names.get(hit.subject),
             similarity=deps.scale.similarity(hit.native),
             is_match=hit.native >= match_min,
             reference=(record.reference or None) if record else None,

@@ -1,8 +1,10 @@
 """A verification's duplicates as a reviewer has them: a flag by its verification, and names."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
 
 from serve.deps import Deps
+from serve.domain.ids import Subject
 from serve.domain.operation import Operation
 from serve.domain.search.duplicate import DuplicateFlag, FlagPatch, seen_by_matched
 from serve.domain.tenancy.api_key import Principal, Scope
@@ -36,7 +38,14 @@ async def names_of_matched(
     """
     if Scope.PII not in principal.scopes:
         return {}
-    ids = tuple(flag.matched_verification_id for flag in flags)
-    found = await deps.verifications.named(principal.tenant_id, principal.mode, ids)
-    names = {name: record.applicant.name for name, record in found.items()}
-    return {verification_id: name for verification_id, name in names.items() if name}
+    names = await names_of(deps, {flag.matched for flag in flags})
+    return {
+        flag.matched_verification_id: names[flag.matched] for flag in flags if flag.matched in names
+    }
+
+
+async def names_of(deps: Deps, subjects: Collection[Subject]) -> Mapping[Subject, str]:
+    """What the tenant calls these customers, as far as it has said; one round trip for all."""
+    snapshots = await asyncio.gather(*map(deps.ledger.snapshot, subjects))
+    customers = ((each.subject, each.customer) for each in snapshots)
+    return {subject: found.name for subject, found in customers if found and found.name}

@@ -79,6 +79,8 @@ async def create(
             updated_at_ms=now_ms,
         )
         customer = snapshot.customer or Customer(customer_id=customer_id, created_at_ms=now_ms)
+        if (name := request.applicant.name) is not None:
+            customer = customer.model_copy(update={"name": name})
         entry = AuditEntry(Action.VERIFICATION_CREATED, principal.actor, verification_id)
         return Change(customer, verifications=(made,), audit=(entry,), answer=made.dump())
 

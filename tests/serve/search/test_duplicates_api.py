@@ -18,6 +18,7 @@ from tests.helpers.front_door import (
     Door,
     assert_documented,
     front_door,
+    text,
 )
 from tests.helpers.seeds import differences, read_seed
 
@@ -131,18 +132,22 @@ async def test_what_is_no_decision_changes_nothing(door: Door, body: dict[str, o
 
 
 async def test_names_are_shown_to_who_may_see_them(door: Door) -> None:
-    """With the scope `pii`, here and in a search: where the tenant has given a name."""
-    made = await door.call(
-        "POST", VERIFICATIONS, {"customer_id": "alice", "applicant": {"name": "Alice Ann"}}
-    )
-    assert made.status == 201
-    await enrolled(door, "alice")
-    bob = await enrolled(door, "bob")
+    """With the scope `pii`, here and in a search: the name that the tenant gave last, if any."""
+    alice, bob = await enrolled(door, "alice"), await enrolled(door, "bob")
+    for name in ("Alice", "Alice Ann"):
+        body = {"customer_id": "alice", "applicant": {"name": name}}
+        assert (await door.call("POST", VERIFICATIONS, body)).status == 201
     scopes = [Scope.SEARCH, Scope.PII]
     _, key = await create_key(door.deps, door.tenant.tenant.id, Mode.TEST, scopes)
     for allowed in (key, ""):
-        (flag,) = (await duplicates(door, bob, key=allowed)).body["data"]
-        assert flag["matched_name"] in ({None, "Alice Ann"} if allowed else {None})
+        name = "Alice Ann" if allowed else None
+        for verification_id, shown in ((bob, name), (alice, None)):
+            (flag,) = (await duplicates(door, verification_id, key=allowed)).body["data"]
+            assert flag["matched_name"] == shown
+        body = {"selfie": text(JOHN)}
+        found = (await door.call("POST", "/api/v1/face-search", body, key=allowed or None)).body
+        names = {item["verificationId"]: item["applicantName"] for item in found["matches"]}
+        assert names == {alice: name, bob: None}
 
 
 async def test_flags_go_with_either_customer(door: Door) -> None:
