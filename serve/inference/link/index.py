@@ -20,7 +20,7 @@ class LinkedIndex:
 
     def __init__(self, reach: Reach, board: ShardBoard, wait_s: float) -> None:
         """A search waits up to `wait_s` for the log."""
-        self._reach = reach
+        self.reach = reach
         self._board = board
         self._timeout_s = wait_s + MARGIN_S
 
@@ -29,7 +29,7 @@ class LinkedIndex:
 
         Raises `service_unavailable` where there is no engine, or no answer in time.
         """
-        engine, number = self._reach.reached(), self._reach.next_number()
+        engine, number = self.reach.reached(), self.reach.next_number()
         parts = messages.search(number, pack_asked(asked), self._timeout_s)
         try:
             async with asyncio.timeout(self._timeout_s):
