@@ -165,6 +165,26 @@ class Visit:
         assert judged.status == 200, judged
         return str(judged.at("resource_id")), str(judged.at("status"))
 
+    async def again(self, customer_id: str, photo: bytes) -> str:
+        """A verification created, and the customer verified again by their token; its status."""
+        wanted = {
+            "customer_id": customer_id,
+            "reference": self.shop.word("reference"),
+            "applicant": {
+                "name": self.shop.word("name"),
+                "email": f"{self.shop.word('email')}@example.org",
+            },
+        }
+        made = await self.backend.call("POST", "/api/v1/verifications", wanted)
+        assert made.status == 201, made
+        path = f"/api/v1/customers/{customer_id}/identity-token"
+        token = str((await self.backend.call("POST", path)).at("token"))
+        self.shop.canaries[f"token {token[:9]}"] = token[-43:].encode()
+        body = {"token": token, "selfie": _text(photo)}
+        repeated = await self.backend.call("POST", "/api/v1/reverify", body)
+        assert repeated.status == 201, repeated
+        return str(repeated.at("status"))
+
     async def status(self, customer_id: str) -> str:
         """The customer's `kyc_status`."""
         path = f"/api/v1/kyc/status?customer_id={customer_id}"

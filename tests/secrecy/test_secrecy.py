@@ -32,6 +32,7 @@ async def test_nothing_told_in_confidence_is_in_the_clear(
         await visit.enrol(customer_id, photos.enrolled)
         outcomes = {(await visit.verify(customer_id, each))[1] for each in photos.same}
         await visit.verify(customer_id, photos.strangers[0])
+        outcomes.add(await visit.again(customer_id, photos.same[0]))
         told = limen("backup", str(tmp_path / "backup.tar"), data_dir=data_dir)
         assert told["customers"] == 1
         limen("keys", "rotate", "--master", "--epoch", data_dir=data_dir)
