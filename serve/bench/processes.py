@@ -8,6 +8,7 @@ import psutil
 
 DOOR = "front door"
 REPLICA = "replica"
+SHARD = "shard"
 RAY = "Ray control"
 REDIS = "redis"
 OTHER = "other"
@@ -20,7 +21,7 @@ _WORDS = {
     "serve.inference.cluster.head_process": RAY,
 }
 _PROGRAMS = {"redis-server": REDIS, "gcs_server": RAY, "raylet": RAY}
-_REPLICAS = "ray::ServeReplica"
+_WORKERS = {"ray::ServeReplica": REPLICA, "ray::ShardActor": SHARD}
 _ACTORS = "ray::"  # what Ray calls its other processes begins so: controller, agents
 _RAY_FOLDER = "/site-packages/ray/"  # its dashboard's head, where it runs
 
@@ -91,7 +92,7 @@ def role_of(command: Sequence[str]) -> str:
     if not command:
         return OTHER
     if command[0].startswith(_ACTORS):
-        return REPLICA if command[0].startswith(_REPLICAS) else RAY
+        return next((role for name, role in _WORKERS.items() if command[0].startswith(name)), RAY)
     program = PurePath(command[0]).name
     if program in _PROGRAMS:
         return _PROGRAMS[program]

@@ -29,7 +29,8 @@ async def test_a_stop_leaves_nothing_behind(model_cache: ModelCache, tmp_path: P
         roles = Counter(role for role, _ in started)
         assert roles.pop("Ray control") >= 4  # its head, store of state, node and controller
         assert roles == {
-            "front door": 2, "redis": 1, "supervisor": 1, "worker": 1, "engine": 1, "replica": 1
+            "front door": 2, "redis": 1, "supervisor": 1, "worker": 1, "engine": 1, "replica": 1,
+            "shard": 1,
         }  # fmt: skip
     assert [role for role, process in started if process.is_running()] == []
     assert exposed(tmp_path / "var") == []

@@ -29,6 +29,8 @@ SITE = "/v/lib/python3.11/site-packages"
         (["ray::ServeController"], "Ray control"),
         (["ray::IDLE"], "Ray control"),
         (["ray::ServeReplica:limen:Faces"], "replica"),
+        (["ray::ShardActor.search"], "shard"),
+        (["ray::ShardActor", ""], "shard"),
         (["ray::ServeReplica:limen:Faces.handle_request_with_rejection", ""], "replica"),
         (["git", "describe"], "other"),
         ([], "other"),
