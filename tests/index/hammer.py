@@ -25,6 +25,7 @@ FACES = PEOPLE.strangers(4_000)
 PHOTOS = PEOPLE.photos(FACES)
 RESIDENTS = 200  # the first faces, never erased: whoever looks for one finds them
 READERS = 3
+PORTION = 250  # of faces, added to faiss at once
 
 
 class Arenas:
@@ -90,14 +91,14 @@ class Bare:
     def write(self) -> None:
         """Add in small portions, so that its memory moves often, then begin anew."""
         self._fill()
-        for start in range(0, len(FACES), 8):
-            ids = np.arange(start, start + 8)
-            self.index.add_with_ids(FACES[start : start + 8], ids)
-            self.counts["added"] += 8
+        for start in range(0, len(FACES), PORTION):
+            ids = np.arange(start, start + PORTION)
+            self.index.add_with_ids(FACES[start : start + PORTION], ids)
+            self.counts["added"] += PORTION
 
     def read(self, seed: int) -> None:
         """Look for the resident, who is there all the time."""
-        scores, ids = self.index.search(FACES[:1].repeat(4, axis=0), 3)
+        scores, ids = self.index.search(FACES[:1], 3)
         assert (ids[:, 0] == 0).all(), "a resident was missed"
         assert np.allclose(scores[:, 0], 1, atol=1e-4), "a torn score"
         self.counts["searches"] += 1
