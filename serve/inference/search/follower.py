@@ -199,8 +199,10 @@ class Follower:
         return behind, {**found, **rest}
 
     async def _follow(self) -> None:
-        """Apply what is new, for ever."""
-        while True:
+        """Apply what is new, until cancelled."""
+        task = asyncio.current_task()
+        assert task is not None
+        while not task.cancelling():  # a read may end well although it was told to stop
             self._moved.clear()
             places = self._places.reached
             behind = {each: places[each] for each in self._followed}
@@ -213,8 +215,7 @@ class Follower:
                 found = await self._reading
                 await self._apply(self.shard, behind, found)
             except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if task is None or task.cancelling():
+                if task.cancelling():
                     raise
                 # Not we: other partitions are followed from now on.
             except Exception as error:  # noqa: BLE001 (searches miss what cannot be followed)
