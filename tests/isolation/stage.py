@@ -133,7 +133,8 @@ async def _worlds(deps: Deps, name: str) -> list[World]:
     created = await create_tenant(deps, f"canary-{name}-both-tenant", patch)
     tenant_id = created.tenant.id
     found = []
-    for mode, key in ((Mode.LIVE, created.api_key), (Mode.TEST, created.test_api_key)):
+    for mode in Mode:
+        _, key = await create_key(deps, tenant_id, mode, tuple(Scope))
         scoped = {scope: (await create_key(deps, tenant_id, mode, (scope,)))[1] for scope in Scope}
         found.append(World(f"{name}-{mode}", tenant_id, mode, key, scoped))
     return found

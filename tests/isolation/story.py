@@ -3,6 +3,7 @@
 The same `Idempotency-Key` is sent in every world at the same place of the story.
 """
 
+import base64
 import copy
 from collections.abc import Mapping
 from functools import partial
@@ -10,11 +11,13 @@ from typing import Any
 
 from schemathesis.core import NOT_SET
 
+from tests.helpers.records import MODEL, a_template
 from tests.isolation.driver import (
     BAD_KEY,
     EVERY_TRIGGER,
     IMAGES,
     NONE,
+    RARE,
     AnyCase,
     Driver,
     Operation,
@@ -23,7 +26,8 @@ from tests.isolation.driver import (
 from tests.isolation.oracle import Caller
 from tests.isolation.stage import World
 
-JOHN, MARY = IMAGES[0], IMAGES[3]
+JOHN, MARY, ZOE = IMAGES[0], IMAGES[3], base64.b64encode(b"zoe.").decode()
+EMBEDDING = [float(number) for number in a_template(seed=int.from_bytes(b"john")).vector]
 UNKNOWN = "st_00" + "A" * 43
 LATER = {"Prefer": "respond-async"}
 
@@ -87,10 +91,34 @@ class Story:
         self.ask("kyc_status", customer_id=customer)
         self.lists()
         self.verifications()
+        self.searches()
         self.ask("enrol", {"image": JOHN}, customer_id=word("customer-9"))
         receipt = self.ask("erase", customer_id=word("customer-9"))
         self.ask("read_erasure", erasure_id=receipt["erasure_id"])
         self.rest()
+
+    def searches(self) -> None:
+        """One face searched, two flags decided, and two faces blocked, one for good."""
+        word = self.world.word
+        found = self.ask("search_face", {"selfie": JOHN, "limit": 50})
+        assert found["count"] >= 3, found
+        self.ask("search_face", {"embedding": EMBEDDING, "model": MODEL, "threshold": 0.36})
+        self.ask("search_face", {"embedding": EMBEDDING[1:]})
+        verification_id = found["matches"][0]["verificationId"]
+        page = self.ask("list_duplicates", verification_id=verification_id, limit=1)
+        for status in ("resolved", "dismissed"):
+            wanted = {"status": status, "reviewer": word("reviewer"), "reason": word("reason")}
+            place = {"verification_id": verification_id, "flag_id": page["data"][0]["id"]}
+            self.ask("change_duplicate", wanted, **place)
+        cursor = page["next_cursor"]
+        self.ask("list_duplicates", verification_id=verification_id, limit=1, cursor=cursor)
+        self.ask("enrol", {"image": ZOE}, customer_id=word("customer-8"))
+        for body in ({"customer_id": word("customer-8")}, {"selfie": RARE}):
+            made = self.ask("block_face", {**body, "reason": word("reason")})
+        self.ask("read_blocked", block_id=made["id"])
+        blocked = self.ask("list_blocked", limit=1)
+        self.ask("list_blocked", limit=1, cursor=blocked["next_cursor"])
+        self.ask("unblock_face", block_id=made["id"])
 
     def settings(self, policy: str) -> None:
         """Every event calls for a face, one retry; this liveness policy."""
@@ -176,8 +204,15 @@ class Story:
         """Everything that this world's lists and counts say."""
         found = {
             name: self.driver.ask(name, self.caller, limit=100)
-            for name in ("list_alerts", "list_events", "list_verifications")
+            for name in (
+                "list_alerts",
+                "list_events",
+                "list_verifications",
+                "list_blocked",
+            )
         }
+        body = {"selfie": JOHN, "limit": 50}
+        found["search_face"] = self.driver.ask("search_face", self.caller, body)
         for name in ("overview", "read_preferences"):
             found[name] = self.driver.ask(name, self.caller)
         for number in range(3):

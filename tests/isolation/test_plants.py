@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from index.entry import Enrolled
 from serve.deps import Deps
 from serve.domain.alert import Alert
 from serve.domain.callback import CallbackEvent
@@ -15,8 +16,10 @@ from serve.domain.tenancy.api_key import Principal
 from serve.errors import Code, ServeError
 from serve.flows import alerts, sessions
 from serve.ports import Page
+from serve.ports.search import Asked, Found
 from serve.settings import State
 from serve.store.listings import RedisListings
+from tests.helpers.read_index import ReadIndex, everybody, gallery_of
 from tests.isolation.driver import Driver
 from tests.isolation.graph import Watch, may_follow
 from tests.isolation.machine import wander
@@ -42,6 +45,29 @@ class OneCount(RedisListings):
 
     async def counts(self, tenant_id: str, mode: Mode) -> dict[str, int]:
         return await RedisListings.counts(self, tenant_id, Mode.LIVE)
+
+
+class Worldless(ReadIndex):
+    """An index that searches the faces of everybody."""
+
+    def is_meant(self, asked: Asked, face: Enrolled) -> bool:
+        return face.gallery.kind == asked.kind
+
+
+class Modeless(ReadIndex):
+    """An index that searches both modes of a tenant."""
+
+    def is_meant(self, asked: Asked, face: Enrolled) -> bool:
+        wanted, (tenant_id, _) = gallery_of(asked), face.gallery.world.split(":")
+        return tenant_id == asked.tenant_id and face.gallery.kind == wanted.kind
+
+
+class Counted(ReadIndex):
+    """An index that finds whom it should, and tells how many faces everybody has."""
+
+    async def search(self, asked: Asked) -> Found:
+        found = await ReadIndex.search(self, asked)
+        return replace(found, gallery_size=len(await everybody(self.log)))
 
 
 def listing_by(kind: type[RedisListings]) -> Callable[[Deps], Deps]:
@@ -82,6 +108,28 @@ def test_a_list_of_both_modes_is_found(
 ) -> None:
     """A list or a count that ignores the mode is found while the story is told."""
     with isolation_stage(redis_state, tmp_path / "keys", listing_by(kind)) as stage:
+        driver = Driver.of(stage, SEED)
+        tell_all(driver)
+    assert any(found in finding for finding in driver.oracle.findings)
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        (Worldless, "is told to"),
+        (Modeless, "is told to a-test"),
+        (Counted, "has changed what a-test sees"),
+    ],
+)
+def test_an_index_of_other_worlds_is_found(
+    redis_state: State, tmp_path: Path, kind: type[ReadIndex], found: str
+) -> None:
+    """A search that ignores tenant or mode, in what it finds or in what it counts."""
+
+    def alter(deps: Deps) -> Deps:
+        return replace(deps, index=kind(deps.face_log))
+
+    with isolation_stage(redis_state, tmp_path / "keys", alter) as stage:
         driver = Driver.of(stage, SEED)
         tell_all(driver)
     assert any(found in finding for finding in driver.oracle.findings)
