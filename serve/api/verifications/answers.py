@@ -146,7 +146,8 @@ class VerificationResponse(Wire):
     """Empty where no document is asked for."""
     applicant: ApplicantResponse
     hosted_url: str
-    """Where the person goes on; empty while the service has no public base URL."""
+    """Where the person is to go on; empty while the service has no public base URL. The page itself
+    comes with the capture of documents."""
     created_at: Timestamp
     updated_at: Timestamp
     result: ResultResponse | None
