@@ -12,6 +12,7 @@ from serve.errors import ServeError
 from tests.faults.history import UNANSWERED, Found, History, Journey, Verb
 
 PAUSE_S = 0.1
+ASKED_MAX = 100
 ERASED_SHARE = 0.25
 STRANGER_SHARE = 0.4
 KEYED_SHARE = 0.3
@@ -132,19 +133,17 @@ async def look(
     clients: Clients, journey: Journey, callbacks: Callable[[str], tuple[tuple[int, str, str], ...]]
 ) -> Found:
     """What is there of one customer now."""
-    status = await clients.tenant.call(
-        "GET", f"/api/v1/kyc/status?customer_id={journey.customer_id}"
-    )
+    status = await _ask(clients, "GET", f"/api/v1/kyc/status?customer_id={journey.customer_id}")
     kyc_status = str(status.at("kyc_status") or "pending")
     again = Answer(404, {})
     if not journey.is_erasing:
         path = f"/api/v1/customers/{journey.customer_id}/faces"
-        again = await clients.tenant.call("POST", path, {"image": _text(clients.photos.enrolled)})
+        again = await _ask(clients, "POST", path, {"image": _text(clients.photos.enrolled)})
     told: Mapping[str, object] | None = None
     session: Mapping[str, object] | None = None
     if journey.token is not None:
         session = await _session(clients, journey)
-        answer = await clients.tenant.call("GET", f"/api/v1/kyc/face/verify/{journey.token}")
+        answer = await _ask(clients, "GET", f"/api/v1/kyc/face/verify/{journey.token}")
         told = answer.document if answer.status == 200 else None
         if answer.status == READ_NO_MORE and session is not None:
             told = {"resource_id": session["id"], "status": session["status"]}
@@ -158,7 +157,7 @@ async def _session(clients: Clients, journey: Journey) -> Mapping[str, object] |
     for again when no answer came.
     """
     names = f"customer_id={journey.customer_id}&reference=ref-{journey.customer_id}"
-    answer = await clients.tenant.call("GET", f"/api/v1/kyc/face/sessions?{names}")
+    answer = await _ask(clients, "GET", f"/api/v1/kyc/face/sessions?{names}")
     sessions = answer.at("data") if answer.status == 200 else []
     wanted = [each for each in sessions if journey.session_id in {None, each["id"]}]
     return wanted[0] if wanted else None
@@ -170,7 +169,7 @@ async def _trail(clients: Clients, journey: Journey) -> tuple[tuple[str, str, st
     cursor = ""
     while True:
         path = f"/api/v1/audit?customer_id={journey.customer_id}&limit=100&cursor={cursor}"
-        page = await clients.tenant.call("GET", path)
+        page = await _ask(clients, "GET", path)
         assert page.status == 200, page
         entries += [
             (item["action"], item["target"] or "", item["outcome"] or "")
@@ -179,6 +178,18 @@ async def _trail(clients: Clients, journey: Journey) -> tuple[tuple[str, str, st
         cursor = page.at("next_cursor")
         if not cursor:
             return tuple(entries)
+
+
+async def _ask(
+    clients: Clients, method: str, path: str, body: Mapping[str, str] | None = None
+) -> Answer:
+    """An answer of a service that nobody breaks any more, and that may be busy still."""
+    for _ in range(ASKED_MAX):
+        answer = await clients.tenant.call(method, path, body)
+        if answer.status != 503:
+            break
+        await asyncio.sleep(PAUSE_S)
+    return answer
 
 
 def _text(image: bytes) -> str:
