@@ -25,7 +25,6 @@ LIMEN = "limen"
 FLOOR = 0.914  # the default pack's score of a match
 LIMIT = 10
 BATCHES = (16, 64)
-ROUNDS = 3
 TURN_S_MAX = 1.5  # a rival's turn with single probes
 TURN_SEARCHES = 150
 WRITES_PER_S = 100  # faces that come, and as many that go
@@ -133,7 +132,7 @@ class Gallery:
         }
 
 
-def measure_gallery(size: Size, mates: int, seed: int, say: Say) -> Gallery:
+def measure_gallery(size: Size, mates: int, seed: int, rounds: int, say: Say) -> Gallery:
     """Fill it, ask it, and look at what it says. Searches of all have one thread."""
     yardstick.use_threads(1)
     faces, dimension = size.faces, size.dimension
@@ -151,12 +150,12 @@ def measure_gallery(size: Size, mates: int, seed: int, say: Say) -> Gallery:
         say(f"{place}: build the graphs")
         rivals |= graph_rivals(templates)
     say(f"{place}: search")
-    contenders = _compare(arena, rivals, probes)
+    contenders = _compare(arena, rivals, probes, rounds)
     say(f"{place}: search while faces come and go")
-    contenders[0] = replace(contenders[0], with_writes=_with_writes(arena, people, probes))
+    contenders[0] = replace(contenders[0], with_writes=_with_writes(arena, people, probes, rounds))
     say(f"{place}: compare with float64")
     strangers = impostor_scores(templates, seed)
-    return _judged(
+    return judged(
         Gallery(
             faces=faces,
             dimension=dimension,
@@ -195,7 +194,9 @@ def _ask(arena: Arena, probes: Vectors, count: int, floor: float = FLOOR) -> lis
     return arena.search(probes, [floor] * many, [count] * many, [""] * many, ALL)
 
 
-def _compare(arena: Arena, rivals: Mapping[str, Built], probes: Vectors) -> list[Contender]:
+def _compare(
+    arena: Arena, rivals: Mapping[str, Built], probes: Vectors, rounds: int
+) -> list[Contender]:
     """All by turns, the arena as the service asks it: with a floor."""
     searches: dict[str, Search] = {
         name: built.search for name, built in rivals.items() if built.search is not None
@@ -203,13 +204,13 @@ def _compare(arena: Arena, rivals: Mapping[str, Built], probes: Vectors) -> list
     searches[LIMEN] = partial(_ask, arena)
     alone = {name: search for name, search in searches.items() if rivals[name].is_single}
     times_s: dict[str, list[float]] = {name: [] for name in alone}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, search in alone.items():
             times_s[name] += _turn(search, probes)
     batches: dict[str, dict[int, Timing]] = {name: {} for name in searches}
     for size in BATCHES:
         works = {name: (_batches(search, probes, size), size) for name, search in searches.items()}
-        for name, timing in time_work(works, ROUNDS).items():
+        for name, timing in time_work(works, rounds).items():
             batches[name][size] = timing
     return [
         Contender(
@@ -241,14 +242,14 @@ def _batches(search: Search, probes: Vectors, size: int) -> Callable[[], object]
     return lambda: search(probes[(start := next(starts)) : start + size], LIMIT)
 
 
-def _with_writes(arena: Arena, people: People, probes: Vectors) -> Latency:
+def _with_writes(arena: Arena, people: People, probes: Vectors, rounds: int) -> Latency:
     """Single probes while a thread adds and erases strangers, each so many times a second."""
     done = threading.Event()
     writer = threading.Thread(target=_write, args=(arena, people.templates(POOL), done))
     times_s: list[float] = []
     writer.start()
     try:
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             times_s += _turn(partial(_ask, arena), probes)
     finally:
         done.set()
@@ -273,7 +274,7 @@ def _write(arena: Arena, strangers: Vectors, done: threading.Event) -> None:
         arena.erase(_owner(row))
 
 
-def _judged(
+def judged(
     gallery: Gallery,
     searched: tuple[Arena, Mapping[str, Built]],
     asked: tuple[Vectors, Vectors, NDArray[np.int64]],

@@ -49,7 +49,7 @@ def graph_rivals(templates: Vectors) -> dict[str, Built]:
         faiss_graph = _timed(lambda: yardstick.hnsw(templates))
     finally:
         yardstick.use_threads(before)
-    return dict(zip(GRAPHS, (faiss_graph, _usearch(templates)), strict=True))
+    return dict(zip(GRAPHS, (faiss_graph, usearch_rival(templates)), strict=True))
 
 
 def versions() -> Mapping[str, str]:
@@ -61,9 +61,10 @@ def versions() -> Mapping[str, str]:
     return {"faiss": yardstick.version(), "numpy": np.__version__, "usearch": usearch}
 
 
-def _usearch(templates: Vectors) -> Built:
+def usearch_rival(templates: Vectors, module: str = "usearch.index") -> Built:
+    """A graph of usearch, where `module` is there to make one."""
     try:
-        library: Any = import_module("usearch.index")
+        library: Any = import_module(module)
     except ImportError:
         return Built(None, note=NOT_INSTALLED)
 

@@ -59,6 +59,7 @@ def bench_index(  # noqa: PLR0913 (typer makes an option of each)
     mates: Annotated[
         int, typer.Option(min=1, max=100_000, help="Known people to look for.")
     ] = 2_000,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="Rounds behind each figure.")] = 3,
     entries: Annotated[
         int | None, typer.Option(min=0, max=10**6, help="Faces of the log to replay; 0 for none.")
     ] = None,
@@ -73,13 +74,14 @@ def bench_index(  # noqa: PLR0913 (typer makes an option of each)
     settings = settings_of(context)
     say = Console(stderr=True).print
     likeness = None if faces is None else _likeness(context, faces)
-    galleries = [measure_gallery(each, mates, SEED, say) for each in sizes]
+    galleries = [measure_gallery(each, mates, SEED, rounds, say) for each in sizes]
     length = entries if entries is not None else ENTRIES_FULL if full else ENTRIES
     living = asyncio.run(measure_living(settings, length, WATCHED, SEED, say)) if length else None
     report = {
         "machine": describe_machine(),
         "command": shlex.join(["limen", *sys.argv[1:]]),
         "versions": versions(),
+        "rounds": rounds,
         "threads": 1,
         "floor": FLOOR,
         "limit": LIMIT,

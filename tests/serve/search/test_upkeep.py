@@ -11,9 +11,18 @@ from index.entry import START
 from serve.domain.change import Change
 from serve.domain.ids import PARTITIONS, Subject
 from serve.flows.customers import EnrolAnswer, erase
-from serve.flows.search.upkeep import Difference, Fault, Verified, holders, verify
+from serve.flows.search.upkeep import (
+    Difference,
+    Fault,
+    Verified,
+    ask_rebuild,
+    holders,
+    rebuilt,
+    verify,
+)
 from serve.flows.transact import new_operation
 from serve.inference.search.holder import Holder, Limits
+from serve.inference.search.local import LocalIndex
 from serve.ports.search import ShardStatus
 from serve.store import names
 from tests.helpers.service import Service
@@ -166,3 +175,22 @@ async def test_an_erasure_that_a_holder_has_not_heard_of_is_no_lie(
     (difference,) = found.differences
     assert difference.fault is Fault.BEHIND
     assert difference.partition == subject_of(service, f"customer {number}").partition
+
+
+async def test_a_wish_for_a_rebuild_is_fulfilled(service: Service, holder: Holder) -> None:
+    """Who heard of the wish is waited for until they have rebuilt; who is gone is not."""
+    deps = service.deps
+    async with LocalIndex(deps.face_log, deps.shard_board, LIMITS) as index:
+        await index.until_ready()
+        (before,) = await index.statuses()
+        await deps.shard_board.put(before, KEPT_S)
+        await deps.shard_board.put(replace(before, name="gone"), kept_s=1)
+        wish, asked = await ask_rebuild(deps)
+        assert asked == {before.name, "gone"}
+        async with asyncio.timeout(WAIT_S):
+            waited = [waiting async for waiting in rebuilt(deps, wish, asked)]
+        assert before.name in waited[0]
+        assert waited[-1] == frozenset()
+        (after,) = await index.statuses()
+        assert (after.live, after.replayed) == (before.live, 2 * before.replayed)
+        assert (await verified(service)).differences == []
