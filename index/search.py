@@ -94,7 +94,7 @@ class Search:
     def _widen(self, piece: Piece, number: int, cut: np.float32) -> None:
         """Find all rows of a piece that score `cut` or more and could be a hit."""
         rows = slice(piece.start, piece.stop)
-        scores = scan.scores(self._query.probes[number], piece.chunk.vectors[rows])
+        [scores] = scan.scores(self._query.probes[number][None], piece.chunk.vectors[rows])
         wanted = (scores >= cut) & piece.chunk.alive[rows]
         if self._query.partitions is not None:
             wanted &= np.isin(piece.chunk.partitions[rows], tuple(self._query.partitions))

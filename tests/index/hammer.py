@@ -62,7 +62,7 @@ class Arenas:
     def read(self, seed: int) -> None:
         """One batch of searches, every answer looked at."""
         chance = np.random.default_rng(seed)
-        rows = chance.integers(0, len(FACES), int(chance.choice([1, 8])))
+        rows = chance.integers(0, len(FACES), int(chance.choice([1, 20])))
         count = len(rows)
         residents = int(rows[0]) % RESIDENTS
         rows[0] = residents

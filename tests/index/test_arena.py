@@ -8,6 +8,7 @@ import pytest
 
 from index.arena import Arena
 from index.entry import Vectors
+from index.scan import BATCH_MIN
 from tests.index.oracle import Face, Question, brute_force, true_score
 from tests.index.templates import People
 
@@ -75,7 +76,7 @@ def test_a_search_finds_what_brute_force_finds(count: int, batch: int) -> None:
     check(filled(faces), faces, probes, asked)
 
 
-@pytest.mark.parametrize("batch", [1, 8])
+@pytest.mark.parametrize("batch", [1, BATCH_MIN])
 def test_a_floor_is_exact_to_the_last_digit(batch: int) -> None:
     """At a face's very score it is found, one step of float64 above it is not; so it is within
     a millionth, where float32 could not tell.
@@ -93,7 +94,7 @@ def test_a_floor_is_exact_to_the_last_digit(batch: int) -> None:
         check(arena, faces, probes, asked)
 
 
-@pytest.mark.parametrize("batch", [1, 6])
+@pytest.mark.parametrize("batch", [1, BATCH_MIN])
 def test_scores_that_float32_cannot_order_are_ordered(batch: int) -> None:
     """A thousand templates within a millionth of each other come in their true order, cut off at
     the true place, ties by owner.
@@ -109,7 +110,7 @@ def test_scores_that_float32_cannot_order_are_ordered(batch: int) -> None:
         check(arena, faces, probes, [Question(-1, limit)] * batch)
 
 
-@pytest.mark.parametrize("batch", [1, 9])
+@pytest.mark.parametrize("batch", [1, BATCH_MIN])
 def test_one_owner_with_all_the_best_faces_hides_nobody(batch: int) -> None:
     """Owners behind a crowd of one owner's faces, or of an excluded one's, are still found."""
     people = People(DIMENSION)
@@ -125,7 +126,7 @@ def test_one_owner_with_all_the_best_faces_hides_nobody(batch: int) -> None:
         check(arena, faces, probes, [question] * batch)
 
 
-@pytest.mark.parametrize("batch", [1, 6])
+@pytest.mark.parametrize("batch", [1, BATCH_MIN])
 def test_who_went_hides_nobody(batch: int) -> None:
     """The places of erased faces go to those behind them, before and after a compaction."""
     people = People(DIMENSION)

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from index import arena as arenas
 from index import chunk as chunks
+from index import scan
 from index.arena import Arena
 from tests.index.oracle import Face, Question, brute_force, true_score
 from tests.index.templates import People
@@ -36,6 +37,7 @@ class ArenaMachine(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(chunks, "ROWS_MIN", 2)
         self.patch.setattr(chunks, "ROWS_MAX", 8)
+        self.patch.setattr(scan, "BATCH_MIN", 5)
         self.patch.setattr(arenas, "DEAD_ROWS_MIN", 3)
         self.arena = Arena(8)
         self.faces: dict[tuple[str, str], Face] = {}

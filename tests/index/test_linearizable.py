@@ -37,9 +37,10 @@ QUESTIONS = [
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many chunks and many compactions, in a gallery that brute force can follow."""
+    """Many chunks, compactions and matrix products, in a gallery that brute force can follow."""
     monkeypatch.setattr("index.chunk.ROWS_MIN", 16)
     monkeypatch.setattr("index.chunk.ROWS_MAX", 256)
+    monkeypatch.setattr(scan, "BATCH_MIN", len(QUESTIONS))
     monkeypatch.setattr("index.arena.DEAD_ROWS_MIN", 40)
 
 

@@ -26,7 +26,7 @@ def test_no_float32_score_is_further_off_than_the_margin(dimension: int, count: 
             assert scan.exact(rows[place], probe) == true_score(rows[place], probe)
 
 
-@pytest.mark.parametrize("count", [1, 5, 6, 64])
+@pytest.mark.parametrize("count", [1, scan.BATCH_MIN - 1, scan.BATCH_MIN, 64])
 @pytest.mark.parametrize("keep", [1, 4, 100, 5_000])
 @pytest.mark.parametrize("cut", [-2.0, 0.85, 0.99])
 def test_what_a_scan_leaves_out_is_below_its_bound(count: int, keep: int, cut: float) -> None:
