@@ -31,14 +31,22 @@ class SealedRecords:
     link: Redis
     keyring: Keyring = field(repr=False)
 
-    async def read(self, keys: Sequence[tuple[str, str]]) -> list[Opened | None]:
-        """Each record of `keys`, pairs of key and label, in order; None where it has gone."""
+    async def read(
+        self, keys: Sequence[tuple[str, str]], world: tuple[str, Mode] | None = None
+    ) -> list[Opened | None]:
+        """Each record of `keys`, pairs of key and label, in order; None where it has gone.
+
+        With a `world`, a tenant in one mode, one of another world costs what none would: nothing
+        more is asked for it, and it is not opened.
+        """
         with reaching_redis():
             async with self.link.pipeline(transaction=False) as pipe:
                 for key, _ in keys:
                     pipe.hmget(key, ["u", "d"])
                 rows = await pipe.execute()
         owners = [None if row[0] is None else names.located(row[0].decode()) for row in rows]
+        if world is not None:
+            owners = [owner if owner and _world(owner) == world else None for owner in owners]
         data_keys = await self._data_keys({owner for owner in owners if owner is not None})
         opened: list[Opened | None] = []
         for (_, label), owner, (_, sealed) in zip(keys, owners, rows, strict=True):
@@ -51,10 +59,8 @@ class SealedRecords:
 
     async def read_one(self, key: str, label: str, tenant_id: str, mode: Mode) -> bytes | None:
         """One record's document if it is this tenant's in this mode, else None."""
-        (found,) = await self.read([(key, label)])
-        if found is None or (found.subject.tenant_id, found.subject.mode) != (tenant_id, mode):
-            return None
-        return found.document
+        (found,) = await self.read([(key, label)], (tenant_id, mode))
+        return None if found is None else found.document
 
     async def _data_keys(self, subjects: set[Subject]) -> dict[Subject, bytes]:
         ordered = sorted(subjects, key=lambda subject: subject.key)
@@ -68,3 +74,7 @@ class SealedRecords:
             for subject, found in zip(ordered, wrapped, strict=True)
             if found is not None
         }
+
+
+def _world(subject: Subject) -> tuple[str, Mode]:
+    return subject.tenant_id, subject.mode

@@ -24,7 +24,7 @@ SEED = int(os.environ.get("TEST_SEED", "20261121"))
 # Refusals of what is well-formed by every schema: what is told apart only by knowing the rest.
 WELL_FORMED = {
     "proof_invalid", "cursor_invalid", "url_refused", "idempotency_mismatch", "capture_unfit",
-    "not_an_image",
+    "not_an_image", "embedding_invalid", "threshold_too_low", "model_mismatch",
 }  # fmt: skip
 # `connect` is a word that could be a token: GET of it is another route, and finds nothing.
 KNOWN = {("unsupported_method", "PUT /api/v1/kyc/session/connect")}

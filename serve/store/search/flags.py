@@ -25,13 +25,19 @@ class RedisFlags:
 
     async def known(self, flag_ids: Sequence[str]) -> list[KeptFlag]:
         """Those of the ids that are there, in the same order; in three round trips."""
+        return await self._known(flag_ids)
+
+    async def _known(
+        self, flag_ids: Sequence[str], world: tuple[str, Mode] | None = None
+    ) -> list[KeptFlag]:
         if not flag_ids:
             return []
         rows = await SealedRecords(self.link, self.keyring).read(
             [
                 (names.flag(partition_of(Prefix.FLAG, flag_id), flag_id), f"flag|{flag_id}")
                 for flag_id in flag_ids
-            ]
+            ],
+            world,
         )
         found = [
             KeptFlag(row.subject, DuplicateFlag.model_validate_json(row.document))
@@ -48,10 +54,7 @@ class RedisFlags:
 
     async def one(self, tenant_id: str, mode: Mode, flag_id: str) -> KeptFlag | None:
         """One of this tenant and mode. Raises `not_found` for what is no such id."""
-        for kept in await self.known([flag_id]):
-            if (kept.subject.tenant_id, kept.subject.mode) == (tenant_id, mode):
-                return kept
-        return None
+        return next(iter(await self._known([flag_id], (tenant_id, mode))), None)
 
     async def page(self, flag_ids: Sequence[str], cursor: str, limit: int) -> Page[KeptFlag]:
         """Those of the ids that are there, newest first. Raises `cursor_invalid`."""

@@ -97,13 +97,13 @@ class RedisVerifications:
             return {}
         records = SealedRecords(self.link, self.keyring)
         with reaching_redis():
-            rows, at_ms = await asyncio.gather(records.read(keys), self.now_ms())
+            reading = records.read(keys, (tenant_id, mode))
+            rows, at_ms = await asyncio.gather(reading, self.now_ms())
         found = {}
         for name, record, session in zip(ids, rows[::2], rows[1::2], strict=True):
             row = record or session
-            if row is None or (row.subject.tenant_id, row.subject.mode) != (tenant_id, mode):
-                continue
-            found[name] = row.subject, _opened(record, session, at_ms)
+            if row is not None:
+                found[name] = row.subject, _opened(record, session, at_ms)
         return found
 
 
