@@ -32,6 +32,14 @@ class Shard:
         return sum(arena.live for arena in tuple(self._arenas.values()))
 
     @property
+    def by_kind(self) -> dict[str, int]:
+        """The same of each kind of gallery."""
+        found: dict[str, int] = {}
+        for gallery, arena in tuple(self._arenas.items()):
+            found[gallery.kind] = found.get(gallery.kind, 0) + arena.live
+        return found
+
+    @property
     def dead(self) -> int:
         """Rows of faces that went, until they are swept out."""
         return sum(arena.rows - arena.live for arena in tuple(self._arenas.values()))

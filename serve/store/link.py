@@ -61,7 +61,20 @@ class DirectPool(BlockingConnectionPool):
     """
 
     async def get_connection(self, *names: Any, **options: Any) -> Any:  # noqa: ANN401
-        """A connection ready to send; waited for only where none is free."""
+        """A connection ready to send; waited for only where none is free.
+
+        redis-py looks whether a connection is quiet under a timeout of nothing, and a task that is
+        cancelled in that moment would not hear of it: it would go on to wait for its answer.
+        """
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
+        connection = await self._any_connection(*names, **options)
+        if task and task.cancelling() > before:
+            await self.release(connection)
+            raise asyncio.CancelledError
+        return connection
+
+    async def _any_connection(self, *names: Any, **options: Any) -> Any:  # noqa: ANN401
         library: Any = super()  # it has no types
         if not self.can_get_connection():
             return await library.get_connection(*names, **options)

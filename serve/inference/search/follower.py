@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from index.entry import START, Entry, LogId
 from index.shard import Shard
@@ -65,9 +65,7 @@ class Follower:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         self._writer.shutdown()
 
     @property
@@ -262,6 +260,17 @@ class Follower:
     async def _write(self, work: Callable[..., T], *arguments: object) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._writer, work, *arguments)
+
+
+async def end(tasks: Collection["asyncio.Task[Any]"]) -> None:
+    """Cancel tasks until they have ended. Once may not be enough: redis-py, under way to a
+    connection, can swallow a cancellation.
+    """
+    going = set(tasks)
+    while going:
+        for task in going:
+            task.cancel()
+        _, going = await asyncio.wait(going, timeout=PAUSE_S)
 
 
 def _hold(shard: Shard, partitions: Collection[int]) -> Progress:

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 
 from serve.errors import ServeError
+from serve.inference.search.follower import end
 from serve.inference.search.holder import Holder
 from serve.observe import logs
 from serve.ports.search import ShardBoard
@@ -12,8 +13,8 @@ BEAT_S = 2.0
 KEPT_S = 10
 
 
-async def beat(holder: Holder, board: ShardBoard) -> None:
-    """Every two seconds, until cancelled: put the holder's status on the board, and rebuild it
+async def beat(holder: Holder, board: ShardBoard, every_s: float = BEAT_S) -> None:
+    """Again and again, until cancelled: put the holder's status on the board, and rebuild it
     once for each wish that came since the beginning.
 
     A board that cannot be reached is told with the next beat.
@@ -23,6 +24,7 @@ async def beat(holder: Holder, board: ShardBoard) -> None:
     rebuilding: asyncio.Task[bool] | None = None
     try:
         while True:
+            holder.measure()
             try:
                 wish = await board.rebuild_wish()
                 if granted is None:  # what was wished for before we began is fulfilled
@@ -37,11 +39,10 @@ async def beat(holder: Holder, board: ShardBoard) -> None:
                 await board.put(replace(holder.status(), wish=fulfilled), KEPT_S)
             except ServeError:
                 pass
-            await asyncio.sleep(BEAT_S)
+            await asyncio.sleep(every_s)
     finally:
         if rebuilding is not None:
-            rebuilding.cancel()
-            await asyncio.gather(rebuilding, return_exceptions=True)
+            await end([rebuilding])
 
 
 async def _rebuild(holder: Holder) -> bool:

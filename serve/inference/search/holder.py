@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from serve.domain.search.gallery import GalleryKind
 from serve.errors import Code, ServeError
 from serve.inference.search.follower import Follower
 from serve.inference.search.galleries import excluded, face_hit, gallery_of
@@ -98,6 +99,12 @@ class Holder:
             replayed=follower.replayed,
             is_ready=follower.is_ready,
         )
+
+    def measure(self) -> None:
+        """Put what it holds into the metrics of this process."""
+        shard = self._follower.shard
+        live = dict.fromkeys(GalleryKind, 0) | shard.by_kind
+        metrics.set_rows(live, shard.dead, shard.size_bytes)
 
     async def search(self, asked: Asked, partitions: Collection[int] | None = None) -> Found:
         """Look for a face in `partitions`, None for all it holds, once they have come as far as

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from serve.domain.ids import PARTITIONS
+from serve.inference.search.follower import end
 from serve.inference.search.heartbeat import beat
 from serve.inference.search.holder import Holder, Limits
 from serve.ports.search import Asked, FaceLog, Found, ShardBoard, ShardStatus
@@ -36,8 +37,7 @@ class LocalIndex:
         trace: TracebackType | None,
     ) -> None:
         if self._beating is not None:
-            self._beating.cancel()
-            await asyncio.gather(self._beating, return_exceptions=True)
+            await end([self._beating])
         await self._holder.__aexit__(kind, error, trace)
 
     async def until_ready(self) -> None:
