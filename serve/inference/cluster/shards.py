@@ -11,10 +11,8 @@ import os
 import resource
 import socket
 import struct
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -22,6 +20,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from serve.errors import Code, ServeError
+from serve.inference.search.carrier import Carrier
 from serve.inference.search.fanout import Shard, ShardLostError, Standing
 from serve.inference.search.heartbeat import beat
 from serve.inference.search.holder import Holder, Limits
@@ -36,13 +35,6 @@ from serve.inference.search.packing import (
 from serve.observe import logs
 from serve.ports.search import Asked, FaceLog, Found, ShardBoard
 
-SEARCHES_MAX = 64
-"""Of one call. A call costs the engine 0.7 CPU-ms alone, and 0.05 for each of sixteen searches."""
-CALLS_MAX = 2
-"""On their way to one shard, but for those that take longer than `YOUNG_S`: they wait for the log,
-and hold nobody back.
-"""
-YOUNG_S = 0.05
 PAUSE_S = 1.0
 
 _MASK = struct.Struct("<Q")
@@ -123,40 +115,18 @@ class ShardActor:
             await asyncio.sleep(PAUSE_S)
 
 
-@dataclass(eq=False, slots=True)
-class _Call:
-    """Searches that go to the shard together. It is young until it has been away for long."""
-
-    searches: "Sequence[tuple[bytes, asyncio.Future[bytes]]]" = field(repr=False)
-    is_young: bool = True
-
-
 class ActorShard:
-    """The engine's side of one actor. All belongs to the event loop.
-
-    What is asked while calls are on their way goes together in the next one.
-    """
+    """The engine's side of one actor. All belongs to the event loop."""
 
     def __init__(self, name: str, actor: Any, queue_max: int) -> None:  # noqa: ANN401 (Ray's handle)
         self.name = name
         self.actor = actor
-        self._queue_max = queue_max
-        self._waiting: deque[tuple[bytes, asyncio.Future[bytes]]] = deque()
-        self._calls: dict[asyncio.Task[None], _Call] = {}
-        self._is_sending = False  # at the end of this pass of the event loop
+        self._carrier = Carrier(self._carry, queue_max)
 
     async def search(self, asked: Asked, partitions: Collection[int]) -> Found:
         """See `serve.inference.search.fanout.Shard`."""
-        if len(self._waiting) >= self._queue_max:
-            detail = f"{len(self._waiting)} searches are waiting"
-            raise ServeError(Code.OVERLOADED, detail, retry_after_s=1)
-        loop = asyncio.get_running_loop()
-        answered: asyncio.Future[bytes] = loop.create_future()
-        self._waiting.append((_MASK.pack(pack_mask(partitions)) + pack_asked(asked), answered))
-        if not self._is_sending:
-            self._is_sending = True
-            loop.call_soon(self._send)
-        answer = unpack_found(await answered, asked.tenant_id, asked.mode)
+        packed = _MASK.pack(pack_mask(partitions)) + pack_asked(asked)
+        answer = unpack_found(await self._carrier.carry(packed), asked.tenant_id, asked.mode)
         if isinstance(answer, ServeError):
             raise answer
         return answer
@@ -178,40 +148,9 @@ class ActorShard:
             raise ShardLostError(self.name)
         return standing
 
-    def _send(self) -> None:
-        self._is_sending = False
-        loop = asyncio.get_running_loop()
-        while self._waiting and sum(call.is_young for call in self._calls.values()) < CALLS_MAX:
-            taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), SEARCHES_MAX))]
-            wanted = [search for search in taken if not search[1].done()]  # not given up yet
-            if wanted:
-                call = _Call(wanted)
-                task = loop.create_task(self._carry(call))
-                self._calls[task] = call
-                task.add_done_callback(self._forget)
-                loop.call_later(YOUNG_S, self._age, call)
-
-    async def _carry(self, call: _Call) -> None:
-        """There, and the answers back to whoever still waits."""
-        try:
-            answers = await self._asked(
-                self.actor.search.remote(*(packed for packed, _ in call.searches))
-            )
-            for (_, answered), answer in zip(call.searches, answers, strict=True):
-                if not answered.done():
-                    answered.set_result(answer)
-        except ShardLostError as error:
-            for _, answered in call.searches:
-                if not answered.done():
-                    answered.set_exception(error)
-
-    def _age(self, call: _Call) -> None:
-        call.is_young = False
-        self._send()
-
-    def _forget(self, task: "asyncio.Task[None]") -> None:
-        del self._calls[task]
-        self._send()
+    async def _carry(self, searches: Sequence[bytes]) -> Sequence[bytes]:
+        answers: list[bytes] = await self._asked(self.actor.search.remote(*searches))
+        return answers
 
     async def _asked(self, reference: Any) -> Any:  # noqa: ANN401 (what the actor's method returns)
         try:

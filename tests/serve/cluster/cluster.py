@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Timer
@@ -26,6 +26,7 @@ from tests.serve.inference.toy_runner import PATIENCE_S
 
 REPLICA = "ray::ServeReplica"
 START_S_MAX = 120.0
+SCANNED_BYTES_MAX = 2**28
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,3 +119,26 @@ def toy_cluster(cpus: int, options: dict[str, Any]) -> Iterator[Cluster]:
                 process.wait()
                 left = end_leftovers(folder / "token")
     assert left == 0
+
+
+def holding(canary: bytes, ray_folder: Path, token_file: Path) -> list[Path]:
+    """The files that Ray keeps and that hold these bytes, those that are only open among them."""
+    kept = [path for path in ray_folder.rglob("*") if path.is_file()]
+    return [path for path in (*kept, *shared_memory(token_file)) if canary in _read(path)]
+
+
+def shared_memory(token_file: Path) -> list[Path]:
+    """Descriptors of shared memory that the cluster's processes hold."""
+    found = []
+    for process in kin(token_file):
+        for link in Path(f"/proc/{process.pid}/fd").iterdir():
+            with suppress(OSError):
+                if "shm" in str(link.readlink()) or "memfd" in str(link.readlink()):
+                    found.append(link)
+    return found
+
+
+def _read(path: Path) -> bytes:
+    with suppress(OSError), path.open("rb") as stream:
+        return stream.read(SCANNED_BYTES_MAX)
+    return b""

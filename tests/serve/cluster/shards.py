@@ -45,8 +45,13 @@ class Shards:
 
     process: subprocess.Popen[str]
     socket: Path
-    token_file: Path
+    folder: Path
     state: State
+
+    @property
+    def token_file(self) -> Path:
+        """The token of its cluster."""
+        return self.folder / "token"
 
     async def scale(self, number: int) -> None:
         """Have so many shards."""
@@ -124,7 +129,7 @@ def running_shards(number: int) -> Iterator[Shards]:
             try:
                 socket = Path(ask(process, None)["socket"])
                 giving_up.cancel()
-                yield Shards(process, socket, folder / "token", state)
+                yield Shards(process, socket, folder, state)
             finally:
                 giving_up.cancel()
                 assert process.stdin is not None

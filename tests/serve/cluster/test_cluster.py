@@ -5,7 +5,6 @@ import os
 import secrets
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,17 @@ from serve.inference.cluster.options import read_plan
 from serve.inference.cluster.probe import asks_for_token
 from serve.inference.dispatch import Limits
 from serve.inference.link.client import LinkedFaces
-from tests.serve.cluster.cluster import Cluster, a_door, toy_cluster
+from tests.serve.cluster.cluster import (
+    Cluster,
+    a_door,
+    holding,
+    shared_memory,
+    toy_cluster,
+)
 from tests.serve.inference.toy_runner import PATIENCE_S
 
 CLIENTS = 200
 CANARY_BYTES = 300_000
-SCANNED_BYTES_MAX = 2**28
 STRANGER = """
 import sys, ray
 try:
@@ -161,35 +165,13 @@ async def test_no_image_is_left_anywhere(cluster: Cluster, socket: Path) -> None
     async with a_door(socket) as faces:
         images = [width(n + 1, canary * (CANARY_BYTES // len(canary))) for n in range(32)]
         assert await widths(faces, images) == list(range(1, 33))
-    looked_at = list(_files(cluster))
-    assert any("shm" in path for path in map(str, map(Path.readlink, _links(cluster))))
-    assert [path for path in looked_at if canary in _read(path)] == []
-    control = cluster.folder / "ray" / "control"
+    ray_folder = cluster.folder / "ray"
+    links = shared_memory(cluster.token_file)
+    assert any("shm" in path for path in map(str, map(Path.readlink, links)))
+    assert holding(canary, ray_folder, cluster.token_file) == []
+    control = ray_folder / "control"
     control.write_bytes(b"x" * 100 + canary)
-    assert [path for path in _files(cluster) if canary in _read(path)] == [control]
-
-
-def _files(cluster: Cluster) -> list[Path]:
-    """Every file that Ray keeps, those that are only open among them."""
-    kept = [path for path in (cluster.folder / "ray").rglob("*") if path.is_file()]
-    return [*kept, *_links(cluster)]
-
-
-def _links(cluster: Cluster) -> list[Path]:
-    """Descriptors of shared memory that the cluster's processes hold."""
-    found = []
-    for process in kin(cluster.token_file):
-        for link in Path(f"/proc/{process.pid}/fd").iterdir():
-            with suppress(OSError):
-                if "shm" in str(link.readlink()) or "memfd" in str(link.readlink()):
-                    found.append(link)
-    return found
-
-
-def _read(path: Path) -> bytes:
-    with suppress(OSError), path.open("rb") as stream:
-        return stream.read(SCANNED_BYTES_MAX)
-    return b""
+    assert holding(canary, ray_folder, cluster.token_file) == [control]
 
 
 async def _stranger(cluster: Cluster, environment: dict[str, str]) -> str:

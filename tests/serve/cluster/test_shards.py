@@ -10,8 +10,10 @@ import pytest
 import pytest_asyncio
 
 from serve.inference.cluster.kin import exposed
+from serve.inference.search.carrier import SEARCHES_MAX
 from serve.ports.search import Found
 from tests.helpers.read_index import ReadIndex
+from tests.serve.cluster.cluster import holding
 from tests.serve.cluster.shards import Shards, World, a_world, running_shards
 from tests.serve.link.ends import PATIENCE_S
 
@@ -143,3 +145,18 @@ async def test_no_shard_listens_beyond_the_loopback(shards: Shards) -> None:
     """Nor does anything else of the cluster."""
     assert len(await shards.pids()) == 2
     assert exposed(shards.token_file) == []
+
+
+async def test_no_template_is_left_anywhere(shards: Shards, world: World) -> None:
+    """Neither one that was enrolled nor one that was looked for is in a file of Ray's or in its
+    shared memory; nor is what opens them.
+    """
+    enrolled, probe = world.template(), world.template()
+    await world.enrolled("somebody", enrolled)
+    many = [world.index.search(await world.asked(probe)) for _ in range(2 * SEARCHES_MAX)]
+    assert all(found.is_complete for found in await asyncio.gather(*many))
+    folder = shards.state.data_dir / "keys"
+    keys = [(folder / name).read_bytes() for name in ("salt", "pepper", "master")]
+    secrets = [*(each.vector.tobytes() for each in (enrolled, probe)), *keys]
+    for secret in secrets:
+        assert holding(secret, shards.folder / "ray", shards.token_file) == []
