@@ -16,7 +16,7 @@ from serve.flows.tenants import change_settings
 from serve.flows.transact import new_operation
 from tests.helpers.scripted_index import ScriptedIndex
 from tests.helpers.service import Fault, Service, refusal
-from tests.serve.search.gate import TWIN, matched, owed, raised, scripted_index, set_policy
+from tests.serve.screening.gate import TWIN, matched, owed, raised, scripted_index, set_policy
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from serve.flows.search.flags import change_flag, duplicates_of
 from serve.flows.transact import new_operation
 from tests.helpers.records import an_id
 from tests.helpers.service import Fault, Service, refusal, repeatable, stranger
-from tests.serve.search.gate import TWIN, flags_of, matched, scripted_index
+from tests.serve.screening.gate import TWIN, flags_of, matched, scripted_index
 
 RESOLVED = FlagPatch(status=FlagStatus.RESOLVED, reviewer="ann")
 DISMISSED = FlagPatch(status=FlagStatus.DISMISSED, reviewer="ann", reason="twins")

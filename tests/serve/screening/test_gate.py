@@ -21,7 +21,7 @@ from serve.flows.transact import new_operation
 from serve.flows.verifications.records import review
 from tests.helpers.scripted_index import ScriptedIndex
 from tests.helpers.service import Fault, Service, refusal, repeatable
-from tests.serve.search.gate import (
+from tests.serve.screening.gate import (
     APPROVED,
     HELD,
     REFUSED,
