@@ -12,7 +12,7 @@ from serve.domain.change import Change, Snapshot
 from serve.domain.customer import Customer
 from serve.domain.ids import PARTITIONS, Prefix, Subject, keyed_digest, make_id
 from serve.domain.operation import Operation
-from serve.domain.tenancy.api_key import Principal
+from serve.domain.tenancy.api_key import Principal, Scope
 from serve.domain.verifications.rules import reviewed, view_of
 from serve.domain.verifications.verification import (
     Applicant,
@@ -22,6 +22,7 @@ from serve.domain.verifications.verification import (
     VerificationStatus,
 )
 from serve.errors import Code, ServeError
+from serve.flows.access import require
 from serve.flows.audit import noted
 from serve.flows.sessions import review_session
 from serve.flows.transact import new_id, transact
@@ -116,11 +117,13 @@ async def review(
 ) -> Verification:
     """Write down a reviewer's decision, approved or rejected; a repeat of `op` gets the same.
 
-    That of a session is the session's, and its `callback_url` is told. Of an enrolment the face
-    may be compared with from then on, or never. Raises `not_found`, `verification_closed`.
+    That of a session is the session's: its `callback_url` is told, and the key has to be one for
+    sessions. Of an enrolment the face may be compared with from then on, or never. Raises
+    `not_found`, `scope_missing`, `verification_closed`.
     """
     subject, found = await _found(deps, principal, verification_id)
     if found.kind is VerificationKind.SESSION:
+        require(principal, Scope.SESSIONS)
         return await _review_session(deps, principal, found.session_id, decision, op)
 
     async def decide(snapshot: Snapshot) -> Change:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 from pipeline.decision.policy import LivenessPolicy
 from serve.domain.ids import Mode, Prefix, partition_of, renamed
+from serve.domain.tenancy.api_key import Scope
+from serve.domain.tenancy.tenant import TenantPatch
 from serve.domain.verifications.verification import (
     Applicant,
     DocumentType,
@@ -13,8 +15,9 @@ from serve.domain.verifications.verification import (
     VerificationStatus,
 )
 from serve.errors import Code
-from serve.flows.customers import EnrolRequest, enrol, erase
+from serve.flows.customers import erase
 from serve.flows.sessions import cancel_session
+from serve.flows.tenants import change_own_settings
 from serve.flows.transact import new_operation
 from serve.flows.verifications.records import CreateRequest, create, page, review, verification
 from serve.store.search.verifications import RedisVerifications
@@ -97,12 +100,14 @@ async def test_what_the_tenant_says_is_kept(service: Service) -> None:
 
 
 async def test_an_existing_customer_keeps_what_is_theirs(service: Service) -> None:
-    """One created for a customer changes nothing of their faces."""
+    """One created for a customer brings their name, and changes nothing else of theirs."""
     await service.enrolled("carol")
     subject = service.deps.ledger.subject(service.tenant.id, Mode.LIVE, "carol")
     before = (await service.deps.ledger.snapshot(subject)).customer
     await created(service, FULL)
-    assert (await service.deps.ledger.snapshot(subject)).customer == before
+    after = (await service.deps.ledger.snapshot(subject)).customer
+    assert before is not None
+    assert after == before.model_copy(update={"name": "Ada"})
 
 
 async def test_a_repeat_creates_nothing_more(service: Service) -> None:
@@ -294,26 +299,34 @@ async def test_one_that_waits_cannot_be_reviewed(service: Service) -> None:
     assert await refusal(decided(service, made.id)) == Code.VERIFICATION_CLOSED
 
 
-async def test_an_enrolment_that_was_held_is_decided(service: Service) -> None:
-    """A duplicate under the policy `review` may be compared with once a reviewer approved it."""
-    from serve.domain.tenancy.tenant import TenantPatch  # noqa: PLC0415
-    from serve.flows.tenants import change_own_settings  # noqa: PLC0415
+async def test_a_session_s_review_needs_a_key_for_sessions(service: Service) -> None:
+    """A key for customers alone may look, and decide what is no session."""
+    name = await held_session(service)
+    own = service.live
+    key = replace(own, scopes=frozenset({Scope.CUSTOMERS}))
+    assert (await verification(service.deps, key, name)).status == "needs_review"
+    op = new_operation(service.deps)
+    assert await refusal(review(service.deps, key, name, APPROVED, op)) == Code.SCOPE_MISSING
+    assert (await decided(service, name)).status == "approved"
 
+
+async def test_an_enrolment_that_was_held_is_decided(service: Service) -> None:
+    """A duplicate under the policy `review` may be compared with once a reviewer approved it, and
+    never when one rejected it.
+    """
     patch = TenantPatch.model_validate({"duplicates": "review"})
     op = new_operation(service.deps)
     await change_own_settings(service.deps, service.live, patch, op)
     await service.enrolled("alice")
-    done = await enrol(
-        service.deps, service.live, EnrolRequest("bob", b"face 1"), new_operation(service.deps)
-    )
-    name = renamed(Prefix.VERIFICATION, done.face_id)
-    assert (await read(service, name)).status == "needs_review"
     subject = service.deps.ledger.subject(service.tenant.id, Mode.LIVE, "bob")
-    for decision, is_usable in ((APPROVED, True),):
+    for image, decision, usable in (("face 1", REJECTED, 0), ("face 2", APPROVED, 1)):
+        done = await service.enrolled("bob", image)
+        name = renamed(Prefix.VERIFICATION, done.face_id)
+        assert (await read(service, name)).status == "needs_review"
         before = (await service.deps.ledger.snapshot(subject)).customer
         assert before is not None
         assert not before.has_prior_kyc
-        await decided(service, name, decision)
+        assert (await decided(service, name, decision)).status == decision
         after = (await service.deps.ledger.snapshot(subject)).customer
         assert after is not None
-        assert after.has_prior_kyc is is_usable
+        assert (len(after.usable_references), len(after.references)) == (usable, usable + 1)

@@ -15,6 +15,7 @@ from serve.flows.customers import erase
 from serve.flows.search.blocklist import BlockRequest, block_face
 from serve.flows.tenants import change_own_settings
 from serve.flows.transact import new_operation
+from serve.inference.search.absent import AbsentIndex
 from tests.helpers.service import HOUR_MS, MINUTE_MS, Service, refusal, repeatable, stranger
 from tests.serve.verifications.again import WatchedFaces, again, ask_for, holding, issued, listed
 
@@ -242,8 +243,6 @@ async def test_a_face_that_others_have_ends_as_the_policy_says(
 
 async def test_an_index_that_cannot_answer_leaves_it_to_a_reviewer(service: Service) -> None:
     """A match that nobody could be searched for is not approved."""
-    from serve.inference.search.absent import AbsentIndex  # noqa: PLC0415
-
     token = await holding(service)
     service = replace(service, deps=replace(service.deps, index=AbsentIndex()))
     made = await again(service, token)
