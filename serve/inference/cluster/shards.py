@@ -11,8 +11,8 @@ import os
 import resource
 import socket
 import struct
-from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import ray
@@ -56,6 +56,7 @@ class ShardActor:
         os.umask(0o077)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold faces
         self._holder: Holder | None = None
+        self._refusal: Code | None = None
         self._name = f"{name}@{socket.gethostname()}"
         keeping = self._keep(frozenset(partitions), opening, limits)
         self._keeping = asyncio.get_running_loop().create_task(keeping)
@@ -78,10 +79,10 @@ class ShardActor:
         self._holder.release(partition)
         return True
 
-    async def standing(self) -> Standing | None:
-        """How it is; None where there is no holder yet."""
+    async def standing(self) -> Standing | Code | None:
+        """How it is; where there is no holder, what it was refused for, None for nothing yet."""
         holder = self._holder
-        return None if holder is None else Standing(holder.status(), holder.partitions)
+        return self._refusal if holder is None else Standing(holder.status(), holder.partitions)
 
     async def _search(self, packed: bytes) -> bytes:
         places = unpack_mask(*_MASK.unpack_from(packed))
@@ -105,8 +106,11 @@ class ShardActor:
                     Holder(log, self._name, partitions, limits) as holder,
                 ):
                     self._holder = holder
-                    await beat(holder, board)
+                    async with _background(beat(holder, board)) as beating:
+                        await holder.until_ready()
+                        await beating
             except ServeError as error:
+                self._refusal = Code(error.code)  # reading a log has no other
                 logs.write("shard not opened", code=error.code)
             except Exception as error:  # noqa: BLE001 (it is opened anew)
                 logs.write_error("shard lost its holder", error)
@@ -143,9 +147,11 @@ class ActorShard:
 
     async def standing(self) -> Standing:
         """See `serve.inference.search.fanout.Shard`."""
-        standing: Standing | None = await self._asked(self.actor.standing.remote())
+        standing: Standing | Code | None = await self._asked(self.actor.standing.remote())
         if standing is None:
             raise ShardLostError(self.name)
+        if isinstance(standing, Code):
+            raise ServeError(standing, f"{self.name} cannot read the log of faces")
         return standing
 
     async def _carry(self, searches: Sequence[bytes]) -> Sequence[bytes]:
@@ -157,6 +163,17 @@ class ActorShard:
             return await reference
         except RayError as error:
             raise ShardLostError(self.name) from error
+
+
+@asynccontextmanager
+async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator["asyncio.Task[None]"]:
+    """A task that is cancelled, and has ended, with the block."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 class ActorShards:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Protocol
 
-from serve.errors import ServeError
+from serve.errors import Code, ServeError
 from serve.inference.search.fanout import FanOut, Shard, ShardLostError, Standing
 from serve.inference.search.placement import Move, Table, moves_towards
 from serve.observe import logs
@@ -54,6 +54,7 @@ class Director:
         self._standings: dict[str, Standing] = {}
         self._settled: asyncio.Task[None] | None = None
         self._settled_for = 0
+        self._refusal: ServeError | None = None
 
     @property
     def table(self) -> Table:
@@ -77,11 +78,16 @@ class Director:
         await self._fanout.replace(table)
 
     async def until_ready(self) -> None:
-        """Wait until every shard has come to where its log ended when it began."""
+        """Wait until every shard has come to where its log ended when it began.
+
+        Raises what no waiting mends: a shard without the keys of this install, `keys_mismatch`.
+        """
         loop = asyncio.get_running_loop()
         told_s = loop.time()
         while True:
             await self.look()
+            if self._refusal is not None and self._refusal.code is not Code.STATE_UNAVAILABLE:
+                raise self._refusal
             statuses = await self.statuses()
             if sum(status.is_ready for status in statuses) == len(self._fanout.shards):
                 return
@@ -138,7 +144,8 @@ class Director:
         try:
             async with asyncio.timeout(LOOK_S_MAX):
                 standing = await shard.standing()
-        except (TimeoutError, ShardLostError):
+        except (TimeoutError, ShardLostError, ServeError) as error:
+            self._refusal = error if isinstance(error, ServeError) else None
             self._standings.pop(shard.name, None)
             self._fanout.set_down(shard.name, is_down=True)
             return

@@ -52,7 +52,7 @@ class Shard(Protocol):
         ...
 
     async def standing(self) -> Standing:
-        """How it is."""
+        """How it is. Raises what keeps it from reading the log of faces, as `keys_mismatch`."""
         ...
 
 

@@ -86,6 +86,8 @@ class ScriptedShard:
 
     async def standing(self) -> Standing:
         await self._reached()
+        if self.refusal is not None:
+            raise self.refusal
         applied = dict.fromkeys(self.held, START)
         live = len(applied)
         status = ShardStatus(

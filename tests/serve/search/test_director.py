@@ -113,6 +113,20 @@ async def test_it_is_ready_when_every_shard_is() -> None:
     await opened.__aexit__(None, None, None)
 
 
+async def test_a_shard_that_can_never_read_the_log_ends_the_start() -> None:
+    """One that cannot now is waited for; one without the keys is told of by its code."""
+    makers = Makers(is_ready=False)
+    starting = asyncio.ensure_future(directing(makers, 1).__aenter__())
+    await until(lambda: len(makers.made) == 1)
+    makers.made["shard-0"].refusal = ServeError(Code.STATE_UNAVAILABLE, "away")
+    done, _ = await asyncio.wait([starting], timeout=0.05)
+    assert not done
+    makers.made["shard-0"].refusal = ServeError(Code.KEYS_MISMATCH, "other keys")
+    with pytest.raises(ServeError) as refused:
+        await starting
+    assert refused.value.code is Code.KEYS_MISMATCH
+
+
 async def test_a_move_under_a_thousand_searches_misses_nobody() -> None:
     """Whoever searches finds everybody, before, while and after, wherever they are held."""
     makers = Makers()
