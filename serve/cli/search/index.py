@@ -101,8 +101,28 @@ def rebuild(
     if as_json:
         print_json({"holders": asked, "rebuilt": wait})
         return
-    done = "have rebuilt" if wait else "are asked to rebuild"
-    typer.echo(f"{asked} holders {done}" if asked else NOBODY)
+    done = "rebuilt" if wait else "asked to rebuild"
+    typer.echo(f"holders {done}: {asked}" if asked else NOBODY)
+
+
+@app.command()
+def scale(
+    context: typer.Context,
+    shards: Annotated[
+        int, typer.Argument(min=0, max=PARTITIONS, help="Shards; 0 for as many as index.shards.")
+    ],
+    data_dir: DataDir = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Have a Ray engine cut the index into so many shards; searches go on meanwhile. It holds over
+    restarts.
+    """
+    with_deps(settings_in(context, data_dir), lambda deps: deps.shard_board.ask_shards(shards))
+    if as_json:
+        print_json({"shards": shards})
+        return
+    typer.echo(f"asked for {shards} shards" if shards else "as many shards as the settings say")
 
 
 def _described(held: Held) -> dict[str, Any]:

@@ -151,12 +151,28 @@ def test_every_holder_is_asked_to_rebuild(data_dir: Path) -> None:
     ran = limen("index", "rebuild", "--wait", "--json", data_dir=data_dir)
     assert (ran.exit_code, ran.document) == (0, {"holders": 1, "rebuilt": True})
     asked = limen("index", "rebuild", data_dir=data_dir)
-    assert "1 holders are asked" in asked.output
+    assert "asked to rebuild: 1" in asked.output
     assert with_store(data_dir, lambda deps: deps.shard_board.rebuild_wish()) == 2
 
 
+def test_an_engine_is_asked_for_more_shards(data_dir: Path) -> None:
+    """The number stands on the board until another is asked for; 0 takes the wish back."""
+    for number in (3, 0):
+        ran = limen("index", "scale", str(number), "--json", data_dir=data_dir)
+        assert ran.document == {"shards": number}
+        assert with_store(data_dir, lambda deps: deps.shard_board.shards_wish()) == number
+    assert "asked for 5 shards" in limen("index", "scale", "5", data_dir=data_dir).output
+
+
 @pytest.mark.parametrize(
-    "arguments", [("verify", "--wait", "-1"), ("verify", "--wait", "601"), ("rebuild", "x")]
+    "arguments",
+    [
+        ("verify", "--wait", "-1"),
+        ("verify", "--wait", "601"),
+        ("rebuild", "x"),
+        ("scale", "65"),
+        ("scale", "-1"),
+    ],
 )
 def test_bad_options_are_refused(arguments: tuple[str, ...], data_dir: Path) -> None:
     """A usage error."""
