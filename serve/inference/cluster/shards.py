@@ -122,7 +122,7 @@ class ShardActor:
 class ActorShard:
     """The engine's side of one actor. All belongs to the event loop."""
 
-    def __init__(self, name: str, actor: Any, queue_max: int) -> None:  # noqa: ANN401 (Ray's handle)
+    def __init__(self, name: str, actor: Any, queue_max: int) -> None:  # noqa: ANN401 (Ray's)
         self.name = name
         self.actor = actor
         self._carrier = Carrier(self._carry, queue_max)
