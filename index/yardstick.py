@@ -17,7 +17,7 @@ Rows = NDArray[np.int64]
 Rival = Callable[[Vectors, int], Rows]
 """Searches for probes, `(N, D)`, and returns so many rows for each."""
 
-BLAS_FROM = 20  # probes; faiss's own value
+BLAS_FROM = 128_000  # numbers in a batch of probes; faiss's own value
 HNSW_NEIGHBOURS = 32
 HNSW_LOOKED_AT = 128
 ORACLE_ROWS = 16_384
@@ -36,7 +36,9 @@ def use_threads(count: int) -> int:
 
 
 def knn(templates: Vectors, blas_from: int = BLAS_FROM) -> Rival:
-    """`faiss.knn` over one block of memory; it multiplies matrices from so many probes on."""
+    """`faiss.knn` over one block of memory; it multiplies matrices where a batch of probes has so
+    many numbers or more.
+    """
 
     def search(probes: Vectors, count: int) -> Rows:
         found: Rows = faiss.knn(probes, templates, count, faiss.METRIC_INNER_PRODUCT)[1]

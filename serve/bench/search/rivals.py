@@ -33,7 +33,7 @@ class Built:
 
 def flat_rivals(templates: Vectors) -> dict[str, Built]:
     """Those that look at every row: faiss as it is, and where it is told to multiply matrices for
-    fewer probes than its own 20.
+    batches of any size, and not only from a thousand probes of 128 numbers on.
     """
     return {
         KNN: Built(yardstick.knn(templates)),
