@@ -2,7 +2,8 @@
 
     the face is on the blocklist       needs_review, and an alert
     somebody could not be looked at    needs_review, and the search is made again later
-    another customer has the face      a flag for each pair that has none yet, at most five; an
+    another customer has the face      a flag for each pair that has none yet, of the five others
+                                       most alike, until the customer is flagged with five; an
                                        alert where chance shows at most one match in a search;
                                        approved, needs_review or rejected as the policy says
     nobody has it                      approved
@@ -54,7 +55,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A search of both galleries. `matches` are those who are not told apart, best first.
+    """A search of both galleries. `matches` are the best five who are not told apart.
 
     `pairs` is how many faces were compared with and did not match, `expected` how many matches
     chance alone would show.
@@ -98,7 +99,7 @@ def ending(look: Look, policy: DuplicatePolicy) -> tuple[VerificationStatus, tup
 
 def fresh_matches(look: Look, customer: Customer) -> tuple[Match, ...]:
     """The best matches whose pairs nobody has flagged or told apart, the customer's record being
-    as it is now.
+    as it is now; so many that they are flagged with five others in all.
     """
     pairs = flags_of_pairs(customer)
 
@@ -107,7 +108,12 @@ def fresh_matches(look: Look, customer: Customer) -> tuple[Match, ...]:
         is_known = other in pairs and pairs[other] not in match.flag_ids
         return not (match.is_flagged or is_known or is_told_apart(customer, other))
 
-    return tuple(filter(is_fresh, look.matches))[:FLAGS_PER_SCREENING_MAX]
+    gone = {flag_id for match in look.matches if not match.is_flagged for flag_id in match.flag_ids}
+    flagged = sum(
+        not is_told_apart(customer, other) and flag_id not in gone
+        for other, flag_id in pairs.items()
+    )
+    return tuple(filter(is_fresh, look.matches))[: max(0, FLAGS_PER_SCREENING_MAX - flagged)]
 
 
 def with_findings(

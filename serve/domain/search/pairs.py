@@ -37,11 +37,14 @@ def with_flags(
 
 
 def with_flagged_by(customer: Customer, flag_id: str, other: str) -> Customer:
-    """`customer` once told that the flag of another names them; the same when it was told."""
-    if any(item.flag_id == flag_id for item in customer.flagged_by):
+    """`customer` once told that the flag of another names them; the same when they were told, or
+    know of a hundred: the others know of the pair.
+    """
+    is_told = any(item.flag_id == flag_id for item in customer.flagged_by)
+    if is_told or len(customer.flagged_by) >= FLAGS_KEPT:
         return customer
     items = (Flagged(flag_id=flag_id, other=other), *customer.flagged_by)
-    return customer.model_copy(update={"flagged_by": items[:FLAGS_KEPT]})
+    return customer.model_copy(update={"flagged_by": items})
 
 
 def without_flags(customer: Customer, flag_ids: Collection[str]) -> Customer:

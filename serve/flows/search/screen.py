@@ -219,19 +219,22 @@ async def _run(deps: Deps, subject: Subject, screening: Screening) -> None:
 
 
 async def _matches(deps: Deps, subject: Subject, found: Found) -> tuple[Match, ...]:
-    """The hits whom neither record tells apart, and whether their pair is flagged."""
+    """The best hits whom neither record tells apart, and whether their pair is flagged."""
     if not found.hits:
         return ()
     own = (await deps.ledger.snapshot(subject)).customer
     left = [hit for hit in found.hits if own is None or not is_told_apart(own, hit.subject.key)]
-    others = await asyncio.gather(*(deps.ledger.snapshot(hit.subject) for hit in left))
     there: list[tuple[FaceHit, frozenset[str]]] = []
-    for hit, snapshot in zip(left, others, strict=True):
-        other = snapshot.customer
-        if other is not None and not is_told_apart(other, subject.key):
-            sides = ((own, hit.subject.key), (other, subject.key))
-            flags = (flags_of_pairs(side).get(key) for side, key in sides if side is not None)
-            there.append((hit, frozenset(filter(None, flags))))
+    while left and len(there) < FLAGS_PER_SCREENING_MAX:
+        nearest, left = left[:FLAGS_PER_SCREENING_MAX], left[FLAGS_PER_SCREENING_MAX:]
+        others = await asyncio.gather(*(deps.ledger.snapshot(hit.subject) for hit in nearest))
+        for hit, snapshot in zip(nearest, others, strict=True):
+            other = snapshot.customer
+            if other is not None and not is_told_apart(other, subject.key):
+                sides = ((own, hit.subject.key), (other, subject.key))
+                flags = (flags_of_pairs(side).get(key) for side, key in sides if side is not None)
+                there.append((hit, frozenset(filter(None, flags))))
+    there = there[:FLAGS_PER_SCREENING_MAX]
     asked = [flag_id for _, flag_ids in there for flag_id in flag_ids]
     alive = {kept.flag.id for kept in await deps.flags.known(asked)}
     return tuple(

@@ -20,6 +20,7 @@ from serve.demo.receiver import Receiver
 from serve.deps import Deps
 from serve.domain.tenancy.tenant import TenantPatch
 from serve.flows.delivery import run_delivery
+from serve.flows.search.screen import run_screenings
 from serve.flows.tenants import CreatedTenant, create_tenant
 from serve.outbound.sender import open_sender
 from serve.settings import Settings, State, replaced
@@ -31,6 +32,7 @@ from tests.faults.proxy import FaultProxy, proxied
 from tests.faults.stage import open_clients
 from tests.faults.store.servers import Server, server
 from tests.helpers.front_door import ScriptedFaces, serving
+from tests.helpers.read_index import ReadIndex
 from tests.helpers.records import MODEL
 
 PHOTOS = Photos(b"john", (b"john, again", b"john, a third time"), (b"mary", b"paul"))
@@ -72,8 +74,8 @@ async def world(
     tried = {"callbacks.allow_private": True, "server.refusals_per_minute_max": 10**6}
     settings = replaced(Settings(state=state), {**tried, **bounds})
     models = Models(faces, faces, MODEL)
-    deps = revise(build_deps(link, keyring, settings, models))
-    worker = build_deps(workers_link, keyring, settings, models)
+    deps = revise(_searching(build_deps(link, keyring, settings, models)))
+    worker = _searching(build_deps(workers_link, keyring, settings, models))
     patch = TenantPatch(
         liveness_policy=LivenessPolicy.MATCH_ONLY,
         allowed_origins=("https://tenant.example",),
@@ -90,6 +92,7 @@ async def world(
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(run_delivery(worker, sender, stop, random=random.random))
+            tasks.create_task(run_screenings(worker, stop))
             made = World(url, deps, tenant, receiver, http)
             made.clients = await open_clients(made, http, receiver, PHOTOS, History())
             try:
@@ -99,6 +102,11 @@ async def world(
     finally:
         await link.aclose()
         await workers_link.aclose()
+
+
+def _searching(deps: Deps) -> Deps:
+    """The same ports with an index that reads the log anew for every search."""
+    return replace(deps, index=ReadIndex(deps.face_log))
 
 
 @asynccontextmanager

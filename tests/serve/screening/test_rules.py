@@ -165,12 +165,22 @@ def test_the_blocklist_always_alerts() -> None:
         assert len({alert.id for alert in change.alerts}) == len(change.alerts) == count
 
 
-def test_the_newest_hundred_flags_are_kept() -> None:
-    """The oldest go, records and all, when new ones need their place."""
-    full = tuple(Flagged(flag_id=f"flg_{n}", other=other(n).key) for n in range(100, 200))
-    change = found(Look(matches=(match(1), match(2))), a_customer(flags=full))
-    assert len(change.customer.flags) == FLAGS_KEPT
-    assert change.ended_flags == ("flg_198", "flg_199")
+def test_whoever_is_flagged_with_five_others_is_flagged_with_no_more() -> None:
+    """However many have the face, a search makes no more of it; those told apart do not count."""
+    others = tuple(Flagged(flag_id=f"flg_{n}", other=other(n).key) for n in range(100, 105))
+    look = Look(matches=(match(1), match(2)))
+    assert found(look, a_customer(flags=others)).flags == ()
+    assert len(found(look, a_customer(flags=others[:4])).flags) == 1
+    known = with_different(a_customer(flags=others), other(100).key)
+    assert [flag.matched for flag in found(look, known).flags] == [other(1)]
+
+
+def test_a_hundred_flags_of_others_are_known() -> None:
+    """Whom half the world names is told of the first hundred, and changed no more."""
+    customer = a_customer()
+    for number in range(FLAGS_KEPT):
+        customer = with_flagged_by(customer, f"flg_{number}", other(number).key)
+    assert with_flagged_by(customer, "flg_more", other(999).key) is customer
 
 
 def test_others_are_counted_once_and_only_while_nobody_told_them_apart() -> None:
