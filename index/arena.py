@@ -79,8 +79,10 @@ class Arena:
             return False
         if not self._chunks or not self._chunks[-1].room:
             self._chunks = grown(self._chunks, self.dimension)
-        row = self._chunks[-1].append(face, owner, partition, template)
-        self._owners.add(owner, row)
+        chunk = self._chunks[-1]
+        self._owners.add(owner, chunk.append(face, owner, partition, template))
+        if not chunk.room:
+            chunk.seal()
         self._count(face, partition, 1)
         return True
 
@@ -177,6 +179,8 @@ class Arena:
                 taken, rows = rows[: last.room], rows[last.room :]
                 places[taken] = last.base + last.count + np.arange(len(taken))
                 last.take(old, taken)
+                if not last.room:
+                    last.seal()
             numbers.append(places)
         self._owners.renumber(np.concatenate(numbers))
         self._chunks = fresh

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from index import scan
+from index.codes import Codes
 from index.entry import Vector, Vectors
 
 ROWS_MIN = 1_024
@@ -63,6 +65,7 @@ class Chunk:
         self.alive = np.zeros(capacity, np.bool_)
         self.faces = Texts(capacity)
         self.owners = Texts(capacity)
+        self.codes: Codes | None = None
 
     @property
     def room(self) -> int:
@@ -73,6 +76,8 @@ class Chunk:
     def size_bytes(self) -> int:
         """What it takes in memory, rows that are still free included."""
         columns = self.vectors.nbytes + self.partitions.nbytes + self.alive.nbytes
+        if self.codes is not None:
+            columns += self.codes.size_bytes
         return columns + self.faces.size_bytes + self.owners.size_bytes
 
     def append(self, face: str, owner: str, partition: int, vector: Vector) -> int:
@@ -96,6 +101,11 @@ class Chunk:
         self.alive[start:stop] = True
         self.count = stop
 
+    def seal(self) -> None:
+        """Note that nothing will be added: a chunk of full size is given codes."""
+        if self.capacity >= ROWS_MAX:
+            self.codes = Codes(self.vectors, scan.margin(self.vectors.shape[1]))
+
     def rows_of(self, partition: int) -> Rows:
         """The live rows of a partition."""
         live = self.alive[: self.count] & (self.partitions[: self.count] == partition)
@@ -105,6 +115,8 @@ class Chunk:
         """Take rows from every search that ends from now on, then wipe their vectors."""
         self.alive[rows] = False
         self.vectors[rows] = 0
+        if self.codes is not None:
+            self.codes.wipe(rows)
 
 
 def aligned(rows: int, dimension: int) -> Vectors:

@@ -7,11 +7,15 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from index.codes import Codes
 from index.entry import Vector, Vectors
 from index.vector import NORM_TOLERANCE
 
 BATCH_MIN = 16
 """From so many probes on, a matrix product beats a dot product for each pair."""
+
+KEEP_SCREENED = 64
+"""So many rows of a chunk may be looked at again after their codes; more, and all are."""
 
 BLOCK_NUMBERS = 1 << 18
 """So many numbers of rows, 1 MiB, stay in a core's cache while every probe meets them."""
@@ -73,29 +77,63 @@ class Best:
         self.bounds[number] = np.nextafter(cut, np.float32(-np.inf))
 
 
-def best(probes: Vectors, rows: Vectors, cuts: NDArray[np.float32], keep: int) -> Best:
-    """The rows most like each probe: `keep` of them, or all that score `cuts` (P,) or more."""
-    if len(probes) < BATCH_MIN:
-        return _one_by_one(probes, rows, cuts, keep)
+def best(
+    probes: Vectors,
+    rows: Vectors,
+    cuts: NDArray[np.float32],
+    keep: int,
+    codes: Codes | None = None,
+) -> Best:
+    """The rows most like each probe: `keep` of them, or all that score `cuts` (P,) or more.
+
+    `codes`, if any, are of all these rows.
+    """
+    if len(probes) >= BATCH_MIN:
+        return _multiplied(probes, rows, keep)
+    found = Best([NOWHERE] * len(cuts), [NO_SCORES] * len(cuts), cuts.copy(), cuts.copy())
+    left = np.arange(len(probes))
+    if codes is not None:
+        left = _screened(probes, rows, cuts, codes, found)
+    every = scores(probes[left], rows)
+    for number, mine in zip(left.tolist(), every, strict=True):
+        places = np.flatnonzero(mine >= cuts[number])
+        crowded = len(places) > keep
+        if crowded:
+            places = places[np.argpartition(mine[places], -keep)[-keep:]]
+        found.put(number, places, mine[places], cuts[number])
+        if crowded:
+            found.bounds[number] = mine[places].min()
+    return found
+
+
+def _multiplied(probes: Vectors, rows: Vectors, keep: int) -> Best:
+    """A matrix product, and the `keep` best of it."""
     kept = min(keep, len(rows))
-    scores, places = faiss.knn(probes, rows, kept, metric=faiss.METRIC_INNER_PRODUCT)
-    bounds = scores[:, -1].copy()
+    found, places = faiss.knn(probes, rows, kept, metric=faiss.METRIC_INNER_PRODUCT)
+    bounds = found[:, -1].copy()
     if kept == len(rows):
         bounds[:] = -np.inf
-    return Best(list(places), list(scores), scores[:, 0].copy(), bounds)
+    return Best(list(places), list(found), found[:, 0].copy(), bounds)
 
 
-def _one_by_one(probes: Vectors, rows: Vectors, cuts: NDArray[np.float32], keep: int) -> Best:
-    found = Best([NOWHERE] * len(cuts), [NO_SCORES] * len(cuts), cuts.copy(), cuts.copy())
-    for number, (every, cut) in enumerate(zip(scores(probes, rows), cuts, strict=True)):
-        places = np.flatnonzero(every >= cut)
-        if len(places) <= keep:
-            found.put(number, places, every[places], cut)
-        else:
-            places = places[np.argpartition(every[places], -keep)[-keep:]]
-            found.put(number, places, every[places], cut)
-            found.bounds[number] = found.scores[number].min()
-    return found
+def _screened(
+    probes: Vectors, rows: Vectors, cuts: NDArray[np.float32], codes: Codes, found: Best
+) -> NDArray[np.int64]:
+    """Look at the codes first, then at those rows alone that they do not rule out. Returns the
+    probes for which these are too many.
+    """
+    left = []
+    screened = zip(probes, *codes.best(probes, KEEP_SCREENED), cuts, strict=True)
+    for number, (probe, places, coded, slack, cut) in enumerate(screened):
+        near = coded + slack >= cut
+        if near.all() and len(near) < len(rows):
+            left.append(number)
+            continue
+        mine = places[near]
+        [score] = scores(probe[np.newaxis], rows[mine])
+        reach = score >= cut
+        found.put(number, mine[reach], score[reach], cut)
+    return np.array(left, np.int64)
 
 
 def scores(probes: Vectors, rows: Vectors) -> Vectors:

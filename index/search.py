@@ -84,9 +84,12 @@ class Search:
 
     def _scan(self, chunk: Chunk, start: int, stop: int) -> None:
         """Scan rows of a chunk. A batch keeps few of them, until that is seen to be too few."""
-        crowded = (self._cuts > self._lows).any() or len(self._lows) < scan.BATCH_MIN
-        keep = self._keep if crowded else min(KEEP_FEW, self._keep)
-        best = scan.best(self._query.probes, chunk.vectors[start:stop], self._cuts, keep)
+        crowded = (self._cuts > self._lows).any()
+        few = len(self._lows) >= scan.BATCH_MIN and not crowded
+        keep = min(KEEP_FEW, self._keep) if few else self._keep
+        whole = start == 0 and stop == chunk.capacity
+        codes = chunk.codes if whole and not crowded else None
+        best = scan.best(self._query.probes, chunk.vectors[start:stop], self._cuts, keep, codes)
         self._pieces.append(Piece(chunk, start, stop, best))
         self._cuts = np.maximum(self._cuts, best.bounds)
         self._hopeful |= (best.tops >= self._lows) | (best.bounds >= self._lows)

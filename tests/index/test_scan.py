@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from index import scan
+from index.codes import Codes
 from tests.index.oracle import true_score
 from tests.index.templates import People, unit
 
@@ -56,3 +57,39 @@ def test_threads_are_set_for_the_thread_that_asks() -> None:
     assert faiss.omp_get_max_threads() == 1
     scan.use_threads(before)
     assert faiss.omp_get_max_threads() == before
+
+
+@pytest.mark.parametrize("dimension", [3, 128, 512])
+def test_a_code_never_hides_a_row(dimension: int) -> None:
+    """No row scores more than its code does by the slack, nor less; a wiped row leaves nothing."""
+    people = People(dimension)
+    faces = people.strangers(5_000)
+    uneven = unit(faces * np.float32(10) ** np.linspace(-3, 0, dimension, dtype=np.float32))
+    probes = np.concatenate((people.photos(faces[:3]), faces[:1], -faces[:1]))
+    for rows in (faces, uneven, -faces):
+        codes = Codes(rows, scan.margin(dimension))
+        for probe, mine, coded, slack in zip(probes, *codes.best(probes, len(rows)), strict=True):
+            assert sorted(mine) == list(range(len(rows)))
+            truth = rows.astype(np.float64) @ probe.astype(np.float64)
+            assert np.abs(coded - truth[mine]).max() <= slack < 0.06
+        codes.wipe(np.arange(0, len(rows), 2))
+        [places], [scores], _ = codes.best(rows[:1], len(rows))
+        assert len(set(scores[places % 2 == 0])) == 1
+        assert len(set(scores[places % 2 == 1])) > 100
+
+
+@pytest.mark.parametrize("cut", [0.0, 0.75, 0.85, 0.99])
+def test_codes_change_no_answer(cut: float) -> None:
+    """With them a scan names the same rows with the same scores, or passes them by likewise."""
+    people = People()
+    rows = people.strangers(3_000)
+    rows[:100] = people.photos(np.repeat(rows[:1], 100, axis=0))
+    probes = people.photos(rows[[0, 200, 300]])
+    cuts = np.full(3, cut, np.float32)
+    plain = scan.best(probes, rows, cuts, 5_000)
+    coded = scan.best(probes, rows, cuts, 5_000, Codes(rows, scan.margin(128)))
+    for number in range(3):
+        assert sorted(coded.places[number]) == plain.places[number].tolist()
+        order = np.argsort(coded.places[number])
+        assert np.allclose(coded.scores[number][order], plain.scores[number], atol=1e-6)
+        assert coded.bounds[number] == plain.bounds[number]
