@@ -83,13 +83,17 @@ async def until_quiet(
 
 
 @asynccontextmanager
-async def loaded(clients: Clients, seed: int, number: int) -> AsyncIterator[None]:
-    """So many clients at work while the block runs; afterwards each tells its story out."""
+async def loaded(
+    clients: Clients, seed: int, number: int, name: str = "client"
+) -> AsyncIterator[None]:
+    """So many clients at work while the block runs; afterwards each tells its story out. Their
+    customers' names begin with `name`.
+    """
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         for each in range(number):
             own = random.Random(f"{seed}-{each}")  # noqa: S311
-            tasks.create_task(live(clients, own, f"client-{each}", stop))
+            tasks.create_task(live(clients, own, f"{name}-{each}", stop))
         yield
         stop.set()
 
