@@ -29,6 +29,7 @@ from serve.deps import Deps
 from serve.domain.audit import OPERATOR
 from serve.domain.ids import Mode
 from serve.domain.tenancy.api_key import Principal, Scope
+from serve.domain.verifications.verification import VerificationStatus
 from serve.errors import CaptureUnfit, Code, ServeError
 from serve.flows.customers import EnrolRequest, enrol
 from serve.flows.transact import new_operation
@@ -49,6 +50,7 @@ class Outcome(StrEnum):
     ENROLLED = "enrolled"
     REPEATED = "repeated"  # it had been before
     FAILED = "failed"
+    HELD = "held"  # kept and searched for, and not compared with: held for a reviewer, or refused
 
 
 @dataclass(slots=True)
@@ -145,7 +147,10 @@ async def _enrol_one(deps: Deps, principal: Principal, photo: Photo) -> Outcome 
             raise
         hints = error.feedback if isinstance(error, CaptureUnfit) else ()
         return NotEnrolled(photo.place, error.code, error.detail, hints)
-    return Outcome.REPEATED if answer.is_repeat else Outcome.ENROLLED
+    if answer.is_repeat:
+        return Outcome.REPEATED
+    is_approved = answer.status is VerificationStatus.APPROVED
+    return Outcome.ENROLLED if is_approved else Outcome.HELD
 
 
 @contextmanager
