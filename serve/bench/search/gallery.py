@@ -24,7 +24,7 @@ from serve.domain.ids import PARTITIONS
 LIMEN = "limen"
 FLOOR = 0.914  # the default pack's score of a match
 LIMIT = 10
-BATCHES = (16, 64)
+BATCHES = (1, 16, 64)
 TURN_S_MAX = 1.5  # a rival's turn with single probes
 TURN_SEARCHES = 150
 WRITES_PER_S = 100  # faces that come, and as many that go
@@ -209,7 +209,8 @@ def _compare(
             times_s[name] += _turn(search, probes)
     batches: dict[str, dict[int, Timing]] = {name: {} for name in searches}
     for size in BATCHES:
-        works = {name: (_batches(search, probes, size), size) for name, search in searches.items()}
+        timed = alone if size == 1 else searches
+        works = {name: (_batches(search, probes, size), size) for name, search in timed.items()}
         for name, timing in time_work(works, rounds).items():
             batches[name][size] = timing
     return [

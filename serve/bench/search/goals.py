@@ -33,7 +33,8 @@ def over_knn(gallery: Gallery) -> dict[int, float]:
     if arena is None:
         return {}
     return {
-        size: min(each.batches[size].cpu_ms for each in flat if each is not None) / timing.cpu_ms
+        size: min(each.batches[size].cpu_ms for each in flat if each and size in each.batches)
+        / timing.cpu_ms
         for size, timing in arena.batches.items()
     }
 
@@ -43,6 +44,8 @@ def _goals_of(gallery: Gallery) -> Iterator[Goal]:
     if arena is None or arena.single is None:
         return
     for size, ratio in over_knn(gallery).items():
+        if size == 1:
+            continue
         name = f"probes/s over raw faiss, batches of {size}"
         yield Goal(name, INDEX, gallery.name, OVER_KNN_MIN, (ratio,))
     missed = float(arena.missed or 0) + gallery.wrong

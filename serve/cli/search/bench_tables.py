@@ -37,7 +37,7 @@ def _gallery(gallery: dict[str, Any], writes_per_s: int) -> Table:
     )
     table = Table(
         Column("", no_wrap=True), "p50 / p99 ms", f"with {writes_per_s} + {writes_per_s} writes/s",
-        *(f"batch {size}, CPU ms" for size in sizes), "missed", "build s",
+        *(f"CPU ms, by {size}" for size in sizes), "missed", "build s",
         title=title,
     )  # fmt: skip
     for each in gallery["contenders"]:

@@ -100,7 +100,8 @@ def test_one_gallery_is_measured() -> None:
     assert arena.single is not None
     assert arena.with_writes is not None
     assert 0 < arena.single.p50_ms <= arena.single.p99_ms
-    assert all(set(each.batches) == set(BATCHES) for each in found.contenders)
+    for each in found.contenders:
+        assert set(each.batches) == set(BATCHES) - ({1} if each.name == BLAS else set())
     assert found.contenders[2].single is None
     assert found.allocated_bytes > 4 * DIMENSION
     assert found.counted_bytes > 4 * DIMENSION
