@@ -11,7 +11,7 @@ from enum import StrEnum
 from serve.observe import logs, metrics
 from serve.processes.lifeline import READY
 
-START_S_MAX = 120.0  # models are loaded and warmed
+START_S_MAX = 600.0  # models are loaded and warmed, the log of faces is replayed
 CRASHES_MAX = 5
 CRASHES_WINDOW_S = 60.0
 BACKOFF_FIRST_S = 0.1

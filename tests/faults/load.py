@@ -39,13 +39,14 @@ class Clients:
     photos: Photos
     history: History
     rest: float = 0.0  # of each client after a story, in times of what that took
+    keyed_share: float = KEYED_SHARE
 
 
 async def live(clients: Clients, chance: random.Random, name: str, stop: asyncio.Event) -> None:
     """Stories of new customers, one after the other, until `stop`; a story begun is told out."""
     number = 0
     while not stop.is_set():
-        journey = Journey(f"{name}-{number}", is_keyed=chance.random() < KEYED_SHARE)
+        journey = Journey(f"{name}-{number}", is_keyed=chance.random() < clients.keyed_share)
         clients.history.journeys.append(journey)
         clock_s = asyncio.get_running_loop().time
         began_s = clock_s()
