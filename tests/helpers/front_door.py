@@ -31,8 +31,8 @@ from serve.sections import QuotaSection
 from serve.settings import Server, Settings, replaced
 from serve.store.vault.keyring import Keyring
 from tests.helpers.builders import face_evidence
-from tests.helpers.read_index import ReadIndex
 from tests.helpers.records import MODEL, a_template
+from tests.helpers.search.read_index import ReadIndex
 
 ORIGIN = "https://tenant.example"
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15"

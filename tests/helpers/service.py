@@ -35,8 +35,8 @@ from serve.ports import Committed, Records
 from serve.settings import Settings
 from serve.store.ledger import RedisLedger
 from serve.store.vault.keyring import Keyring
-from tests.helpers.read_index import ReadIndex
 from tests.helpers.scripted_faces import ScriptedFaces
+from tests.helpers.search.read_index import ReadIndex
 from tests.helpers.toy_faces import MODEL, SCALE
 
 MINUTE_MS = 60_000

@@ -19,7 +19,7 @@ from serve.ports import Page
 from serve.ports.search import Asked, Found
 from serve.settings import State
 from serve.store.listings import RedisListings
-from tests.helpers.read_index import ReadIndex, everybody, gallery_of
+from tests.helpers.search.read_index import ReadIndex, everybody, gallery_of
 from tests.isolation.driver import Driver
 from tests.isolation.graph import Watch, may_follow
 from tests.isolation.machine import wander

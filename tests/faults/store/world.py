@@ -32,8 +32,8 @@ from tests.faults.proxy import FaultProxy, proxied
 from tests.faults.stage import open_clients
 from tests.faults.store.servers import Server, server
 from tests.helpers.front_door import ScriptedFaces, serving
-from tests.helpers.read_index import ReadIndex
 from tests.helpers.records import MODEL
+from tests.helpers.search.read_index import ReadIndex
 
 PHOTOS = Photos(b"john", (b"john, again", b"john, a third time"), (b"mary", b"paul"))
 

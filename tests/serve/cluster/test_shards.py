@@ -12,7 +12,7 @@ import pytest_asyncio
 from serve.inference.cluster.kin import exposed
 from serve.inference.search.carrier import SEARCHES_MAX
 from serve.ports.search import Found
-from tests.helpers.read_index import ReadIndex
+from tests.helpers.search.read_index import ReadIndex
 from tests.serve.cluster.cluster import holding
 from tests.serve.cluster.shards import Shards, World, a_world, running_shards
 from tests.serve.link.ends import PATIENCE_S

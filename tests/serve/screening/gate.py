@@ -12,7 +12,7 @@ from serve.flows import alerts
 from serve.flows.customers import EnrolAnswer
 from serve.flows.search.flags import duplicates_of
 from serve.flows.tenants import change_settings
-from tests.helpers.scripted_index import ScriptedIndex
+from tests.helpers.search.scripted_index import ScriptedIndex
 from tests.helpers.service import Service
 
 APPROVED, HELD, REFUSED = (

@@ -19,7 +19,7 @@ from serve.flows.search.screen import run_due, run_screenings
 from serve.flows.sessions import overview
 from serve.flows.transact import new_operation
 from serve.flows.verifications.records import review
-from tests.helpers.scripted_index import ScriptedIndex
+from tests.helpers.search.scripted_index import ScriptedIndex
 from tests.helpers.service import Fault, Service, refusal, repeatable
 from tests.serve.screening.gate import (
     APPROVED,

@@ -14,7 +14,7 @@ from serve.flows.search.screen import run_due
 from serve.flows.submit import accept, judge_job
 from serve.flows.tenants import change_settings
 from serve.flows.transact import new_operation
-from tests.helpers.scripted_index import ScriptedIndex
+from tests.helpers.search.scripted_index import ScriptedIndex
 from tests.helpers.service import Fault, Service, refusal
 from tests.serve.screening.gate import TWIN, matched, owed, raised, scripted_index, set_policy
 

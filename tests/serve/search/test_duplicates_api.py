@@ -20,7 +20,7 @@ from tests.helpers.front_door import (
     front_door,
     text,
 )
-from tests.helpers.seeds import differences, read_seed
+from tests.helpers.search.seeds import differences, read_seed
 
 VERIFICATIONS = "/api/v1/verifications"
 TEMPLATE = "/api/v1/verifications/{verification_id}/duplicates"
@@ -140,14 +140,14 @@ async def test_names_are_shown_to_who_may_see_them(door: Door) -> None:
     scopes = [Scope.SEARCH, Scope.PII]
     _, key = await create_key(door.deps, door.tenant.tenant.id, Mode.TEST, scopes)
     for allowed in (key, ""):
-        name = "Alice Ann" if allowed else None
-        for verification_id, shown in ((bob, name), (alice, None)):
+        known = "Alice Ann" if allowed else None
+        for verification_id, shown in ((bob, known), (alice, None)):
             (flag,) = (await duplicates(door, verification_id, key=allowed)).body["data"]
             assert flag["matched_name"] == shown
         body = {"selfie": text(JOHN)}
         found = (await door.call("POST", "/api/v1/face-search", body, key=allowed or None)).body
         names = {item["verificationId"]: item["applicantName"] for item in found["matches"]}
-        assert names == {alice: name, bob: None}
+        assert names == {alice: known, bob: None}
 
 
 async def test_flags_go_with_either_customer(door: Door) -> None:

@@ -28,7 +28,7 @@ from tests.helpers.front_door import (
     text,
 )
 from tests.helpers.records import MODEL, a_template
-from tests.helpers.seeds import differences, read_seed
+from tests.helpers.search.seeds import differences, read_seed
 
 SEARCH = "/api/v1/face-search"
 CUSTOMERS = "/api/v1/customers"

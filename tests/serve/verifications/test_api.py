@@ -34,7 +34,7 @@ from tests.helpers.front_door import (
     serving,
     text,
 )
-from tests.helpers.seeds import differences, read_seed
+from tests.helpers.search.seeds import differences, read_seed
 
 PATH = "/api/v1/verifications"
 ONE = PATH + "/{verification_id}"

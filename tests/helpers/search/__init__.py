@@ -1,0 +1,1 @@
+"""Help for tests of 1:N search: stand-ins of the index, and what a seed promises."""
