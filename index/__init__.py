@@ -4,7 +4,7 @@
     vector    what is a template, and what is not
     scan      scores of probes against rows: fast in float32 with a bound, and exact
     codes     rows once more in a byte a number, for a first look that misses nobody
-    chunk     rows that never move: written once, published by their count, wiped in place
+    chunks    rows that never move: written once, published by their count, wiped in place
     owners    which rows may be an owner's
     search    one search: scan, widen where that is not certain, look last at who is alive
     arena     the templates of one gallery and one model, searched while they come and go

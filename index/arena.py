@@ -19,7 +19,7 @@ from hashlib import blake2b
 import numpy as np
 
 from index import vector
-from index.chunk import Chunk, Rows, grown, located
+from index.chunks import Chunk, Rows, grown, located
 from index.entry import Hit, Vector, Vectors
 from index.owners import Owners
 from index.search import Captured, Query, Search

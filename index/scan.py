@@ -148,6 +148,6 @@ def scores(probes: Vectors, rows: Vectors) -> Vectors:
         some = rows[start : start + block]
         for number, probe in enumerate(probes):
             part = found[number, start : start + block]
-            pointers = map(faiss.swig_ptr, (part, probe, some))
-            faiss.fvec_inner_products_ny(*pointers, dimension, len(some))  # type: ignore[attr-defined]
+            ends = map(faiss.swig_ptr, (part, probe, some))
+            faiss.fvec_inner_products_ny(*ends, dimension, len(some))  # type: ignore[attr-defined]
     return found

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from index import scan
-from index.chunk import Chunk, located
+from index.chunks import Chunk, located
 from index.entry import Hit, Vectors
 
 KEEP_FEW = 4

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import faiss
 import numpy as np
 
-from index import chunk
+from index import chunks
 from index.arena import Arena
 from tests.index.oracle import true_score
 from tests.index.templates import People
@@ -33,7 +33,7 @@ class Arenas:
     """One arena that fills and empties. A face's name tells its row in FACES and its round."""
 
     def __init__(self) -> None:
-        chunk.ROWS_MIN, chunk.ROWS_MAX = 64, 512  # full chunks have codes: have many of them
+        chunks.ROWS_MIN, chunks.ROWS_MAX = 64, 512  # full chunks have codes: have many of them
         self.arena = Arena(DIMENSION)
         self.counts = Counter[str]()
         self.gone: dict[str, None] = {}

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from index import arena as arenas
-from index import chunk as chunks
-from index import scan
+from index import chunks, scan
 from index.arena import Arena
 from tests.index.oracle import Face, Question, brute_force, true_score
 from tests.index.templates import People

@@ -14,7 +14,7 @@ import pytest
 
 from index import scan
 from index.arena import Arena
-from index.chunk import Chunk, Rows
+from index.chunks import Chunk, Rows
 from index.search import Captured, Piece, Search
 from tests.index.history import History, Seen
 from tests.index.oracle import Question
@@ -38,8 +38,8 @@ QUESTIONS = [
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many chunks, compactions and matrix products, in a gallery that brute force can follow."""
-    monkeypatch.setattr("index.chunk.ROWS_MIN", 16)
-    monkeypatch.setattr("index.chunk.ROWS_MAX", 256)
+    monkeypatch.setattr("index.chunks.ROWS_MIN", 16)
+    monkeypatch.setattr("index.chunks.ROWS_MAX", 256)
     monkeypatch.setattr(scan, "BATCH_MIN", len(QUESTIONS))
     monkeypatch.setattr("index.arena.DEAD_ROWS_MIN", 40)
 
