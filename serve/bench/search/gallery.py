@@ -145,6 +145,7 @@ def measure_gallery(size: Size, mates: int, seed: int, rounds: int, say: Say) ->
     began_s = perf_counter()
     arena = filled(templates)
     rivals = {LIMEN: Built(partial(found_rows, arena), perf_counter() - began_s)}
+    counted_bytes = arena.size_bytes / faces
     rivals |= flat_rivals(templates)
     if size.has_graphs:
         say(f"{place}: build the graphs")
@@ -164,7 +165,7 @@ def measure_gallery(size: Size, mates: int, seed: int, rounds: int, say: Say) ->
             wrong=0,
             impostor_mean=float(strangers.mean()),
             impostor_deviation=float(strangers.std()),
-            counted_bytes=arena.size_bytes / arena.live,
+            counted_bytes=counted_bytes,
             allocated_bytes=_allocated_bytes(templates) / faces,
             contenders=contenders,
         ),
