@@ -90,8 +90,8 @@ def people_of(link: Redis, keyring: Keyring) -> People:
 def asked_for(person: Person, after: Tails, **changes: object) -> Asked:
     """A search for that very face."""
     of = person.subject
-    fields = {"kind": GalleryKind.ENROLLED, "floor": FLOOR, "limit": 5, **changes}
-    return Asked(of.tenant_id, of.mode, template=person.template, after=after, **fields)  # type: ignore[arg-type]
+    fields: dict[str, Any] = {"kind": GalleryKind.ENROLLED, "floor": FLOOR, "limit": 5, **changes}
+    return Asked(of.tenant_id, of.mode, template=person.template, after=after, **fields)
 
 
 def a_face() -> Template:

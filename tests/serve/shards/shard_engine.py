@@ -1,4 +1,4 @@
-"""An engine of shards: `python -m tests.serve.cluster.shard_engine FOLDER DATA_DIR SHARDS`.
+"""An engine of shards: `python -m tests.serve.shards.shard_engine FOLDER DATA_DIR SHARDS`.
 
     <- {"socket": ...}                 when every shard is ready: where doors reach them
     -> {"scale": n}                    and wait until it is so

@@ -116,7 +116,7 @@ def running_shards(number: int) -> Iterator[Shards]:
         make_token(folder / "token")
         words = (name, str(state.data_dir), str(number))
         with subprocess.Popen(
-            [sys.executable, "-m", "tests.serve.cluster.shard_engine", *words],
+            [sys.executable, "-m", "tests.serve.shards.shard_engine", *words],
             cwd=ROOT,
             env=of_own_cluster(os.environ, folder / "token"),
             stdin=subprocess.PIPE,

@@ -1,0 +1,1 @@
+"""The index as shards on a real cluster."""
