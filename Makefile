@@ -7,7 +7,7 @@ STAGE  := .ci/stage
 LOCK   := .ci/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install run models test check lint audit house demo bench soak soak-index lock clean
+.PHONY: help install run models test check lint audit house demo bench soak hammer lock clean
 MAKEFLAGS += --no-print-directory
 
 help:                             ## this list
@@ -58,7 +58,7 @@ demo: models                      ## beside `make run`: play a session with real
 soak: models                      ## the long fault run, SOAK_MINUTES=30: killed, frozen, cut off; ends with a table
 	$(BIN)/python -m tests.faults.soak $(SOAK_ARGS)
 
-soak-index: models                ## the index hammered for 10 min, killed 30 times, and 1,000 tenants in it
+hammer: models                ## the index hammered for 10 min, killed 30 times, and 1,000 tenants in it
 	TEST_HAMMER_SECONDS=600 TEST_INDEX_KILL_ROUNDS=30 TEST_SEARCH_TENANTS=1000 $(BIN)/python -m pytest -s \
 		tests/index/test_hammer.py tests/faults/test_index_kill_rounds.py tests/isolation/test_search_worlds.py
 
