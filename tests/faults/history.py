@@ -80,7 +80,7 @@ def complaints(journey: Journey, found: Found) -> Iterator[str]:
     if journey.face_id and (found.enrolled_again, found.face_id) != (200, journey.face_id):
         yield f"{name}: the same photo again is another face: enrolled twice, or lost"
     if journey.refused is not None:
-        yield f"{name}: {journey.refused}, where a capture had to be taken"
+        yield f"{name}: {journey.refused}, where it had to be taken"
     if journey.token is None:
         return
     if found.status is None or found.session is None:
