@@ -14,8 +14,10 @@ from index.vector import NORM_TOLERANCE
 BATCH_MIN = 16
 """From so many probes on, a matrix product beats a dot product for each pair."""
 
-KEEP_SCREENED = 64
-"""So many rows of a chunk may be looked at again after their codes; more, and all are."""
+KEEP_SCREENED = 128
+"""So many rows of a chunk are looked at again after their codes, or four for each one kept: then
+the kept are almost always certain to be the best. Where they are not, all rows are scored.
+"""
 
 BLOCK_NUMBERS = 1 << 19
 """So many numbers of rows, 2 MiB, stay in the cache while every probe meets them."""
@@ -93,7 +95,7 @@ def best(
     found = Best([NOWHERE] * len(cuts), [NO_SCORES] * len(cuts), cuts.copy(), cuts.copy())
     left = np.arange(len(probes))
     if codes is not None:
-        left = _screened(probes, rows, cuts, codes, found)
+        left = _screened(probes, rows, cuts, keep, codes, found)
     every = scores(probes[left], rows)
     for number, mine in zip(left.tolist(), every, strict=True):
         places = np.flatnonzero(mine >= cuts[number])
@@ -116,21 +118,29 @@ def _multiplied(probes: Vectors, rows: Vectors, keep: int) -> Best:
     return Best(list(places), list(found), found[:, 0].copy(), bounds)
 
 
-def _screened(
-    probes: Vectors, rows: Vectors, cuts: NDArray[np.float32], codes: Codes, found: Best
+def _screened(  # noqa: PLR0913, PLR0917 (what `best` was asked, and where it goes)
+    probes: Vectors,
+    rows: Vectors,
+    cuts: NDArray[np.float32],
+    keep: int,
+    codes: Codes,
+    found: Best,
 ) -> NDArray[np.int64]:
-    """Look at the codes first, then at those rows alone that they do not rule out. Returns the
-    probes for which these are too many.
+    """Look at the codes first, then at those rows alone that they do not rule out. Where these are
+    many, the `keep` best do. Returns the probes for which that is not certain.
     """
     left = []
-    screened = zip(probes, *codes.best(probes, KEEP_SCREENED), cuts, strict=True)
-    for number, (probe, places, coded, slack, cut) in enumerate(screened):
-        near = coded + slack >= cut
-        if near.all() and len(near) < len(rows):
-            left.append(number)
-            continue
+    screened = zip(probes, *codes.best(probes, max(KEEP_SCREENED, 4 * keep)), cuts, strict=True)
+    for number, (probe, places, coded, slack, floor) in enumerate(screened):
+        near, cut = coded + slack >= floor, floor
+        is_crowded = near.all() and len(near) < len(rows)
         mine = places[near]
         [score] = scores(probe[np.newaxis], rows[mine])
+        if is_crowded:
+            cut = np.partition(score, -keep)[-keep] if keep < len(score) else cut
+            if coded[-1] + slack >= cut:  # somebody who was not looked at may be as good
+                left.append(number)
+                continue
         reach = score >= cut
         found.put(number, mine[reach], score[reach], cut)
     return np.array(left, np.int64)

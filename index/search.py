@@ -87,8 +87,7 @@ class Search:
         crowded = (self._cuts > self._lows).any()
         few = len(self._lows) >= scan.BATCH_MIN and not crowded
         keep = min(KEEP_FEW, self._keep) if few else self._keep
-        whole = start == 0 and stop == chunk.capacity
-        codes = chunk.codes if whole and not crowded else None
+        codes = chunk.codes if start == 0 and stop == chunk.capacity else None
         best = scan.best(self._query.probes, chunk.vectors[start:stop], self._cuts, keep, codes)
         self._pieces.append(Piece(chunk, start, stop, best))
         self._cuts = np.maximum(self._cuts, best.bounds)
