@@ -59,7 +59,12 @@ async def _story(clients: Clients, chance: random.Random, journey: Journey) -> N
     path = f"/api/v1/customers/{journey.customer_id}"
     photo = {"image": _text(clients.photos.enrolled)}
     enrols = partial(_tenant(clients, journey, Verb.ENROL).call, "POST", f"{path}/faces", photo)
+    repeats = partial(clients.tenant.call, "POST", f"{path}/faces", photo)
     answer = await _until(clients.history, Verb.ENROL, enrols)
+    while answer.at("status") == "needs_review":  # nobody could be searched: the same photo again
+        clients.history.unknown[Verb.ENROL] += 1
+        await asyncio.sleep(PAUSE_S)
+        answer = await _until(clients.history, Verb.ENROL, repeats)
     if answer.status not in {200, 201}:  # its face was gone before it had been screened
         journey.refused = f"enrolment {answer.status} {answer.at('code')}"
         return
