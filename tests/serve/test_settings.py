@@ -19,12 +19,13 @@ VALUES = {
     "bytes_max": str(2**27), "image_bytes_max": "5000", "tls_cert": "/pem", "tls_key": "/pem",
     "runtime": "torch", "device": "cuda", "precision": "fp16",
     "kind": "local", "ray_allow_no_token": "true", "fallback": "true",
+    "shards": "3", "wait_s": "1.5", "index.queue_max": "77", "index.threads": "2",
     "test_share": "0.5", "memory_share_max": "0.5", "head_seconds_max": "12.5",
 }  # fmt: skip
 WITHOUT_UNIT = {
     "detector", "runtime", "device", "precision", "host", "port", "listen", "redis_url",
     "public_base_url", "trusted_proxies",
-    "threads", "workers", "tls_cert", "tls_key", "allow_private", "allow_http", "kind",
+    "threads", "shards", "workers", "tls_cert", "tls_key", "allow_private", "allow_http", "kind",
     "ray_address", "ray_token_file", "ray_allow_no_token", "ray_file", "fallback",
 }  # fmt: skip
 UNITS = ("dir", "days", "ms", "s", "max", "min", "share", "bytes")
@@ -103,7 +104,7 @@ def test_every_setting_has_a_variable(key: str, monkeypatch: pytest.MonkeyPatch)
     section, name = key.split(".")
     usual = "/somewhere" if name.endswith("_dir") else "1024"
     large = VALUES["bytes_max"] if name.endswith("bytes_max") else usual
-    value = VALUES.get(name, large)
+    value = VALUES.get(key, VALUES.get(name, large))
     if key == "pipeline.precision":  # of the two, the one that is not the default needs a GPU
         monkeypatch.setenv("LIMEN_PIPELINE_DEVICE", "cuda")
     default = getattr(getattr(load(), section), name)
@@ -144,7 +145,7 @@ def test_an_unknown_key_is_refused(config: Path, text: str, nearest: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "name", ["LIMEN_PIPELINE_THREAD", "limen_pipeline_thread", "LIMEN_THREADS"]
+    "name", ["LIMEN_PIPELINE_THREAD", "limen_pipeline_thread", "LIMEN_PIPELIN_THREADS"]
 )
 def test_an_unknown_variable_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A misspelt LIMEN_ variable is an error in either case of letters."""
