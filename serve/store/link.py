@@ -143,6 +143,14 @@ class SharedTrips(Redis):
             loop.call_soon(self._leave)
         return await asked.answered
 
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001 (redis-py's)
+        """Close it once all trips have come back: one whose connection was closed under it would
+        make another, which nobody closes.
+        """
+        while self._trips:
+            await asyncio.wait(self._trips)
+        await super().aclose(close_connection_pool)
+
     def _leave(self) -> None:
         self._is_leaving = False
         while self._waiting and len(self._trips) < TRIPS_MAX:

@@ -131,3 +131,16 @@ async def test_too_many_waiting_are_refused(link: Redis, monkeypatch: pytest.Mon
     assert len(refused) == 10
     assert {one.code for one in refused} == {Code.STATE_UNAVAILABLE}
     assert await link.get("n") == b"20"
+
+
+async def test_a_closed_link_has_no_trip_under_way(link: Redis, redis_state: State) -> None:
+    """Whoever is cancelled leaves their trip behind; it is waited for, or it would go on to make
+    a connection that nobody closes.
+    """
+    opened = open_link(redis_state)
+    asked = asyncio.ensure_future(opened.set("key", "value"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    asked.cancel()
+    await opened.aclose()
+    assert await link.get("key") == b"value"
