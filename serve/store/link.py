@@ -143,7 +143,7 @@ class SharedTrips(Redis):
             loop.call_soon(self._leave)
         return await asked.answered
 
-    async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001 (redis-py's)
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001
         """Close it once all trips have come back: one whose connection was closed under it would
         make another, which nobody closes.
         """
