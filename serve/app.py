@@ -20,7 +20,7 @@ from pipeline.models.load import LoadedPack, read_scale
 from serve.deps import Deps
 from serve.domain.quota import Policy, Quota
 from serve.inference.absent import AbsentFaces
-from serve.inference.fallback import FallbackFaces
+from serve.inference.fallback import FallbackFaces, FallbackIndex
 from serve.inference.link.client import Limits as LinkLimits
 from serve.inference.link.client import LinkedFaces
 from serve.inference.link.index import LinkedIndex
@@ -255,10 +255,13 @@ async def _open_index(
     reach: Reach | None,
     replaying: Replaying | None,
 ) -> FaceIndex:
-    """The engine's index, or one here, once it knows every face that was enrolled so far."""
+    """The engine's index, or one here, once it knows every face that was enrolled so far; or both,
+    where doors are to do without the engine.
+    """
     section = settings.index
-    if reach is not None:
-        return LinkedIndex(reach, deps.shard_board, section.wait_s)
+    linked = None if reach is None else LinkedIndex(reach, deps.shard_board, section.wait_s)
+    if linked is not None and not settings.engine.fallback:
+        return linked
     limits = IndexLimits(section.wait_s, section.queue_max, section.threads)
     index = LocalIndex(deps.face_log, deps.shard_board, limits)
     await held.enter_async_context(index)
@@ -269,7 +272,7 @@ async def _open_index(
     (status,) = await index.statuses()
     seconds = round(time.monotonic() - begun_s, 3)
     logs.write("index replayed", count=status.replayed, seconds=seconds)
-    return index
+    return index if linked is None else FallbackIndex(linked, index)
 
 
 async def _tell(index: LocalIndex, entries: int, replaying: Replaying) -> None:

@@ -206,7 +206,7 @@ class EngineSection(Section):
     """Serve file with replicas, resources and autoscaling; unset means `configs/ray/serve.yaml`."""
 
     fallback: bool = False
-    """Whether each front door has models of its own for when the Ray engine cannot be reached."""
+    """Whether each front door has models and an index of its own for when Ray cannot be reached."""
 
     queue_max: int = Field(default=256, ge=1, le=65_536)
     """Images waiting for the models; beyond it the answer is 503."""

@@ -1,9 +1,13 @@
-"""Models of a door's own, for when the engine cannot be reached."""
+"""Models and an index of a door's own, for when the engine cannot be reached."""
 
+from collections.abc import Sequence
+
+from serve.errors import Code, ServeError
 from serve.inference.link.reach import EngineLostError
 from serve.inference.parcels import Outcome
 from serve.observe import metrics
-from serve.ports import Faces
+from serve.ports import FaceIndex, Faces
+from serve.ports.search import Asked, Found, ShardStatus
 
 
 class FallbackFaces:
@@ -33,3 +37,27 @@ class FallbackFaces:
         except EngineLostError:
             metrics.count_fallback()
             return await self._second.examine(image, tenant_id=tenant_id, with_chip=with_chip)
+
+
+class FallbackIndex:
+    """Asks `second` whenever `first` cannot be asked, or could not look at everybody."""
+
+    def __init__(self, first: FaceIndex, second: FaceIndex) -> None:
+        self._first = first
+        self._second = second
+
+    async def search(self, asked: Asked) -> Found:
+        """See `serve.ports.search.FaceIndex`."""
+        try:
+            found = await self._first.search(asked)
+        except ServeError as error:
+            if error.code is not Code.SERVICE_UNAVAILABLE:
+                raise
+        else:
+            if found.is_complete:
+                return found
+        return await self._second.search(asked)
+
+    async def statuses(self) -> Sequence[ShardStatus]:
+        """Of both."""
+        return [*await self._first.statuses(), *await self._second.statuses()]

@@ -1,17 +1,27 @@
 """A door's own models: asked when the engine is lost, and only then."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
 import pytest
 
 from pipeline.errors import Code as PipelineCode
 from pipeline.errors import Failure
+from pipeline.evidence import Template
+from serve.domain.ids import Mode
+from serve.domain.search.gallery import GalleryKind
 from serve.errors import Code, ServeError
-from serve.inference.fallback import FallbackFaces
+from serve.inference.fallback import FallbackFaces, FallbackIndex
 from serve.inference.link.reach import EngineLostError
 from serve.inference.parcels import Outcome
 from serve.observe import metrics
+from serve.ports.search import Asked, Found, ShardStatus
 
 LOST = EngineLostError(Code.SERVICE_UNAVAILABLE, "no engine is connected", retry_after_s=5)
 REFUSED = ServeError(Code.OVERLOADED, "a full queue", retry_after_s=3)
+TEMPLATE = Template("toy", np.ones(1, np.float32))
+ANY = Asked("ten_a", Mode.LIVE, GalleryKind.ENROLLED, TEMPLATE, 0.0, 1, {})
 FALLBACKS = "limen_engine_fallbacks_total"
 
 
@@ -35,6 +45,24 @@ class Scripted:
         self.asked.append((image, tenant_id, with_chip))
         self.admit(tenant_id)
         return self.answer
+
+
+@dataclass
+class ScriptedFound:
+    """An index that finds one thing whoever is looked for, or refuses."""
+
+    name: str
+    found: Found | ServeError
+    asked: list[str]
+
+    async def search(self, asked: Asked) -> Found:
+        self.asked.append(self.name)
+        if isinstance(self.found, ServeError):
+            raise self.found
+        return self.found
+
+    async def statuses(self) -> Sequence[ShardStatus]:
+        return ()
 
 
 def fallbacks() -> float:
@@ -88,3 +116,28 @@ def test_the_longer_wait_is_told() -> None:
     assert faces.wait_s("ten_a") == 3.0
     first.waits_s, second.waits_s = 0.0, 4.0
     assert faces.wait_s("ten_a") == 4.0
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_seconds"),
+    [
+        (Found((), 7), Found((), 8), False),
+        (Found((), 7, missing=(3,), lost=("shard-0",)), Found((), 8), True),
+        (LOST, Found((), 8), True),
+        (REFUSED, Found((), 8), False),
+        (LOST, REFUSED, True),
+    ],
+)
+async def test_an_index_that_does_not_see_everybody_is_stood_in_for(
+    first: Found | ServeError, second: Found | ServeError, *, is_seconds: bool
+) -> None:
+    """The door's own index is asked when the engine's is lost or lacks a shard, and only then."""
+    asked: list[str] = []
+    index = FallbackIndex(ScriptedFound("a", first, asked), ScriptedFound("b", second, asked))
+    expected = second if is_seconds else first
+    if isinstance(expected, ServeError):
+        with pytest.raises(ServeError, match=str(expected.detail)):
+            await index.search(ANY)
+    else:
+        assert await index.search(ANY) is expected
+    assert asked == (["a", "b"] if is_seconds else ["a"])
