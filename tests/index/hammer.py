@@ -27,10 +27,14 @@ PHOTOS = PEOPLE.photos(FACES)
 RESIDENTS = 200  # the first faces, never erased: whoever looks for one finds them
 READERS = 3
 PORTION = 250  # of faces, added to faiss at once
+ENOUGH = 10  # of each thing that is counted, however slow the machine
+PATIENCE_S = 40.0
 
 
 class Arenas:
     """One arena that fills and empties. A face's name tells its row in FACES and its round."""
+
+    counted = ("searches", "erased", "compactions")
 
     def __init__(self) -> None:
         chunks.ROWS_MIN, chunks.ROWS_MAX = 64, 512  # full chunks have codes: have many of them
@@ -86,6 +90,8 @@ class Arenas:
 class Bare:
     """What one would write first: an index of faiss, one thread that adds, others that search."""
 
+    counted = ("searches",)
+
     def __init__(self) -> None:
         self.counts = Counter[str]()
         self._fill()
@@ -112,14 +118,21 @@ class Bare:
 
 
 def hammer(subject: Arenas | Bare, seconds: float) -> None:
-    """One thread writes and three read until the time is over or one of them fails."""
-    end = time.monotonic() + seconds
+    """One thread writes and three read until the time is over and enough was done, or one of them
+    fails.
+    """
+    begun = time.monotonic()
     failures: list[BaseException] = []
+
+    def is_over() -> bool:
+        past = time.monotonic() - begun
+        is_enough = min(subject.counts[name] for name in subject.counted) > ENOUGH
+        return past >= seconds + PATIENCE_S or (past >= seconds and is_enough)
 
     def repeat(act: Callable[[int], None], first: int) -> None:
         number = first
         try:
-            while time.monotonic() < end and not failures:
+            while not (failures or is_over()):
                 act(number)
                 number += READERS
         except BaseException as error:  # noqa: BLE001 (told below, whatever it is)

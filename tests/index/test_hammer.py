@@ -32,8 +32,7 @@ def test_the_arena_lives_and_is_right(monkeypatch: pytest.MonkeyPatch, threads: 
     end = hammered("arena", SECONDS / 2)
     assert end.returncode == 0, end.stderr
     done = dict(part.split(": ") for part in end.stdout.strip("{}\n").replace("'", "").split(", "))
-    assert min(int(done[name]) for name in ("searches", "erased")) > 10
-    assert int(done["compactions"]) > 0
+    assert min(int(done[name]) for name in ("searches", "erased", "compactions")) > 10
 
 
 def test_the_same_hammer_breaks_bare_faiss() -> None:

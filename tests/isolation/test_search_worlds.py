@@ -46,7 +46,7 @@ from tests.helpers.search.read_index import ReadIndex
 from tests.isolation.oracle import ID
 from tests.isolation.test_plants import Worldless
 
-TENANTS = int(os.environ.get("TEST_SEARCH_TENANTS", "60"))
+TENANTS = int(os.environ.get("TEST_SEARCH_TENANTS", "200"))
 SEED = int(os.environ.get("TEST_SEED", "20261121"))
 DIMENSION, MODEL = 32, "toy.mean"
 SCALE = ScoreScale(MODEL, search_floor=0.93, verify_threshold=0.95, dimension=DIMENSION)
