@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import count
 from types import MappingProxyType
 
 from pipeline.decision.verdict import Outcome
@@ -28,6 +27,7 @@ from serve.flows.sessions import review_session
 from serve.flows.transact import new_id, transact
 from serve.ports import Page
 
+PLACES_MAX = 64 * PARTITIONS  # one in 64 fits, so that none does once in 10**28
 _OUTCOMES: Mapping[VerificationStatus, Outcome] = MappingProxyType(
     {
         VerificationStatus.APPROVED: Outcome.APPROVED,
@@ -177,10 +177,10 @@ def _own_place(deps: Deps, principal: Principal, op: Operation) -> tuple[str, Su
     The id carries the partition that its own digest leads to: about one in 64 does, so they are
     tried. It is the operation's alone, so that a repeat looks where the first one wrote.
     """
-    for number in count():
+    for number in range(PLACES_MAX):
         drawn = keyed_digest(deps.pepper, "verification", op.id, str(number // PARTITIONS))
         name = make_id(Prefix.VERIFICATION, number % PARTITIONS, bytes.fromhex(drawn))
         subject = deps.ledger.subject(principal.tenant_id, principal.mode, name)
         if subject.partition == number % PARTITIONS:
             return name, subject
-    raise AssertionError("count never ends")
+    raise ServeError(Code.OVERLOADED, "no id leads to its own place", retry_after_s=1)
