@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -91,34 +91,50 @@ async def a_door(socket: Path, timeout_s: float = PATIENCE_S) -> AsyncIterator[L
 
 
 @contextmanager
+def engine_process(
+    module: str, words: Sequence[str], token: Path
+) -> Iterator[subprocess.Popen[str]]:
+    """A program that drives a cluster of its own, until the block ends; nothing is left then.
+
+    One that has not printed its first line in time is killed: `ask` tells.
+    """
+    make_token(token)
+    with subprocess.Popen(
+        [sys.executable, "-m", module, *words],
+        cwd=ROOT,
+        env=of_own_cluster(os.environ, token),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait()
+            left = end_leftovers(token)
+    assert left == 0
+
+
+def first_answer(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """What a program says once it is ready; it is killed when that takes too long."""
+    giving_up = Timer(START_S_MAX, process.kill)
+    giving_up.start()
+    try:
+        return ask(process, None)
+    finally:
+        giving_up.cancel()
+
+
+@contextmanager
 def toy_cluster(cpus: int, options: dict[str, Any]) -> Iterator[Cluster]:
     """Toy replicas deployed with these options, until the block ends; nothing is left then."""
     with tempfile.TemporaryDirectory(prefix="limen-toy-") as name:  # sockets want short paths
-        folder = Path(name)
-        make_token(folder / "token")
-        words = (name, str(cpus), json.dumps(options))
-        with subprocess.Popen(
-            [sys.executable, "-m", "tests.serve.cluster.toy_engine", *words],
-            cwd=ROOT,
-            env=of_own_cluster(os.environ, folder / "token"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        ) as process:
-            giving_up = Timer(START_S_MAX, process.kill)
-            giving_up.start()
-            try:
-                address = ask(process, None)["address"]
-                giving_up.cancel()
-                yield Cluster(process, address, folder)
-            finally:
-                giving_up.cancel()
-                assert process.stdin is not None
-                process.stdin.close()
-                process.wait()
-                left = end_leftovers(folder / "token")
-    assert left == 0
+        folder, words = Path(name), (name, str(cpus), json.dumps(options))
+        with engine_process("tests.serve.cluster.toy_engine", words, folder / "token") as process:
+            yield Cluster(process, first_answer(process)["address"], folder)
 
 
 def holding(canary: bytes, ray_folder: Path, token_file: Path) -> list[Path]:

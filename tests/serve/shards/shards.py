@@ -1,15 +1,12 @@
 """Shards on a real Ray cluster over a real Redis, and a door to them."""
 
 import asyncio
-import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Timer
 from typing import Any
 
 import numpy as np
@@ -20,8 +17,6 @@ from serve.app import open_face_log
 from serve.domain.change import Change, EnrolledFace
 from serve.domain.ids import Mode, Prefix, Subject, make_id
 from serve.domain.search.gallery import GalleryKind
-from serve.inference.cluster.environment import make_token, of_own_cluster
-from serve.inference.cluster.kin import end_leftovers
 from serve.inference.link.index import LinkedIndex
 from serve.inference.link.reach import Reach
 from serve.ports.search import Asked, FaceIndex, FaceLog, ShardBoard
@@ -31,8 +26,7 @@ from serve.store.ledger import RedisLedger
 from serve.store.link import open_link
 from serve.store.local.embedded import own_embedded
 from tests.helpers.records import a_customer
-from tests.helpers.tree import ROOT
-from tests.serve.cluster.cluster import START_S_MAX, ask
+from tests.serve.cluster.cluster import ask, engine_process, first_answer
 from tests.serve.link.ends import PATIENCE_S
 
 MODEL, DIMENSION = "toy", 16
@@ -113,31 +107,14 @@ def running_shards(number: int) -> Iterator[Shards]:
         state = State(data_dir=folder / "var")
         owned = own_embedded(state.data_dir)
         runner.run(owned.__aenter__())
-        make_token(folder / "token")
         words = (name, str(state.data_dir), str(number))
-        with subprocess.Popen(
-            [sys.executable, "-m", "tests.serve.shards.shard_engine", *words],
-            cwd=ROOT,
-            env=of_own_cluster(os.environ, folder / "token"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        ) as process:
-            giving_up = Timer(START_S_MAX, process.kill)
-            giving_up.start()
-            try:
-                socket = Path(ask(process, None)["socket"])
-                giving_up.cancel()
+        try:
+            engine = "tests.serve.shards.shard_engine"
+            with engine_process(engine, words, folder / "token") as process:
+                socket = Path(first_answer(process)["socket"])
                 yield Shards(process, socket, folder, state)
-            finally:
-                giving_up.cancel()
-                assert process.stdin is not None
-                process.stdin.close()
-                process.wait()
-                left = end_leftovers(folder / "token")
-                runner.run(owned.__aexit__(None, None, None))
-    assert left == 0
+        finally:
+            runner.run(owned.__aexit__(None, None, None))
 
 
 @asynccontextmanager
