@@ -41,6 +41,7 @@ class Prefix(StrEnum):
     FLAG = "flg"
     SCREENING = "scr"
     BLOCK = "blk"
+    SWEEP = "swp"
 
 
 @dataclass(frozen=True, slots=True)
