@@ -66,8 +66,8 @@ class ThresholdSource(StrEnum):
 class SweepRequest(Document):
     """What a tenant asks for: a `threshold` (similarity, 0 to 1), or a `target_fpir`, for which it
     is found by calibration, of the sweep itself at its end if of nothing earlier; or neither, which
-    is the usual target. `since_sweep` is the id of a done sweep, whose pairs are not compared again;
-    `since_ms` a time: only pairs with a face enrolled later are compared.
+    is the usual target. `since_sweep` is the id of a done sweep, whose pairs are not compared
+    again; `since_ms` a time: only pairs with a face enrolled later are compared.
     """
 
     threshold: float | None = None
