@@ -55,6 +55,8 @@ from serve.store.search.face_log import RedisFaceLog
 from serve.store.search.flags import RedisFlags
 from serve.store.search.screenings import RedisScreenings
 from serve.store.search.verifications import RedisVerifications
+from serve.store.sweeps.gallery_log import RedisGalleryLog
+from serve.store.sweeps.sweeps import RedisSweeps
 from serve.store.vault.epochs import RedisEpochs
 from serve.store.vault.keyring import Keyring
 from serve.store.vault.masters import RedisMasters
@@ -114,12 +116,14 @@ async def open_deps(
     settings: Settings,
     *,
     with_models: bool = True,
+    with_scale: bool = False,
     supervised: bool = False,
     replaying: Replaying | None = None,
 ) -> AsyncIterator[Deps]:
     """Everything the flows need, until the block ends.
 
     A command joins the embedded store, or starts it; a `supervised` process finds it running.
+    Without models there is no index; `with_scale` says that templates are compared all the same.
     `replaying` is told how the index is made, where that is in this process.
     Raises what stops a start: `pack_missing`, `store_busy`, `keys_mismatch` and their like.
     """
@@ -132,7 +136,10 @@ async def open_deps(
         keyring = await open_install(link, state)
         is_linked = supervised and settings.engine.kind is not EngineKind.LOCAL
         opening = _link_models if is_linked else _open_models
-        models = await opening(settings, held) if with_models else NO_MODELS
+        if with_models:
+            models = await opening(settings, held)
+        else:
+            models = await _open_scale(settings) if with_scale else NO_MODELS
         deps = build_deps(link, keyring, settings, models)
         if with_models:
             index = await _open_index(settings, deps, held, models.reach, replaying)
@@ -203,6 +210,8 @@ def build_deps(link: Link, keyring: Keyring, settings: Settings, models: Models)
         flags=RedisFlags(link, keyring),
         blocklist=RedisBlocklist(link, keyring),
         verifications=RedisVerifications(link, keyring),
+        sweeps=RedisSweeps(link, keyring, (state.replicas_min, state.replicas_wait_ms)),
+        gallery_log=RedisGalleryLog(link, keyring),
         scale=models.scale,
         model_id=models.model_id,
         random=secrets.token_bytes,
@@ -222,6 +231,12 @@ def quota_policy(settings: Settings) -> Policy:
         inflight_submits_max=section.inflight_submits_max,
         timeout_s=settings.engine.timeout_s,
     )
+
+
+async def _open_scale(settings: Settings) -> Models:
+    """What compares templates, and nothing that makes them."""
+    scale = await asyncio.to_thread(read_scale, open_cache(settings))
+    return Models(AbsentFaces(), scale, scale.model_id)
 
 
 async def _open_models(settings: Settings, held: AsyncExitStack) -> Models:

@@ -17,6 +17,7 @@ from serve.ports import (
     FaceLog,
     Faces,
     Flags,
+    GalleryLog,
     Headroom,
     Idempotency,
     Jobs,
@@ -27,6 +28,7 @@ from serve.ports import (
     Quotas,
     Screenings,
     ShardBoard,
+    Sweeps,
     Tombstones,
     Verifications,
 )
@@ -59,6 +61,8 @@ class Deps:
     flags: Flags
     blocklist: Blocklist
     verifications: Verifications
+    sweeps: Sweeps
+    gallery_log: GalleryLog
     scale: Comparator
     model_id: str
     random: Callable[[int], bytes]

@@ -22,6 +22,15 @@ from serve.ports.search import (
     Screenings,
     ShardBoard,
 )
+from serve.ports.sweeps import (
+    GalleryLog,
+    Hold,
+    LoggedFace,
+    LoggedFaces,
+    SweepReport,
+    Sweeps,
+    TileLease,
+)
 from serve.ports.verifications import Verifications
 from serve.ports.work import (
     Deadlines,
@@ -52,13 +61,17 @@ __all__ = [
     "FaceLog",
     "Faces",
     "Flags",
+    "GalleryLog",
     "Headroom",
+    "Hold",
     "Idempotency",
     "Jobs",
     "KeptFlag",
     "Lease",
     "Ledger",
     "Listings",
+    "LoggedFace",
+    "LoggedFaces",
     "Masters",
     "Outbox",
     "Page",
@@ -67,6 +80,9 @@ __all__ = [
     "Screenings",
     "Sender",
     "ShardBoard",
+    "SweepReport",
+    "Sweeps",
+    "TileLease",
     "Tombstones",
     "Verifications",
 ]
