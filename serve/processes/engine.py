@@ -36,6 +36,7 @@ from serve.inference.cluster.probe import asks_for_token
 from serve.inference.cluster.replica import bind
 from serve.inference.cluster.shards import ActorShards
 from serve.inference.dispatch import Call, Dispatcher, Limits
+from serve.inference.link.reach import BACKOFF_S_MAX
 from serve.inference.link.server import Work, serve_link
 from serve.inference.place import SOCKET, recorded
 from serve.inference.search.director import Director, directed
@@ -44,6 +45,7 @@ from serve.observe import logs
 from serve.processes.lifeline import Announce, answer_signals
 from serve.settings import EngineKind, Settings
 
+DOORS_COME_S = 2 * BACKOFF_S_MAX  # within which front doors that wait have connected
 LOOK_S = 1.0  # between two looks at how many replicas there are
 
 _Found = TypeVar("_Found")
@@ -72,7 +74,8 @@ class _NotAwaitedError(Exception):
 
 async def run_engine(settings: Settings, announce: Announce, stop: asyncio.Event) -> None:
     """Take images and searches from front doors until `stop`; `announce` once a replica is ready
-    and every shard of the index has come to where the log of faces ended when it began.
+    and every shard of the index has come to where the log of faces ended when it began, and the
+    front doors that wait have had time to connect: who is told "ready" is not refused.
 
     Raises `engine_unavailable` when the cluster cannot be had, `cluster_unprotected`,
     `model_mismatch` or `keys_mismatch`; the process ends when a cluster of its own does.
@@ -86,6 +89,7 @@ async def run_engine(settings: Settings, announce: Announce, stop: asyncio.Event
             joined = await _unless(stop, lost, joining)
             try:
                 async with _served(joined, folder / SOCKET):
+                    await asyncio.sleep(DOORS_COME_S)
                     announce()
                     await _first(stop, lost)
                     if not stop.is_set():
