@@ -11,8 +11,11 @@ from serve.flows import customers
 
 async def enrol(call: Call[EnrolBody, CustomerParameters]) -> web.Response:
     """Adds a reference face; the same bytes again add nothing."""
-    image = await proof.decoded(call.body.image)
-    request = customers.EnrolRequest(call.parameters.customer_id, image, call.body.consent_id)
+    body = call.body
+    image = await proof.decoded(body.image)
+    request = customers.EnrolRequest(
+        call.parameters.customer_id, image, body.consent_id, body.signals.given
+    )
     answer = await customers.enrol(call.deps, call.tenant, request, call.operation)
     return answered(EnrolResponse.of(answer), 200 if answer.is_repeat else 201)
 

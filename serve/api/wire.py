@@ -10,6 +10,12 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, WithJsonSchema
 from serve.domain.alert import AlertStatus, AlertType
 from serve.domain.audit import Action
 from serve.domain.ids import IDENTITY_PATTERN, TOKEN_PATTERN, Prefix, id_pattern
+from serve.domain.sweeps.signals import (
+    SIGNAL_LENGTH_MAX,
+    SIGNAL_LENGTH_MIN,
+    SIGNAL_PATTERN,
+    SignalKind,
+)
 from serve.domain.tenancy.preferences import Amount, Count
 from serve.domain.tenancy.tenant import URL_LENGTH_MAX
 
@@ -179,6 +185,37 @@ class ReviewBody(Body):
     decision: Literal["approved", "declined"]
 
 
+Signal = Annotated[
+    str,
+    Field(
+        min_length=SIGNAL_LENGTH_MIN,
+        max_length=SIGNAL_LENGTH_MAX,
+        pattern=SIGNAL_PATTERN,
+    ),
+]
+
+
+class SignalsBody(Body):
+    """What the customer gave beside the face: of each a hash of the tenant's own making, the same
+    whenever it is the same thing. Send the hash and never the thing itself: it is kept as a digest
+    of yours under a key of this install, shown to nobody again, and erased with the customer.
+    """
+
+    document: Signal | None = Field(default=None, repr=False)
+    """Of the number of an identity document."""
+    device: Signal | None = Field(default=None, repr=False)
+    """Of what names the device."""
+    phone: Signal | None = Field(default=None, repr=False)
+    """Of the phone number."""
+    email: Signal | None = Field(default=None, repr=False)
+    """Of the e-mail address."""
+
+    @property
+    def given(self) -> dict[SignalKind, str]:
+        """Those that are there."""
+        return {SignalKind(kind): text for kind, text in self if text is not None}
+
+
 class EnrolBody(Body):
     """A reference face."""
 
@@ -186,3 +223,5 @@ class EnrolBody(Body):
     """The image of a face, in base64 or as a data URL."""
     consent_id: Name | None = Field(default=None, repr=False)
     """The tenant's record of the customer's consent."""
+    signals: SignalsBody = Field(default_factory=SignalsBody, repr=False)
+    """The newest 16 of a customer are kept: two who gave the same are likelier one person."""

@@ -10,6 +10,7 @@ from pydantic import Field
 from serve.domain.document import Document
 from serve.domain.search.duplicate import DIFFERENT_KEPT, FLAGS_KEPT
 from serve.domain.search.gallery import GalleryKind, Standing
+from serve.domain.sweeps.signals import SIGNALS_KEPT
 from serve.domain.tenancy.preferences import Event
 
 REFERENCES_MAX = 5
@@ -58,7 +59,7 @@ class Customer(Document):
     their records knows as flagged, or as different people, is not flagged again, whoever of them
     is searched for, and costs no further change. `different_from` are subject keys of people whom
     a reviewer told from this one. `identity_sha256` is the digest of the reusable identity token in
-    force.
+    force. `signals` are what this customer gave beside a face, each as "kind:digest".
     """
 
     customer_id: str = Field(repr=False)
@@ -75,6 +76,7 @@ class Customer(Document):
     flagged_by: Annotated[tuple[Flagged, ...], Field(max_length=FLAGS_KEPT)] = ()
     different_from: Annotated[tuple[str, ...], Field(max_length=DIFFERENT_KEPT)] = ()
     identity_sha256: str = Field(default="", repr=False)
+    signals: Annotated[tuple[str, ...], Field(max_length=SIGNALS_KEPT, repr=False)] = ()
 
     @property
     def has_prior_kyc(self) -> bool:

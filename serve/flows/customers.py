@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from pipeline.errors import Failure
@@ -19,6 +20,7 @@ from serve.domain.search.gallery import GalleryKind, Standing
 from serve.domain.search.pairs import count_flagged
 from serve.domain.search.screening import Screening
 from serve.domain.session import KycStatus
+from serve.domain.sweeps.signals import SignalKind, joined, signals_of
 from serve.domain.tenancy.api_key import Principal
 from serve.domain.verifications.verification import (
     Verification,
@@ -46,11 +48,14 @@ STATUSES_OF = {
 
 @dataclass(frozen=True, slots=True)
 class EnrolRequest:
-    """A photo of a customer's face; `consent_id` names the tenant's record of the consent."""
+    """A photo of a customer's face; `consent_id` names the tenant's record of the consent, and
+    `signals` are the tenant's hashes of what the customer gave beside it.
+    """
 
     customer_id: str = field(repr=False)
     image: bytes = field(repr=False)
     consent_id: str | None = field(default=None, repr=False)
+    signals: Mapping[SignalKind, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +85,24 @@ async def enrol(
 
     It is compared with once it has been searched among all others and nothing speaks against it.
     The same photo again answers the same face as it stands now, and says so unless it is this
-    operation's. Raises `references_full`, `capture_unfit` or the code of an unreadable image as
-    `CaptureUnfit`, `overloaded`, `service_unavailable`, `storage_low`; whatever it raises, a face
-    that was kept is searched for later, or when the same photo comes again.
+    operation's; signals that come with it are kept. Raises `references_full`, `capture_unfit` or
+    the code of an unreadable image as `CaptureUnfit`, `overloaded`, `service_unavailable`,
+    `storage_low`; whatever it raises, a face that was kept is searched for later, or when the same
+    photo comes again.
     """
     tenant = await tenant_of(deps, principal)
     subject = deps.ledger.subject(principal.tenant_id, principal.mode, request.customer_id)
     op.subject = subject
     digest = await asyncio.to_thread(lambda: hashlib.sha256(request.image).hexdigest())
     photo_digest = keyed_digest(deps.pepper, "photo", subject.key, digest)
+    given = signals_of(deps.pepper, subject, request.signals)
     snapshot = await deps.ledger.snapshot(subject)
     op.concerns(snapshot)
     known = _known(snapshot.customer, photo_digest)
     if known is not None:
-        await deps.ledger.confirm(snapshot)
+        if not given:
+            await deps.ledger.confirm(snapshot)
+        await _keep_signals(deps, principal, op, known, given)
         is_own = op.may_repeat and await deps.ledger.answer(snapshot, op.id) is not None
         answer = await _answer(deps, subject, request.customer_id, known)
         return replace(answer, is_repeat=not is_own)
@@ -102,24 +111,14 @@ async def enrol(
         deps, request.image, tenant.id, with_chip=tenant.keep_reference_images
     )
     face = await _face(new_id(deps, Prefix.FACE, subject), evidence)
-    reference = Reference(
-        face_id=face.face_id,
-        model_id=face.template.model_id,
-        enrolled_at_ms=0,  # when it is committed
-        consent_id=request.consent_id,
-        has_chip=face.chip is not None,
-        photo_digest=photo_digest,
-        standing=Standing.HELD,
-        verification_id=renamed(Prefix.VERIFICATION, face.face_id),
-        quality={part.measure.value: part.value for part in evidence.quality},
-    )
+    reference = _held(face, evidence, request.consent_id, photo_digest)
 
     async def decide(snapshot: Snapshot) -> Change | None:
         nonlocal known
         known = _known(snapshot.customer, photo_digest)
         if known:
             return None
-        change = _with_reference(snapshot, request.customer_id, face, reference)
+        change = _with_reference(snapshot, request.customer_id, face, reference, given)
         entry = AuditEntry(Action.CUSTOMER_ENROLLED, principal.actor, face.face_id)
         return replace(change, audit=(entry,))
 
@@ -127,7 +126,9 @@ async def enrol(
     if done.is_repeat:
         known = _known((await deps.ledger.snapshot(subject)).customer, photo_digest)
     status = None
-    if known is None:
+    if known is not None:
+        await _keep_signals(deps, principal, op, known, given)
+    else:
         owed = _owed(reference, 0)
         status = await judge_enrolment(deps, subject, owed, face.template)
     answer = await _answer(deps, subject, request.customer_id, known or reference, status)
@@ -222,6 +223,41 @@ def _known(customer: Customer | None, photo_digest: str) -> Reference | None:
     return found
 
 
+def _held(
+    face: EnrolledFace, evidence: FaceEvidence, consent_id: str | None, photo_digest: str
+) -> Reference:
+    """A reference that is not compared with yet; it is dated when it is committed."""
+    return Reference(
+        face_id=face.face_id,
+        model_id=face.template.model_id,
+        enrolled_at_ms=0,
+        consent_id=consent_id,
+        has_chip=face.chip is not None,
+        photo_digest=photo_digest,
+        standing=Standing.HELD,
+        verification_id=renamed(Prefix.VERIFICATION, face.face_id),
+        quality={part.measure.value: part.value for part in evidence.quality},
+    )
+
+
+async def _keep_signals(
+    deps: Deps, principal: Principal, op: Operation, known: Reference, given: tuple[str, ...]
+) -> None:
+    """Add what came with a photo that was a face already, where it is new."""
+    if not given or op.subject is None:
+        return
+
+    async def decide(snapshot: Snapshot) -> Change | None:
+        customer = snapshot.customer
+        if customer is None or set(given) <= set(customer.signals):
+            return None
+        signals = joined(customer.signals, given)
+        entry = AuditEntry(Action.CUSTOMER_ENROLLED, principal.actor, known.face_id, "signals")
+        return Change(customer.model_copy(update={"signals": signals}), audit=(entry,))
+
+    await transact(deps, op.subject, replace(op, id=f"signals-{op.id}"), decide)
+
+
 async def _answer(
     deps: Deps,
     subject: Subject,
@@ -304,13 +340,23 @@ async def _face(face_id: str, evidence: FaceEvidence) -> EnrolledFace:
 
 
 def _with_reference(
-    snapshot: Snapshot, customer_id: str, face: EnrolledFace, reference: Reference
+    snapshot: Snapshot,
+    customer_id: str,
+    face: EnrolledFace,
+    reference: Reference,
+    given: tuple[str, ...],
 ) -> Change:
-    """The face, held back, its verification, and the search that is owed for it."""
+    """The face, held back, its verification, and the search that is owed for it; and the signals
+    that came with it.
+    """
     subject, now_ms = snapshot.subject, snapshot.now_ms
     customer = snapshot.customer or Customer(customer_id=customer_id, created_at_ms=now_ms)
     dated = reference.model_copy(update={"enrolled_at_ms": now_ms})
-    enrolled = customer.model_copy(update={"references": (*customer.references, dated)})
+    kept = {
+        "references": (*customer.references, dated),
+        "signals": joined(customer.signals, given),
+    }
+    enrolled = customer.model_copy(update=kept)
     verification = Verification(
         id=reference.verification_id,
         tenant_id=subject.tenant_id,

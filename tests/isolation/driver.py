@@ -192,6 +192,7 @@ class Driver:
             "customer_id": owner.word(f"customer-{number}"),
             "reference": speaker.word(f"reference-{number}"),
             "consent_id": speaker.word(f"consent-{number}"),
+            "signals": {"phone": speaker.word(f"signal-{number}")},
             "callback_url": speaker.url("hook"),
             "redirect_url": speaker.url("back"),
             "proof": self.random.choice(IMAGES),

@@ -57,8 +57,8 @@ class Story:
         word = self.world.word
         self.settings("match_only")
         for number in range(3):
-            self.ask("enrol", {"image": JOHN, "consent_id": word("consent")}, customer_id=word(
-                f"customer-{number}"))  # fmt: skip
+            given = {"consent_id": word("consent"), "signals": {"phone": word("signal-phone")}}
+            self.ask("enrol", {"image": JOHN, **given}, customer_id=word(f"customer-{number}"))
         self.ask("enrol", {"image": JOHN}, customer_id=word("customer-0"))
         token = self.open("login")
         self.ask("verify", token=token)

@@ -1,0 +1,1 @@
+"""Bulk sweeps: their records, their work, and what is told of them."""
