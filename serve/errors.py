@@ -56,6 +56,9 @@ class Code(StrEnum):
     VERSION_CONFLICT = "version_conflict"
     IDEMPOTENCY_IN_PROGRESS = "idempotency_in_progress"
     ANSWER_ERASED = "answer_erased"
+    SWEEPS_TOO_MANY = "sweeps_too_many"
+    SWEEP_CLOSED = "sweep_closed"
+    SWEEP_UNFINISHED = "sweep_unfinished"
     # What the service cannot do now
     OVERLOADED = "overloaded"
     SERVICE_UNAVAILABLE = "service_unavailable"
@@ -163,6 +166,9 @@ SENTENCES: Mapping[PipelineCode | Code, str] = {
     Code.VERSION_CONFLICT: "The record changed meanwhile; ask again.",
     Code.IDEMPOTENCY_IN_PROGRESS: "The first request under this `Idempotency-Key` still runs.",
     Code.ANSWER_ERASED: "What this request answered went with the customer it told of.",
+    Code.SWEEPS_TOO_MANY: "As many sweeps as may be are under way; wait for one, or cancel it.",
+    Code.SWEEP_CLOSED: "The sweep is over: there is nothing left to cancel.",
+    Code.SWEEP_UNFINISHED: "The sweep has nothing to show: it is not done.",
     Code.OVERLOADED: "The service has more work than it can take; ask again later.",
     Code.SERVICE_UNAVAILABLE: "The verification could not be carried out; ask again later.",
     Code.STATE_UNAVAILABLE: "The store of records cannot be reached; ask again later.",
@@ -225,6 +231,9 @@ STATUSES: Mapping[PipelineCode | Code, int] = {
     Code.IDEMPOTENCY_MISMATCH: 422,
     Code.IDEMPOTENCY_IN_PROGRESS: 409,
     Code.ANSWER_ERASED: 410,
+    Code.SWEEPS_TOO_MANY: 429,
+    Code.SWEEP_CLOSED: 409,
+    Code.SWEEP_UNFINISHED: 409,
     Code.OVERLOADED: 503,
     Code.SERVICE_UNAVAILABLE: 503,
     Code.STATE_UNAVAILABLE: 503,

@@ -137,6 +137,9 @@ class Sweep(Document):
     busy_ms: int = 0
     """Time that workers spent on tiles, added up."""
     rings: int = 0
+    is_whole: bool = True
+    """Whether, with the sweeps that it goes on from, everybody met everybody: the rings of one
+    that is not are not the tenant's."""
     created_at_ms: int
     started_at_ms: int | None = None
     ended_at_ms: int | None = None
