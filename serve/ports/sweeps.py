@@ -81,8 +81,9 @@ class Sweeps(Protocol):
     """Sweeps, sealed, in one slot each; kept for 90 days after they were asked for."""
 
     async def create(self, sweep: Sweep, op: Operation) -> Sweep:
-        """Write a sweep down, queued; a repeat of `op` gets what the first wrote. Raises
-        `sweeps_too_many` when the tenant has as many as may be under way.
+        """Write a sweep down, queued; a repeat of `op` gets the one that the first wrote, as it is
+        by now. Its id carries the partition `home(tenant_id, mode)`. Raises `sweeps_too_many` when
+        the tenant has as many as may be under way, and `durability_unavailable`.
         """
         ...
 
@@ -121,7 +122,11 @@ class Sweeps(Protocol):
         ...
 
     async def renew_tiles(self, leases: Sequence[TileLease]) -> None:
-        """For another 45 s."""
+        """For another 45 s; those that somebody else has by now stay theirs."""
+        ...
+
+    async def release_tiles(self, leases: Sequence[TileLease]) -> None:
+        """Give tiles back untried: others may have them at once, and the try does not count."""
         ...
 
     async def finish_tile(self, lease: TileLease, result: TileResult) -> Sweep | None:

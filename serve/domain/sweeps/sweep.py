@@ -12,7 +12,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from serve.domain.document import Document
-from serve.domain.ids import Mode
+from serve.domain.ids import PARTITIONS, Mode, digest
 
 ACTIVE_MAX = 4  # sweeps of one tenant in one mode that are queued or running
 TARGET_FPIR = 1e-3  # where nothing is asked for
@@ -170,3 +170,8 @@ class TileResult(Document):
     mates: int
     found: int
     busy_ms: int
+
+
+def home(tenant_id: str, mode: Mode) -> int:
+    """The partition that all sweeps of a tenant in one mode lie in, and that their ids carry."""
+    return int(digest(f"{tenant_id}:{mode}"), 16) % PARTITIONS

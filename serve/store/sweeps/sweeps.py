@@ -64,7 +64,11 @@ class RedisSweeps:
         raise NotImplementedError
 
     async def renew_tiles(self, leases: Sequence[TileLease]) -> None:
-        """For another 45 s."""
+        """For another 45 s; those that somebody else has by now stay theirs."""
+        raise NotImplementedError
+
+    async def release_tiles(self, leases: Sequence[TileLease]) -> None:
+        """Give tiles back untried: others may have them at once, and the try does not count."""
         raise NotImplementedError
 
     async def finish_tile(self, lease: TileLease, result: TileResult) -> Sweep | None:
