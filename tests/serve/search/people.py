@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,18 @@ class People:
         await self.ledger.commit(await self.ledger.snapshot(subject), change, f"enrol {face_id}")
         self.enrolled[name] = person
         return person
+
+    async def enrol_elsewhere(self, other: Person, template: Template | None = None) -> Person:
+        """A new customer in another partition than that one's: keys of an install are random, so
+        a name alone does not say where it leads.
+        """
+        names = (f"{other.face_id} {number}" for number in count())
+        world = other.subject.tenant_id, other.subject.mode
+        name = next(
+            each for each in names
+            if self.ledger.subject(*world, each).partition != other.partition
+        )  # fmt: skip
+        return await self.enrol(name, template, tenant=world[0], mode=world[1])
 
     async def erase(self, name: str) -> Person:
         """They go, with their face."""
