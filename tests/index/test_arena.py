@@ -195,6 +195,21 @@ def test_a_vector_is_wiped_when_its_owner_goes() -> None:
     assert faces[2].vector.tobytes() in held
 
 
+def test_a_code_is_wiped_with_its_vector(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte for each number of a face is a template too: those of full chunks go as well."""
+    for name in ("ROWS_MIN", "ROWS_MAX"):
+        monkeypatch.setattr(f"index.chunks.{name}", 16)
+    rows = People(DIMENSION).strangers(40)
+    arena = filled([Face(f"f{n}", f"o{n}", n % 4, row) for n, row in enumerate(rows)])
+    codes = [chunk.codes._bytes for chunk in arena._chunks if chunk.codes is not None]  # noqa: SLF001
+    assert [len(each) for each in codes] == [16, 16]
+    arena.erase("o3")
+    arena.drop(1)
+    gone = {3, *range(1, 40, 4)}
+    for row, code in enumerate(np.concatenate(codes)):
+        assert (len(set(code.tolist())) == 1) == (row in gone)
+
+
 def test_the_size_is_what_memory_it_takes() -> None:
     """`size_bytes` is within a tenth of what the allocator gave, through growth and erasures."""
     faces = gallery(People(128), 5_000, owners=4_000)

@@ -52,6 +52,7 @@ DIMENSION, MODEL = 32, "toy.mean"
 SCALE = ScoreScale(MODEL, search_floor=0.93, verify_threshold=0.95, dimension=DIMENSION)
 SHARED, NOWHERE = "everybody's", "nobody's"
 AT_ONCE = 64
+ASKABLE = (Prefix.VERIFICATION, Prefix.FLAG, Prefix.BLOCK, Prefix.ALERT)
 TRIES = 7  # of which the cheapest counts: the index's own reads come between
 
 
@@ -89,6 +90,10 @@ class World:
     is_blocking: bool
     ids: set[str] = field(default_factory=set)
     verifications: dict[str, str] = field(default_factory=dict)
+
+    def named(self, prefix: str) -> list[str]:
+        """Its ids of one kind, in order."""
+        return sorted(name for name in self.ids if name.startswith(prefix))
 
     @property
     def sharers(self) -> list[str]:
@@ -212,6 +217,7 @@ async def test_nothing_crosses_between_many_tenants(many: Many) -> None:
     print(f"\nseed {SEED}: {dict(counts)}, {len(owned)} ids")
     assert counts["worlds"] == 2 * TENANTS
     assert counts["matches"] > TENANTS
+    assert min(counts["alerts"], counts["blocked"], counts["held"]) > 0
 
     await _errors_tell_nothing(many)
     await _costs_tell_nothing(many)
@@ -220,11 +226,12 @@ async def test_nothing_crosses_between_many_tenants(many: Many) -> None:
 async def _errors_tell_nothing(many: Many) -> None:
     """What another world has is refused word for word as what nobody has."""
     chance = Random(SEED)  # noqa: S311
-    for _ in range(200):
-        owner, other = chance.sample(many.worlds, 2)
-        if not owner.verifications:
-            continue
-        theirs = chance.choice(sorted(owner.verifications.values()))
+    counts: Counter[str] = Counter()
+    for number in range(200):
+        prefix = ASKABLE[number % len(ASKABLE)]
+        owner = chance.choice([one for one in many.worlds if one.named(prefix)])
+        other = chance.choice([one for one in many.worlds if one is not owner])
+        theirs = chance.choice(owner.named(prefix))
         nobodys = f"{theirs[:6]}{'A' * 22}"
         told = [
             [await refused(call) for call in asked(many.deps, other, name)]
@@ -232,18 +239,23 @@ async def _errors_tell_nothing(many: Many) -> None:
         ]
         assert told[0] == told[1]
         assert all("not_found" in text for text in told[0])
+        counts[prefix] += len(told[0])
+    assert counts.keys() == set(ASKABLE)
 
 
-def asked(deps: Deps, world: World, verification_id: str) -> Iterable[Awaitable[object]]:
-    """Every question that an id of a verification, and what may be made of it, can be put in."""
+def asked(deps: Deps, world: World, name: str) -> Iterable[Awaitable[object]]:
+    """Every question that an id can be put in, and those that the verification of its time can."""
     principal = world.principal
-    flag_id, block_id = (renamed(prefix, verification_id) for prefix in (Prefix.FLAG, Prefix.BLOCK))
+    verification_id, flag_id, block_id, alert_id = (
+        name if name.startswith(prefix) else renamed(prefix, name) for prefix in ASKABLE
+    )
     patch = FlagPatch(status=FlagStatus.RESOLVED)
     yield records.verification(deps, principal, verification_id)
     yield flags.duplicates_of(deps, principal, verification_id, "", 10)
     yield flags.change_flag(deps, principal, flag_id, patch, new_operation(deps))
     yield blocklist.one(deps, principal, block_id)
     yield blocklist.unblock(deps, principal, block_id, new_operation(deps))
+    yield alerts.alert(deps, principal, alert_id)
 
 
 async def refused(call: Awaitable[object]) -> str:
