@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 import pytest
 from redis.asyncio import Redis
@@ -102,16 +103,16 @@ async def test_a_board_out_of_reach_is_told_later(people: People, board: RedisSh
 
         await until(is_told)
         await end([beating])
-    assert _Faltering.failures == 2
+    assert beats.faults == []
 
 
+@dataclass(frozen=True, slots=True)
 class _Faltering(RedisShardBoard):
     """A board that fails twice."""
 
-    failures = 0
+    faults: list[Code] = field(default_factory=lambda: [Code.STATE_UNAVAILABLE] * 2)
 
     async def put(self, status: ShardStatus, kept_s: int) -> None:
-        if _Faltering.failures < 2:
-            _Faltering.failures += 1
-            raise ServeError(Code.STATE_UNAVAILABLE, "not now")
+        if self.faults:
+            raise ServeError(self.faults.pop(), "not now")
         await RedisShardBoard.put(self, status, kept_s)
