@@ -186,8 +186,9 @@ def _log_that(late: _Late, people: People, keyring: Keyring) -> RedisFaceLog:
     class Interrupted(RedisFaceLog):
         """Something happens in the middle of its first read."""
 
-        async def _data_keys(self, rows: Any) -> Any:
+        async def _streams(self, *asked: Any) -> Any:
+            rows = await RedisFaceLog._streams(self, *asked)  # noqa: SLF001 (its own parent)
             await late.happen()
-            return await RedisFaceLog._data_keys(self, rows)  # noqa: SLF001 (its own parent)
+            return rows
 
     return Interrupted(people.log.link, keyring)
