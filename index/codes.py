@@ -78,5 +78,5 @@ class Codes:
 
 
 def highest_norm(rows: Wide) -> float:
-    """The norm of the longest row."""
-    return float(np.linalg.norm(rows, axis=1).max())
+    """The norm of the longest row; 0 where there is none."""
+    return float(np.linalg.norm(rows, axis=1).max(initial=0.0))

@@ -1,6 +1,6 @@
 """What a kernel promises: to name every pair that may score enough, and few that do not."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -8,8 +8,13 @@ from numpy.typing import NDArray
 
 from index.entry import Vectors
 
-Candidates = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]
+Scores = NDArray[np.float32]
+
+Candidates = tuple[NDArray[np.int32], NDArray[np.int32], Scores]
 """Places in the first and the second block, and the kernel's own scores of those pairs."""
+
+Named = Generator[Candidates, float | None, None]
+"""Candidates, part by part; whoever takes them may `send` a higher score to go on from."""
 
 
 class Kernel(Protocol):
@@ -17,16 +22,46 @@ class Kernel(Protocol):
 
     name: str
 
-    def margin(self, dimension: int) -> float:
-        """By how much its score of two templates can differ from float64 arithmetic, at most."""
-        ...
-
     def load(self, vectors: Vectors) -> Any:  # noqa: ANN401 (each kernel has its own)
         """A block where the kernel needs it: (N, D) float32 of unit norm."""
         ...
 
-    def above(self, first: Any, second: Any, low: float) -> Iterator[Candidates]:  # noqa: ANN401
-        """Every pair that the kernel scores `low` or more, part by part; first and second as
-        `load` has returned them. A generator: `send` may be given a higher `low` from then on.
+    def margin(self, first: Any, second: Any) -> float:  # noqa: ANN401
+        """By how much its score of a pair of these two can differ from the true one, at most;
+        first and second as `load` has returned them.
         """
         ...
+
+    def above(
+        self,
+        first: Any,  # noqa: ANN401
+        second: Any,  # noqa: ANN401
+        low: float,
+        *,
+        is_diagonal: bool = False,
+    ) -> Named:
+        """Every pair that the kernel scores `low` or more, and few others. Where the tile is
+        diagonal, first and second are the same, and a pair is named with the lower place as its
+        row; perhaps the other way round as well, and perhaps a face with itself.
+        """
+        ...
+
+
+def pieces(rows: int, columns: int, side: int, *, is_diagonal: bool) -> Iterator[tuple[int, int]]:
+    """Where the squares of `side` begin that a product of (`rows`, `columns`) is cut into; of a
+    diagonal tile none that lies below the diagonal.
+    """
+    for row in range(0, rows, side):
+        for column in range(row if is_diagonal else 0, columns, side):
+            yield row, column
+
+
+def places(
+    scores: Scores, reach: NDArray[np.intp], cut: np.float32, begin: tuple[int, int]
+) -> Candidates:
+    """Where a piece that begins at `begin` scores `cut` or more: only in the rows `reach`."""
+    near = scores[reach] if len(reach) < len(scores) else scores
+    row, column = np.nonzero(near >= cut)
+    row_begin, column_begin = begin
+    rows, columns = reach[row] + row_begin, column + column_begin
+    return rows.astype(np.int32), columns.astype(np.int32), near[row, column]

@@ -55,6 +55,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "yaml": ("serve/inference/cluster",),
     "scipy": ("pipeline/decision/error_rates.py",),
     "simplejpeg": ("pipeline/image/decode.py",),
+    "threadpoolctl": ("index/sweep/choose.py",),
     "typer": ("serve/cli",),
 }
 # What Limen can do without: a runtime for GPUs, an extra, and yardsticks of the benchmark.
