@@ -30,6 +30,10 @@ class Rules:
     split into denser ones before it is told. `gallery_size` is how many faces there are,
     `false_match_rate` how likely two strangers score `strong`: their product is how many
     strangers chance ties to a face, and above `chance_max` nothing joins by faces alone.
+    `weak_false_match_rate` is how likely they score `weak`; it joins nothing and is told with
+    rings that hold together by less than `strong`.
+
+    A signal that more than `size_max` customers gave is none: a shop's telephone, a kiosk.
     """
 
     strong: float
@@ -39,6 +43,7 @@ class Rules:
     gallery_size: int = 0
     false_match_rate: float | None = None
     chance_max: float = 0.05
+    weak_false_match_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,8 @@ class Ring:
     is known. `density` is the share of pairs of members that are edges, `medoid` the member most
     like the others, `shared` the signals that at least two of them gave, `without` maps a member
     to how many parts are left when they go (only where that is not one). `held_together_by` is
-    "faces" or "signals".
+    "faces", or "signals" where faces alone would not hold all of it. `was_parted` says that it is
+    part of what grew larger than `size_max`.
     """
 
     id: str
@@ -80,6 +86,7 @@ class Ring:
     shared: tuple[str, ...]
     without: Mapping[str, int]
     held_together_by: str = "faces"
+    was_parted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
