@@ -134,8 +134,8 @@ class Route(Generic[BodyT, ParametersT]):
 
     @property
     def may_be_later(self) -> bool:
-        """Whether work is put off where the client prefers it."""
-        return HTTPStatus.ACCEPTED in self.statuses
+        """Whether work is put off where the client prefers it: not where it always is."""
+        return HTTPStatus.ACCEPTED in self.statuses[1:]
 
     @property
     def takes_idempotency_key(self) -> bool:

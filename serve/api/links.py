@@ -15,6 +15,7 @@ from serve.api.call import Route
 from serve.api.search.blocklist import BlocklistResponse, BlockResponse
 from serve.api.search.duplicates import DuplicateFlagResponse, DuplicatesResponse
 from serve.api.search.faces import FaceSearchResponse
+from serve.api.sweeps.answers import PairsResponse, RingsResponse, SweepResponse, SweepsResponse
 from serve.api.verifications.answers import (
     IdentityResponse,
     VerificationResponse,
@@ -72,6 +73,10 @@ NAMED: Mapping[type[BaseModel], Mapping[str, str]] = {
     DuplicateFlagResponse: {"/id": "flag_id", "/verification_id": "verification_id"},
     BlockResponse: {"/id": "block_id"},
     BlocklistResponse: {"/data/0/id": "block_id", "/next_cursor": "cursor"},
+    SweepResponse: {"/id": "sweep_id"},
+    SweepsResponse: {"/data/0/id": "sweep_id", "/next_cursor": "cursor"},
+    PairsResponse: {"/data/0/customer_a": "customer_id", "/next_cursor": "cursor"},
+    RingsResponse: {"/data/0/id": "ring_id", "/next_cursor": "cursor"},
     AuditResponse: {"/next_cursor": "cursor"},
 }
 

@@ -164,6 +164,8 @@ def _successes(route: Route[Any, Any], refs: Refs, links: Node) -> Node:
     found: Node = {}
     for status in route.statuses:
         headers = _headers(status)
+        if route.may_be_later and status == HTTPStatus.ACCEPTED:
+            headers["Preference-Applied"] = APPLIED
         if route.takes_idempotency_key:
             headers["Idempotency-Replayed"] = REPLAYED
         told = {"description": HTTPStatus(status).phrase, "headers": headers}
@@ -197,8 +199,6 @@ def _headers(status: int, codes: Iterable[PipelineCode | Code] = ()) -> Node:
         found["Retry-After"] = {**RETRY_AFTER, "required": all(waits)}
     if status == HTTPStatus.UNAUTHORIZED:
         found["WWW-Authenticate"] = CHALLENGE
-    if status == HTTPStatus.ACCEPTED:
-        found["Preference-Applied"] = APPLIED
     return found
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from serve.api import answers, audit, customers, sessions, tenants, wire
 from serve.api.call import IMAGE_CODES, Route
 from serve.api.search.routes import SEARCH_ROUTES
+from serve.api.sweeps.routes import SWEEP_ROUTES
 from serve.api.verifications.routes import VERIFICATION_ROUTES
 from serve.domain.alert import AlertPatch
 from serve.domain.audit import Action
@@ -354,6 +355,7 @@ ROUTES: tuple[Route[Any, Any], ...] = (
     *CUSTOMER_ROUTES,
     *VERIFICATION_ROUTES,
     *SEARCH_ROUTES,
+    *SWEEP_ROUTES,
     *TENANT_ROUTES,
     *AUDIT_ROUTES,
 )

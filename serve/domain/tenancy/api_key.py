@@ -34,6 +34,7 @@ class Scope(StrEnum):
     SEARCH = "search"
     SEARCH_EMBEDDING = "search:embedding"  # whoever has it can look for any vector: off by default
     BLOCKLIST = "blocklist"
+    SWEEPS = "sweeps"
     PII = "pii"  # whether names are shown beside what is found
 
 

@@ -44,6 +44,14 @@ POST   /api/v1/blocklist                               blocklist
 GET    /api/v1/blocklist                               blocklist
 GET    /api/v1/blocklist/{block_id}                    blocklist
 DELETE /api/v1/blocklist/{block_id}                    blocklist
+POST   /api/v1/sweeps                                  sweeps
+GET    /api/v1/sweeps                                  sweeps
+GET    /api/v1/sweeps/{sweep_id}                       sweeps
+POST   /api/v1/sweeps/{sweep_id}/cancel                sweeps
+GET    /api/v1/sweeps/{sweep_id}/pairs                 sweeps
+GET    /api/v1/sweeps/{sweep_id}/rings                 sweeps
+GET    /api/v1/rings                                   sweeps
+GET    /api/v1/rings/{ring_id}                         sweeps
 GET    /api/v1/events                                  events
 GET    /api/v1/events/{event_id}                       events
 POST   /api/v1/events/{event_id}/resend                events
