@@ -48,8 +48,8 @@ def split(unit: Unit, rules: Rules, *, by_faces: bool) -> Iterator[tuple[Group, 
         if len(places) <= rules.size_max or level + 1 == len(bars):
             yield places, len(places) < whole
             continue
-        for group in joined(unit.part(places), bars[level + 1]):
-            waiting.append(([places[place] for place in group], level + 1, whole))
+        parts = joined(unit.part(places), bars[level + 1])
+        waiting += [([places[place] for place in part], level + 1, whole) for part in parts]
 
 
 def guards(rules: Rules, *, by_faces: bool) -> list[Bar]:

@@ -13,7 +13,7 @@ RULES = Rules(strong=STRONG, weak=WEAK)
 
 def ties(text: str, score: float = STRONG) -> tuple[Edge, ...]:
     """Edges of one score: "ab bc" ties a to b, and b to c."""
-    return tuple(Edge(*sorted(pair), score) for pair in text.split())
+    return tuple(Edge(min(pair), max(pair), score) for pair in text.split())
 
 
 def clique(names: Iterable[str], score: float = STRONG) -> tuple[Edge, ...]:
