@@ -1,0 +1,43 @@
+"""From which scores on likeness makes a ring, by what the sweep itself shows of chance."""
+
+from index.rings.edges import Rules
+from serve.domain.search.evidence import ERRORS_MIN
+from serve.domain.sweeps.calibration import BINS, Calibration, edge_of
+from serve.domain.sweeps.sweep import Sweep
+
+STRONG_CHANCE_MAX = 0.01  # strangers that chance ties to a face: few enough that none are chained
+
+
+def bars(sweep: Sweep, calibration: Calibration, match_min: float) -> Rules:
+    """The strong bar is the lowest score at which the pairs taken for errors tie so few strangers
+    to a face, the weak one where company tells persons; neither is below `match_min`, the pack's
+    threshold, a native score.
+
+    At a bar of 1 or more nothing joins: too many are as alike as can be.
+    """
+    low = max(match_min, sweep.complete_from)
+    strong = _lowest(calibration, low, STRONG_CHANCE_MAX)
+    weak = min(strong, max(low, calibration.company_from))
+    return Rules(
+        strong=strong,
+        weak=weak,
+        gallery_size=sweep.faces,
+        false_match_rate=_rate(calibration, strong),
+        weak_false_match_rate=_rate(calibration, weak),
+    )
+
+
+def _lowest(calibration: Calibration, low: float, chance_max: float) -> float:
+    errors_max = chance_max * calibration.pairs / max(1, calibration.gallery_size)
+    errors = 0
+    for place in sorted(calibration.impostors, reverse=True):
+        errors += calibration.impostors[place]
+        if errors > errors_max:
+            return max(low, edge_of(min(place + 1, BINS)))
+    return low
+
+
+def _rate(calibration: Calibration, score: float) -> float | None:
+    """How likely two strangers score so much; None where too few did."""
+    errors = calibration.impostors_from(score)
+    return errors / calibration.pairs if errors >= ERRORS_MIN else None
