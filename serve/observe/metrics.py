@@ -1,5 +1,5 @@
 """Every metric of the service: its name, unit, labels and buckets, and one verb to count each;
-those of 1:N search are in `search`.
+those of 1:N search are in `search`, those of bulk sweeps in `sweeps`.
 
 Labels are closed sets: a route's template, a code, an outcome; never a path, an id or a token.
 Where `PROMETHEUS_MULTIPROC_DIR` was set before this module is imported, every process writes
@@ -31,6 +31,7 @@ from serve.domain.tenancy.preferences import Event
 from serve.domain.tenancy.trigger import Exemption
 from serve.observe import registry
 from serve.observe import search as _search  # noqa: F401 (its metrics are in the catalog too)
+from serve.observe import sweeps as _sweeps  # noqa: F401 (and its)
 from serve.observe.registry import BATCH_SIZES, SECONDS, counter, gauge, histogram
 from serve.observe.reserve import give_back
 

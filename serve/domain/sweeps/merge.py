@@ -57,12 +57,12 @@ def split(merged: Merged, threshold: float) -> Merged:
 
 
 def united(parts: Sequence[Merged]) -> Merged:
-    """Sweeps of one chain as one; each pair is in one of them."""
-    return Merged(
-        best_first(pair for part in parts for pair in part.pairs),
-        best_first(pair for part in parts for pair in part.tail),
-        max(part.complete_from for part in parts),
-    )
+    """Sweeps of one chain as one: each pair once, though two have seen it."""
+    pairs = {(it.face_a, it.face_b): it for part in parts for it in part.pairs}
+    tail = {(it.face_a, it.face_b): it for part in parts for it in part.tail}
+    complete_from = max(part.complete_from for part in parts)
+    left = (it for faces, it in tail.items() if faces not in pairs and it.score >= complete_from)
+    return Merged(best_first(pairs.values()), best_first(left), complete_from)
 
 
 def without(merged: Merged, gone: frozenset[str]) -> Merged:

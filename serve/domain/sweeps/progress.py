@@ -8,6 +8,7 @@ from serve.domain.sweeps.sweep import PAIRS_MAX, Sweep, SweepStatus
 JUDGED_TILES = 8  # tiles done, or
 JUDGED_SHARE = 0.05  # this share of all, until the rest is judged by them
 CLEARLY = 2.0  # times too many: tiles differ
+AT_ONCE, AT_ONCE_SHARE = 8.0, 0.1  # so many times, by so much of what is too many: at any tile
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,11 @@ def has_too_many(sweep: Sweep, pairs_max: int = PAIRS_MAX) -> bool:
         return False
     if sweep.found > pairs_max:
         return True
+    expected = expected_found(sweep) or 0
+    if sweep.found > AT_ONCE_SHARE * pairs_max and expected > AT_ONCE * pairs_max:
+        return True
     is_judged = sweep.tiles_done >= min(JUDGED_TILES, max(1, JUDGED_SHARE * sweep.tiles))
-    expected = expected_found(sweep)
-    return is_judged and expected is not None and expected > CLEARLY * pairs_max
+    return is_judged and expected > CLEARLY * pairs_max
 
 
 def why_too_many(sweep: Sweep, similarity: float, better: float) -> str:

@@ -137,6 +137,8 @@ class Sweep(Document):
     busy_ms: int = 0
     """Time that workers spent on tiles, added up."""
     rings: int = 0
+    base: str = ""
+    """The sweep that its rings go on from: the one that was named, or, for a time, the tenant's."""
     is_whole: bool = True
     """Whether, with the sweeps that it goes on from, everybody met everybody: the rings of one
     that is not are not the tenant's."""
