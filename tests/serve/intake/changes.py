@@ -11,22 +11,30 @@ import pytest
 
 from serve.api.routes import ROUTES
 from serve.domain.callback import CallbackEvent
+from serve.domain.sweeps.sweep import Sweep
 from serve.errors import Code, ServeError
 from serve.store.directory import RedisDirectory
 from serve.store.intake.idempotency import RedisIdempotency
 from serve.store.ledger import RedisLedger
 from serve.store.queues import RedisOutbox
+from serve.store.sweeps.sweeps import RedisSweeps
 from tests.helpers.front_door import JOHN, KYC, ORIGIN, Answer, Door, text
 from tests.helpers.service import Fault
 
 KEY = "a key of the caller's, with spaces"
 TAKING = [route for route in ROUTES if route.takes_idempotency_key]
-FOLLOWING = ("screen-", "told-")  # operations that follow from an effect, under ids of its own
+FOLLOWING = (
+    "screen-",
+    "told-",
+    "signals-",
+)  # operations that follow from an effect, under ids of its own
 EFFECTS: tuple[tuple[type[Any], str], ...] = (
     (RedisLedger, "commit"),
     (RedisLedger, "erase"),
     (RedisDirectory, "put_tenant"),
     (RedisOutbox, "resend"),
+    (RedisSweeps, "create"),
+    (RedisSweeps, "cancel"),
 )
 
 
@@ -159,6 +167,16 @@ async def _flag(door: Door) -> Request:
     return request.with_body(status="open")
 
 
+async def _sweep(_door: Door) -> Request:
+    return Request("POST", "/api/v1/sweeps", {"threshold": 0.5}).with_body(threshold=0.6)
+
+
+async def _cancel_sweep(door: Door) -> Request:
+    made = [await door.call("POST", "/api/v1/sweeps") for _ in range(2)]
+    path, other = [f"/api/v1/sweeps/{each.body['id']}/cancel" for each in made]
+    return Request("POST", path).with_path(other)
+
+
 ASKED: dict[str, Callable[[Door], Awaitable[Request]]] = {
     "open_session": _open,
     "enrol": _enrol,
@@ -176,6 +194,8 @@ ASKED: dict[str, Callable[[Door], Awaitable[Request]]] = {
     "change_duplicate": _flag,
     "block_face": _block,
     "unblock_face": _unblock,
+    "create_sweep": _sweep,
+    "cancel_sweep": _cancel_sweep,
 }
 
 
@@ -199,7 +219,7 @@ class Effects:
 
 def is_new(done: Any, seen: set[bytes]) -> bool:
     """Whether an adapter wrote something that it had not written before."""
-    if isinstance(done, CallbackEvent):  # each time that it is made due is another
+    if isinstance(done, CallbackEvent | Sweep):  # each time that it is made due is another
         is_known = done.dump() in seen
         seen.add(done.dump())
         return not is_known
