@@ -106,6 +106,53 @@ def screenings(partition: int) -> str:
     return _in(partition, "screenings")
 
 
+def sweep(partition: int, sweep_id: str) -> str:
+    """HASH: `u` its world, `tenant:mode`; `k` wrapped data key, of its own; `d` sealed document;
+    `s` status; `x` when all of it goes and `at` when it was asked for, ms; `v` how often its data
+    key was wrapped anew. `hf`, `hu`, `ht`: who may plan or end it, until when, and by which
+    asking; `by` the last who did; `c` and `pf`: fences of tiles, and where those of the plan begin;
+    `td`, `cp`, `mt`, `fd`, `bm`, `cf`: what the tiles came to, added up; `e` when it was canceled,
+    ms.
+    """
+    return _in(partition, f"sweep:{sweep_id}")
+
+
+def sweep_part(partition: int, sweep_id: str, part: str) -> str:
+    """What belongs to a sweep, and goes when it does; sealed where it tells of anybody.
+
+    `plan`     STRING: how it was cut
+    `tiles`    ZSET of tiles that are not done, `row-column`, by when they may be claimed, ms
+    `claims`   HASH: by tile the fence of its last claim, and how many counted
+    `done`     HASH: by tile, under which fence its results are, and in how many parts
+    `results`  HASH: the parts, by `row-column:fence:number`
+    `report`   HASH: what it came to, in pages: `pairs:0`, `tail:0`, `rings:0`, …, `calibration`,
+               and `meta`, how many there are
+    """
+    return _in(partition, f"sweep:{sweep_id}:{part}")
+
+
+def sweep_operation(partition: int, world: str, op_id: str) -> str:
+    """STRING: the id of the sweep that an operation asked for."""
+    return _in(partition, f"sweep.op:{world}:{op_id}")
+
+
+def sweep_newest(partition: int, kind: str, world: str) -> str:
+    """HASH: `id` of a world's newest sweep that is `whole`, whose rings are the tenant's, or that
+    `calibrated`; `at` when that was asked for, ms.
+    """
+    return _in(partition, f"sweep.{kind}:{world}")
+
+
+def sweeps(partition: int) -> str:
+    """ZSET of ids of sweeps that are not over, by when they were asked for, ms."""
+    return _in(partition, "sweeps")
+
+
+def sweeps_kept(partition: int) -> str:
+    """ZSET of ids of all sweeps, by when they go, ms: whose data keys there are."""
+    return _in(partition, "sweeps:kept")
+
+
 def identity(partition: int, token_sha256: str) -> str:
     """STRING: the locator of the customer whose reusable identity token this is."""
     return _in(partition, f"identity:{token_sha256}")
@@ -204,7 +251,7 @@ def customer_sessions(subject: Subject, reference_digest: str = "") -> str:
 
 def listing(partition: int, kind: str, tenant_id: str, mode: Mode) -> str:
     """ZSET of a tenant's ids of one kind by creation, ms: `alerts`, `alerts.open`, `events`,
-    `sessions`, `verifications`, `blocklist`.
+    `sessions`, `verifications`, `blocklist`, `sweeps`, `sweeps.active`.
     """
     return _in(partition, f"list:{kind}:{tenant_id}:{mode}")
 

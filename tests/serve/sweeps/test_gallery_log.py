@@ -18,6 +18,7 @@ from serve.store.search import opening
 from serve.store.sweeps import gallery_log
 from serve.store.sweeps.gallery_log import RedisGalleryLog
 from serve.store.vault.keyring import Keyring
+from serve.store.vault.sealing import unseal
 from tests.helpers.records import MODEL, TENANT
 from tests.serve.search.people import People, Person, people_of
 
@@ -133,11 +134,10 @@ async def test_nothing_of_other_galleries_is_opened(
     await people.enrol("a trial", mode=Mode.TEST)
     blocked = await people.enrol("blocked", kind=GalleryKind.BLOCKED)
     opened: list[str] = []
-    usual = opening.unseal
 
     def counted(key: bytes, sealed: bytes, label: str) -> bytes:
         opened.append(label)
-        return usual(key, sealed, label)
+        return unseal(key, sealed, label)
 
     monkeypatch.setattr(opening, "unseal", counted)
     for partition in range(PARTITIONS):
@@ -183,6 +183,6 @@ async def test_an_entry_that_does_not_open_is_left_out_and_counted(
     assert (REGISTRY.get_sample_value(REFUSED) or 0.0) - before == 1
 
 
-async def rows_of(link: Redis, stream: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
+async def rows_of(link: Redis, stream: str) -> list[tuple[bytes, dict[Any, Any]]]:
     found: Any = await link.xrange(stream)
     return [(place, dict(fields)) for place, fields in found]
