@@ -22,8 +22,8 @@ FIELDS: Final = frozenset(
     {
         "request_id", "method", "route", "status", "duration_ms", "bytes_in", "bytes_out", "code",
         "tenant_id", "mode", "key_id", "session_id", "event_id", "alert_id",
-        "erasure_id", "face_id", "job_id", "state", "outcome", "reason", "event_name", "step",
-        "result", "attempt", "failures", "count", "partition", "epoch", "process", "worker",
+        "erasure_id", "face_id", "job_id", "sweep_id", "state", "outcome", "reason", "event_name",
+        "step", "result", "attempt", "failures", "count", "partition", "epoch", "process", "worker",
         "signal", "exit_status", "seconds", "port", "scheme", "engine", "model_id", "version",
         "error_type",
     }

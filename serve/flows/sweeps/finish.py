@@ -112,6 +112,8 @@ async def too_many(deps: Deps, found: TooMany, pairs_max: int = PAIRS_MAX) -> st
 
 
 def _better(scores: NDArray[np.float64], sweep: Sweep, pairs_max: int) -> float:
+    if not len(scores):  # they have gone meanwhile
+        return sweep.threshold or 0.0
     share = sweep.compared / max(1, sweep.to_compare)
     few = max(1, int(pairs_max * min(1.0, share) / 2))
     return float(np.sort(scores)[-min(few, len(scores))])
