@@ -1,16 +1,19 @@
 """What every route of the trail's tests acts upon: a tenant's scene, calls, and what they leave."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from index.rings.explain import ring_id
 from serve.domain.audit import PERSON, Action, Actor, AuditEntry, Concern
 from serve.domain.ids import Prefix, Subject, renamed
 from serve.domain.search.gallery import blocked_customer_id
 from serve.domain.tenancy.api_key import Principal
 from serve.flows.access import authenticate
 from tests.helpers.front_door import JOHN, KYC, MARY, Answer, Door, text
+from tests.serve.sweeps.planted import ended
 
 BLOCKLIST = "/api/v1/blocklist"
+SWEEPS = "/api/v1/sweeps"
 HOOK = "https://tenant.example/hook"
 
 
@@ -28,6 +31,12 @@ class Scene:
     event_id: str
     erasure_id: str
     block_id: str
+    sweep_ids: list[str] = field(default_factory=list)
+
+    @property
+    def sweep_id(self) -> str:
+        """That of the last sweep that was asked for, or none."""
+        return self.sweep_ids[-1] if self.sweep_ids else ""
 
     @property
     def verification_id(self) -> str:
@@ -125,6 +134,28 @@ async def dismisses(scene: Scene) -> Answer:
     (flag,) = (await scene.door.call("GET", path)).body["data"]
     body = {"status": "dismissed", "reason": "twins"}
     return await scene.door.call("PATCH", f"{path}/{flag['id']}", body)
+
+
+def sweeps(method: str, path: str, *people: str) -> Call:
+    """A call about a sweep that was asked for just now; it is done where it says of whom, whom it
+    then found alike.
+    """
+
+    async def call(scene: Scene) -> Answer:
+        door, principal = scene.door, scene.principal
+        for name in people[1:]:
+            await door.enrol(MARY, name)
+        scene.sweep_ids.append((await door.call("POST", SWEEPS)).body["id"])
+        world = principal.tenant_id, principal.mode
+        ring = ""
+        if people:
+            sweep = await door.deps.sweeps.one(*world, scene.sweep_id)
+            assert sweep is not None
+            await ended(door.deps, sweep, people)
+            ring = ring_id(min(door.deps.ledger.subject(*world, name).key for name in people))
+        return await door.call(method, path.format(sweep=scene.sweep_id, ring=ring))
+
+    return call
 
 
 async def _flagged(scene: Scene) -> str:

@@ -15,6 +15,7 @@ from serve.store.vault.keyring import Keyring
 from tests.helpers.front_door import JOHN, KYC, front_door, text
 from tests.serve.audit.scene import (
     BLOCKLIST,
+    SWEEPS,
     Call,
     Left,
     asks,
@@ -38,11 +39,13 @@ from tests.serve.audit.scene import (
     reviews,
     reviews_verification,
     submits,
+    sweeps,
 )
 from tests.serve.audit.trail import trail_of
 
 SCREENED = {Action.CUSTOMER_SCREENED}
 ENROLLED = {Action.CUSTOMER_ENROLLED, *SCREENED}
+SWEPT = {Action.SWEEP_CREATED}
 UNDER_REVIEW = {Action.TENANT_CHANGED, Action.SESSION_JUDGED}
 BESIDE_IT: Mapping[str, set[Action]] = {  # what else is done, or has to be to come there
     "enrol": SCREENED,
@@ -51,6 +54,12 @@ BESIDE_IT: Mapping[str, set[Action]] = {  # what else is done, or has to be to c
     "repeat_verification": {Action.IDENTITY_ISSUED},
     "list_duplicates": ENROLLED,
     "change_duplicate": {*ENROLLED, Action.FLAG_READ},
+    "read_sweep": SWEPT,
+    "cancel_sweep": SWEPT,
+    "list_pairs": {*SWEPT, *ENROLLED},
+    "list_sweep_rings": SWEPT,
+    "list_rings": SWEPT,
+    "read_ring": {*SWEPT, *ENROLLED},
 }
 OF_A_TENANT = {"tenant.created", "key.created", "audit.read"}
 
@@ -131,6 +140,32 @@ EXPECTED: Mapping[str, tuple[Call, Left | None]] = MappingProxyType(
         "unblock_face": (
             asks("DELETE", f"{BLOCKLIST}/{{block}}"),
             by_key(Action.FACE_UNBLOCKED, of_eve, ".erasure_id"),
+        ),
+        "create_sweep": (asks("POST", SWEEPS), by_key(Action.SWEEP_CREATED, of_world, ".id")),
+        "list_sweeps": (asks("GET", SWEEPS), by_key(Action.SWEEP_READ, of_world, count=0)),
+        "read_sweep": (
+            sweeps("GET", f"{SWEEPS}/{{sweep}}"),
+            by_key(Action.SWEEP_READ, of_world, "sweep_id", "queued"),
+        ),
+        "cancel_sweep": (
+            sweeps("POST", f"{SWEEPS}/{{sweep}}/cancel"),
+            by_key(Action.SWEEP_CANCELED, of_world, "sweep_id"),
+        ),
+        "list_pairs": (
+            sweeps("GET", f"{SWEEPS}/{{sweep}}/pairs", "alice", "dora"),
+            by_key(Action.SWEEP_READ, of_world, "sweep_id", count=1),
+        ),
+        "list_sweep_rings": (
+            sweeps("GET", f"{SWEEPS}/{{sweep}}/rings", "alice"),
+            by_key(Action.RING_READ, of_world, "sweep_id", count=0),
+        ),
+        "list_rings": (
+            sweeps("GET", "/api/v1/rings", "alice"),
+            by_key(Action.RING_READ, of_world, "sweep_id", count=0),
+        ),
+        "read_ring": (
+            sweeps("GET", "/api/v1/rings/{ring}", "alice", "dora"),
+            by_key(Action.RING_READ, of_world, ".id"),
         ),
         "read_preferences": (asks("GET", f"{KYC}/preferences"), None),
         "change_preferences": (
