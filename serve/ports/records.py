@@ -171,6 +171,10 @@ class Listings(Protocol):
         """One receipt of this tenant and mode."""
         ...
 
+    async def chips(self, snapshot: Snapshot) -> dict[str, bytes]:
+        """The aligned faces that are kept of a customer, as JPEG, by the face's id."""
+        ...
+
     async def counts(self, tenant_id: str, mode: Mode) -> dict[str, int]:
         """The tenant's overview."""
         ...

@@ -22,6 +22,7 @@ from serve.store import names
 from serve.store.link import reaching_redis
 from serve.store.records import SealedRecords
 from serve.store.vault.keyring import Keyring
+from serve.store.vault.sealing import unseal
 
 LIMIT_MAX = 100
 CURSOR_LENGTH_MAX = 200
@@ -101,6 +102,20 @@ class RedisListings:
             return None
         receipt = ErasureReceipt.model_validate_json(found)
         return receipt if (receipt.tenant_id, receipt.mode) == (tenant_id, mode) else None
+
+    async def chips(self, snapshot: Snapshot) -> dict[str, bytes]:
+        """The aligned faces that are kept of a customer, as JPEG, by the face's id."""
+        customer, partition = snapshot.customer, snapshot.subject.partition
+        kept = [item.face_id for item in customer.references if item.has_chip] if customer else []
+        if not kept:
+            return {}
+        with reaching_redis():
+            found: Any = await self.link.mget([names.chip(partition, face) for face in kept])
+        return {
+            face: unseal(snapshot.data_key, sealed, f"chip|{face}")
+            for face, sealed in zip(kept, found, strict=True)
+            if sealed is not None
+        }
 
     async def counts(self, tenant_id: str, mode: Mode) -> dict[str, int]:
         """Sessions by status since the tenant began, and alerts by status as they are."""

@@ -14,7 +14,7 @@ from serve.domain.customer import Customer
 from serve.domain.ids import Subject
 from serve.domain.search.evidence import NOTHING_KNOWN, ExpectedFalseMatches
 from serve.domain.search.gallery import GalleryKind
-from serve.domain.sweeps.calibration import Calibration
+from serve.domain.sweeps.calibration import Calibration, expected
 from serve.domain.sweeps.sweep import FacePair, Sweep, SweepStatus
 from serve.domain.tenancy.api_key import Principal
 from serve.errors import Code, ServeError
@@ -75,14 +75,14 @@ async def pairs(
     """Pairs at or above the threshold, best first; a page has fewer than `limit` where somebody
     has gone. Raises `not_found`, `sweep_unfinished` and `cursor_invalid`.
     """
-    sweep = await _done(deps, principal, sweep_id)
+    sweep = await done_sweep(deps, principal, sweep_id)
     found = await deps.sweeps.pairs(sweep_id, cursor, limit)
     keys = {key for pair in found.items for key in (pair.subject_a, pair.subject_b)}
     world = principal.tenant_id, principal.mode
     people = await customers_of(deps, world, keys)
     calibration = await deps.sweeps.calibration(*world)
     told = [
-        _pair(deps, principal, pair, people, _expected(sweep, calibration, pair.score))
+        told_pair(deps, principal, pair, people, expected_at(sweep, calibration, pair.score))
         for pair in found.items
         if has_face(people, pair.subject_a, pair.face_a)
         and has_face(people, pair.subject_b, pair.face_b)
@@ -98,7 +98,9 @@ async def rings(
     """Rings of a sweep, or, where `sweep_id` is empty, of the tenant: those of its last sweep of
     everybody. Largest first. Raises `not_found`, `sweep_unfinished` and `cursor_invalid`.
     """
-    sweep = await _done(deps, principal, sweep_id) if sweep_id else await _latest(deps, principal)
+    sweep = (
+        await done_sweep(deps, principal, sweep_id) if sweep_id else await _latest(deps, principal)
+    )
     every = [] if sweep is None else await deps.sweeps.rings(sweep.id)
     start = 0
     if cursor:
@@ -107,7 +109,7 @@ async def rings(
             raise ServeError(Code.CURSOR_INVALID, "no such ring in this list")
         start = places[0] + 1
     some = every[start : start + limit]
-    told = await _told(deps, principal, some)
+    told = await told_rings(deps, principal, some)
     target = "" if sweep is None else sweep.id
     entry = AuditEntry(Action.RING_READ, principal.actor, target, count=len(told))
     await noted(deps, Concern(principal.tenant_id, principal.mode), entry)
@@ -118,7 +120,7 @@ async def ring(deps: Deps, principal: Principal, ring_id: str) -> ToldRing:
     """One of the tenant's rings. Raises `not_found`."""
     sweep = await _latest(deps, principal)
     every = [] if sweep is None else await deps.sweeps.rings(sweep.id)
-    told = await _told(deps, principal, [each for each in every if each.id == ring_id])
+    told = await told_rings(deps, principal, [each for each in every if each.id == ring_id])
     if not told:
         raise ServeError(Code.NOT_FOUND, "no such ring")
     entry = AuditEntry(Action.RING_READ, principal.actor, ring_id)
@@ -126,7 +128,8 @@ async def ring(deps: Deps, principal: Principal, ring_id: str) -> ToldRing:
     return told[0]
 
 
-async def _done(deps: Deps, principal: Principal, sweep_id: str) -> Sweep:
+async def done_sweep(deps: Deps, principal: Principal, sweep_id: str) -> Sweep:
+    """One with something to show. Raises `not_found` and `sweep_unfinished`."""
     sweep = await known(deps, principal, sweep_id)
     if sweep.status is not SweepStatus.DONE:
         raise ServeError(Code.SWEEP_UNFINISHED, f"the sweep is {sweep.status}")
@@ -137,23 +140,23 @@ async def _latest(deps: Deps, principal: Principal) -> Sweep | None:
     return await deps.sweeps.latest(principal.tenant_id, principal.mode)
 
 
-def _expected(
-    sweep: Sweep,
-    calibration: Calibration | None,
-    score: float,  # noqa: ARG001 (until there is a rule)
+def expected_at(
+    sweep: Sweep, calibration: Calibration | None, score: float
 ) -> ExpectedFalseMatches:
+    """How many strangers chance alone shows to each of a pair of this native score."""
     if calibration is None or calibration.model_id != sweep.model_id:
         return NOTHING_KNOWN
-    return NOTHING_KNOWN
+    return expected(calibration, score, sweep.faces)
 
 
-def _pair(
+def told_pair(
     deps: Deps,
     principal: Principal,
     pair: FacePair,
     people: Mapping[str, Customer],
     expected: ExpectedFalseMatches,
 ) -> FoundPair:
+    """A pair of customers who are both among `people`."""
     ends = [(pair.subject_a, pair.face_a), (pair.subject_b, pair.face_b)]
     if people[pair.subject_a].gallery is GalleryKind.BLOCKED:
         ends.reverse()
@@ -172,7 +175,7 @@ def _name(principal: Principal, key: str, people: Mapping[str, Customer]) -> str
     return told_id(Subject(principal.tenant_id, principal.mode, key), people[key])
 
 
-async def _told(deps: Deps, principal: Principal, some: Sequence[Ring]) -> list[ToldRing]:
+async def told_rings(deps: Deps, principal: Principal, some: Sequence[Ring]) -> list[ToldRing]:
     """Those of the rings that two members are left of."""
     keys = {key for each in some for key in each.members}
     people = await customers_of(deps, (principal.tenant_id, principal.mode), keys)
