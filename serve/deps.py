@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from serve.domain.quota import Policy
+from serve.domain.sweeps.lately import Lately
 from serve.ports import (
     Audit,
     Blocklist,
@@ -70,3 +71,4 @@ class Deps:
     quota_policy: Policy = field(default_factory=Policy)
     public_base_url: str = ""
     allow_http: bool = False
+    calibrations: Lately = field(default_factory=Lately)

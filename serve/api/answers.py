@@ -234,6 +234,7 @@ class TenantResponse(Wire):
     keep_reference_images: bool
     session_retention_days: int
     duplicates: DuplicatePolicy
+    duplicate_target_fpir: float | None
     created_at: Timestamp
     updated_at: Timestamp
 

@@ -50,6 +50,7 @@ class Action(StrEnum):
     PREFERENCES_CHANGED = "preferences.changed"
     TENANT_CREATED = "tenant.created"
     TENANT_CHANGED = "tenant.changed"
+    TENANT_CALIBRATED = "tenant.calibrated"
     KEY_CREATED = "key.created"
     KEY_REVOKED = "key.revoked"
     SECRET_ROTATED = "secret.rotated"  # noqa: S105 (what was done, not the secret)

@@ -62,14 +62,21 @@ class FaceSearchResponse(Wire):
     method: Literal["exact"] = "exact"
     expected_false_matches: float | None
     """How many such matches chance brings among so many faces, by what this tenant's own
-    enrolments have shown; null where too little was seen, and below the bar of a match.
+    sweep, or else its enrolments, have shown; null where too little was seen.
     """
     expected_false_matches_max: float | None
     """The 95 % upper bound of it."""
+    calibrated_from: str | None
+    """The sweep that says so; null where it is the enrolments, which say nothing below the bar of
+    a match.
+    """
+    calibration_expires_at_size: int | None
+    """From so many faces on that sweep says nothing any more."""
 
     @classmethod
     def of(cls, answer: find.SearchAnswer) -> Self:
         """`answer` on the wire."""
+        known = answer.calibration
         return cls(
             matches=tuple(map(SearchMatchResponse.of, answer.matches)),
             count=len(answer.matches),
@@ -81,6 +88,8 @@ class FaceSearchResponse(Wire):
             lost_shards=answer.lost,
             expected_false_matches=answer.expected.expected,
             expected_false_matches_max=answer.expected.upper_bound,
+            calibrated_from=known.sweep_id if known else None,
+            calibration_expires_at_size=known.expires_at_size if known else None,
         )
 
 

@@ -10,6 +10,7 @@ Both are counted, at the gallery's own size and on its own faces: rules of thumb
 error rate by a size miss how unlike people are in how alike they are.
 """
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
 
@@ -120,17 +121,17 @@ def threshold_for(
     it errs to the wrong side no oftener than the bound of one score does, in 2.5 % of samples.
     """
     low = max(floor, calibration.complete_from)
-    errors = 0
-    if not _is_shown(calibration, errors, target_fpir):
+    errors_max = _errors_max(calibration.probes, target_fpir)
+    if errors_max is None:
         return None
+    errors = 0
     for place in sorted(calibration.erring, reverse=True):
-        more = errors + calibration.erring[place]
+        errors += calibration.erring[place]
         if place < bin_of(low):
             break
-        if not _is_shown(calibration, more, target_fpir):
+        if errors > errors_max:
             is_over = place == BINS - 1  # what errs there is as alike as can be
             return None if is_over else _threshold(calibration, edge_of(place + 1), target_fpir)
-        errors = more
     return _threshold(calibration, low, target_fpir)
 
 
@@ -209,9 +210,13 @@ def edge_of(place: int) -> float:
     return place * 2 / BINS - 1
 
 
-def _is_shown(calibration: Calibration, errors: int, target_fpir: float) -> bool:
-    """Whether so many faces that err leave no doubt that few enough do."""
-    return _share(errors, calibration.probes).high <= target_fpir
+def _errors_max(probes: int, target_fpir: float) -> int | None:
+    """How many faces may err, at most, and leave no doubt that few enough do; None where even none
+    would be too little to say so.
+    """
+    counts = range(probes + 1)
+    found = bisect_right(counts, target_fpir, key=lambda errors: _share(errors, probes).high)
+    return found - 1 if found else None
 
 
 def _threshold(

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from pipeline.decision.policy import DuplicatePolicy, LivenessPolicy
 from serve.domain.document import Document
 from serve.domain.ids import Mode
+from serve.domain.sweeps.sweep import TARGET_FPIR_MAX, TARGET_FPIR_MIN
 from serve.domain.tenancy.preferences import Preferences
 from serve.errors import Code, ServeError
 
@@ -94,6 +95,13 @@ class TenantPatch(Document):
     duplicates: DuplicatePolicy = DuplicatePolicy.FLAG
     """What becomes of a face that another customer has as well: flagged, held for a reviewer, or
     declined. A flag is left in each case."""
+
+    duplicate_target_fpir: Annotated[
+        float | None, Field(ge=TARGET_FPIR_MIN, le=TARGET_FPIR_MAX, allow_inf_nan=False)
+    ] = None
+    """The share of searches that may show a wrong person: from the score on that the tenant's own
+    sweep finds for it, a face is a duplicate. Null, or while no sweep can show it, is the pack's
+    threshold."""
 
     session_retention_days: Annotated[int, Field(ge=1, le=365)] = 30
     """Days after its last change until the record of a session is gone."""

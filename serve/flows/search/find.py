@@ -17,8 +17,9 @@ from pipeline.face.compare import SEARCH_FLOOR_SIMILARITY, VERIFY_THRESHOLD_SIMI
 from serve.deps import Deps
 from serve.domain.audit import Action, AuditEntry, Concern
 from serve.domain.ids import Prefix, renamed
-from serve.domain.search.evidence import ExpectedFalseMatches, expected_false_matches
+from serve.domain.search.evidence import ExpectedFalseMatches
 from serve.domain.search.gallery import GalleryKind
+from serve.domain.sweeps.calibration import Calibration
 from serve.domain.tenancy.api_key import Principal, Scope
 from serve.domain.verifications.verification import VerificationStatus
 from serve.errors import Code, ServeError
@@ -26,6 +27,7 @@ from serve.flows.access import require
 from serve.flows.audit import noted
 from serve.flows.customers import fit_evidence, made_template
 from serve.flows.search.review import names_of
+from serve.flows.sweeps.calibrate import expected_at
 from serve.ports.search import Asked, FaceHit, Found
 
 LIMIT_MAX = 50
@@ -67,7 +69,8 @@ class SearchAnswer:
     """What was found, the most alike first, and among how many faces.
 
     `missing` are partitions that nobody could answer for and `lost` the shards that should have.
-    `expected` tells of false matches at this threshold, as far as anything is known of them.
+    `expected` tells of false matches at this threshold, as far as anything is known of them; by
+    `calibration`, or by the tenant's enrolments where that is None.
     """
 
     matches: tuple[Match, ...]
@@ -77,6 +80,7 @@ class SearchAnswer:
     missing: tuple[int, ...]
     lost: tuple[str, ...]
     expected: ExpectedFalseMatches
+    calibration: Calibration | None = None
 
 
 async def search_face(deps: Deps, principal: Principal, request: SearchRequest) -> SearchAnswer:
@@ -102,7 +106,9 @@ async def search_face(deps: Deps, principal: Principal, request: SearchRequest) 
     )
     found = await deps.index.search(asked)
     matches = await _matches(deps, principal, found)
-    expected = await _expected(deps, principal, request.threshold, found.gallery_size)
+    chance = await expected_at(
+        deps, principal.tenant_id, principal.mode, asked.floor, found.gallery_size
+    )
     entry = AuditEntry(Action.FACE_SEARCHED, principal.actor, count=len(matches))
     await noted(deps, Concern(principal.tenant_id, principal.mode), entry)
     return SearchAnswer(
@@ -112,7 +118,8 @@ async def search_face(deps: Deps, principal: Principal, request: SearchRequest) 
         gallery_size=found.gallery_size,
         missing=found.missing,
         lost=found.lost,
-        expected=expected,
+        expected=chance.matches,
+        calibration=chance.calibration,
     )
 
 
@@ -137,21 +144,6 @@ def embedded(deps: Deps, numbers: tuple[float, ...]) -> Template:
     except VectorError as error:
         raise ServeError(Code.EMBEDDING_INVALID, error.detail) from error
     return Template(deps.model_id, (vector / np.linalg.norm(vector)).astype(np.float32))
-
-
-async def _expected(
-    deps: Deps, principal: Principal, threshold: float, gallery_size: int
-) -> ExpectedFalseMatches:
-    """What is known holds of matches, which are at the threshold of two: above it there are at
-    most as many by chance, and below it nobody has counted.
-    """
-    if threshold < VERIFY_THRESHOLD_SIMILARITY:
-        return ExpectedFalseMatches(None, None)
-    evidence = await deps.flags.evidence(principal.tenant_id, principal.mode)
-    found = expected_false_matches(gallery_size, evidence)
-    if threshold > VERIFY_THRESHOLD_SIMILARITY:
-        return ExpectedFalseMatches(None, found.upper_bound)
-    return found
 
 
 async def _matches(deps: Deps, principal: Principal, found: Found) -> tuple[Match, ...]:

@@ -26,7 +26,7 @@ from serve.domain.customer import Customer, Reference
 from serve.domain.ids import Prefix, Subject
 from serve.domain.operation import Operation
 from serve.domain.search.duplicate import FLAGS_PER_SCREENING_MAX, DuplicateFlag
-from serve.domain.search.evidence import PAIRS, expected_false_matches
+from serve.domain.search.evidence import PAIRS
 from serve.domain.search.findings import (
     NOBODY_SEEN,
     STANDINGS,
@@ -47,6 +47,7 @@ from serve.domain.search.screening import Screening
 from serve.domain.verifications.rules import with_standing
 from serve.domain.verifications.verification import Verification, VerificationStatus
 from serve.errors import Code, ServeError
+from serve.flows.sweeps.calibrate import duplicate_threshold, expected_at
 from serve.flows.transact import new_id, transact
 from serve.observe import logs
 from serve.ports.search import Asked, FaceHit, Found
@@ -63,26 +64,32 @@ async def look_for(deps: Deps, subject: Subject, template: Template) -> Look:
     It sees everything that was committed before the call. What the index cannot answer is not
     complete. Raises `overloaded` when too many searches wait.
     """
+    match_min = deps.scale.native(VERIFY_THRESHOLD_SIMILARITY)
+    own = await duplicate_threshold(deps, subject.tenant_id, subject.mode)
     asked = Asked(
         tenant_id=subject.tenant_id,
         mode=subject.mode,
         kind=GalleryKind.ENROLLED,
         template=template,
-        floor=deps.scale.native(VERIFY_THRESHOLD_SIMILARITY),
+        floor=match_min if own is None else min(match_min, own.threshold),
         limit=FOUND_FIRST,
         after=await deps.face_log.tails(),
         exclude=subject.key,
     )
     try:
         blocked, found = await asyncio.gather(
-            deps.index.search(replace(asked, kind=GalleryKind.BLOCKED, limit=1)),
+            deps.index.search(replace(asked, kind=GalleryKind.BLOCKED, floor=match_min, limit=1)),
             deps.index.search(asked),
         )
+        bar = match_min
+        if own is not None and found.gallery_size < own.expires_at_size:
+            bar = own.threshold
+        found = _from(found, bar)
         matches = await _matches(deps, subject, found)
         # All of them told apart: whoever is not may stand behind them.
         while not matches and asked.limit <= len(found.hits) < FOUND_MAX:
             asked = replace(asked, limit=asked.limit * 8)
-            found = await deps.index.search(asked)
+            found = _from(await deps.index.search(asked), bar)
             matches = await _matches(deps, subject, found)
     except ServeError as error:
         if error.code is not Code.SERVICE_UNAVAILABLE:
@@ -92,12 +99,16 @@ async def look_for(deps: Deps, subject: Subject, template: Template) -> Look:
         matches=matches,
         is_blocked=bool(blocked.hits),
         is_complete=blocked.is_complete and found.is_complete,
-        pairs=max(0, found.gallery_size - len(found.hits) - 1),
+        # Only what was looked at from the pack's threshold on says how many err there.
+        pairs=max(0, found.gallery_size - len(found.hits) - 1) if bar <= match_min else 0,
     )
-    if all(match.is_flagged for match in matches):
+    fresh = {match.face_id for match in matches if not match.is_flagged}
+    if not fresh:
         return look
-    evidence = await deps.flags.evidence(subject.tenant_id, subject.mode)
-    return replace(look, expected=expected_false_matches(found.gallery_size, evidence))
+    best = max(hit.native for hit in found.hits if hit.face_id in fresh)
+    world = subject.tenant_id, subject.mode
+    chance = await expected_at(deps, *world, best, found.gallery_size)
+    return replace(look, expected=chance.matches)
 
 
 async def screen_enrolment(
@@ -216,6 +227,10 @@ async def _run(deps: Deps, subject: Subject, screening: Screening) -> None:
         logs.write("screening left for later", code=error.code, screening_id=screening.id)
     except Exception as error:  # noqa: BLE001 (one defect must not stop the others)
         logs.write_error("screening failed", error, screening_id=screening.id)
+
+
+def _from(found: Found, bar: float) -> Found:
+    return replace(found, hits=tuple(hit for hit in found.hits if hit.native >= bar))
 
 
 async def _matches(deps: Deps, subject: Subject, found: Found) -> tuple[Match, ...]:

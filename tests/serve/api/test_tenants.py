@@ -20,6 +20,7 @@ async def test_a_tenant_sets_itself_up(link: Redis, keyring: Keyring) -> None:
             "allowed_origins",
             "frontend_base_url",
             "keep_reference_images",
+            "duplicate_target_fpir",
             "session_retention_days",
             "created_at",
             "updated_at",

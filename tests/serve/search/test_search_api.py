@@ -90,6 +90,8 @@ async def test_a_selfie_finds_its_customer(door: Door, shared: Path) -> None:
         "method": "exact",
         "expected_false_matches": None,
         "expected_false_matches_max": None,
+        "calibrated_from": None,
+        "calibration_expires_at_size": None,
     }
     seed = read_seed(shared)
     assert list(differences(seed, {"$ref": "/FaceSearchResult"}, found.body)) == []
