@@ -1,5 +1,7 @@
 """What a table of the settings file is made of, and the tables that say what callers may use."""
 
+from enum import StrEnum
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -28,6 +30,30 @@ class IndexSection(Section):
 
     threads: int = Field(default=1, ge=1, le=64)
     """Threads that one shard searches with."""
+
+
+class SweepDevice(StrEnum):
+    """Where tiles of sweeps are multiplied."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class SweepsSection(Section):
+    """How bulk sweeps are worked on, beside all else."""
+
+    threads: int = Field(default=0, ge=0, le=1_024)
+    """Threads that work on tiles, in the service or in `limen sweep`; 0 means half of the cores."""
+
+    device: SweepDevice = SweepDevice.AUTO
+    """What multiplies: `cpu`, `cuda`, or the fastest there is, `auto`; a GPU needs torch."""
+
+    memory_mib: int = Field(default=1_024, ge=16, le=2**20)
+    """MiB that a worker keeps of the faces it compares, about; more saves reading them again."""
+
+    share: float = Field(default=0.5, ge=0, le=1)
+    """Share of the time that each thread of the service works; 0 leaves all to `limen sweep`."""
 
 
 class QuotaSection(Section):

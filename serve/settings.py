@@ -30,7 +30,7 @@ from pipeline.image.header import DEFAULT_LIMITS
 from pipeline.models.load import Detector
 from pipeline.models.options import Device, Precision, Runtime
 from serve.errors import Code, ServeError
-from serve.sections import IndexSection, QuotaSection, Section
+from serve.sections import IndexSection, QuotaSection, Section, SweepsSection
 
 ENVIRONMENT_PREFIX = "LIMEN_"
 CONFIG_VARIABLE = "LIMEN_CONFIG"  # names the TOML file; not itself a setting
@@ -257,6 +257,7 @@ class Settings(BaseSettings):
     admin: Admin = Field(default_factory=Admin)
     engine: EngineSection = Field(default_factory=EngineSection)
     index: IndexSection = Field(default_factory=IndexSection)
+    sweeps: SweepsSection = Field(default_factory=SweepsSection)
     callbacks: Callbacks = Field(default_factory=Callbacks)
     jobs: JobsSection = Field(default_factory=JobsSection)
     quota: QuotaSection = Field(default_factory=QuotaSection)

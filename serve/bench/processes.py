@@ -18,6 +18,7 @@ _WORDS = {
     "door": DOOR,
     "engine": "engine",
     "work": "worker",
+    "sweep": "sweeper",
     "serve.inference.cluster.head_process": RAY,
 }
 _PROGRAMS = {"redis-server": REDIS, "gcs_server": RAY, "raylet": RAY}

@@ -11,7 +11,9 @@ _failures = counter(
     "limen_sweep_tile_failures_total", "Tiles that failed and are tried again, if not too often."
 )
 _ended = counter(
-    "limen_sweeps_ended_total", "Sweeps that ended: done, or the reason they were given up.", "end"
+    "limen_sweeps_ended_total",
+    "Sweeps that ended: done, or the reason they were given up.",
+    "outcome",
 )
 
 
@@ -27,6 +29,6 @@ def count_tile_failure() -> None:
     _failures.inc()
 
 
-def count_ended(end: str) -> None:
+def count_ended(outcome: str) -> None:
     """One sweep that ended, by its status or the reason."""
-    _ended.labels(end).inc()
+    _ended.labels(outcome).inc()

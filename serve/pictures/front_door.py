@@ -17,6 +17,7 @@ _MODELS = "decode and models"
 _COLOURS = {  # the same process has the same colour in every picture
     _MODELS: "#4477aa", "replica": "#66ccee", "engine": "#228833", "front door": "#ccbb44",
     "redis": "#ee6677", "worker": "#aa3377", "Ray control": "#bbbbbb", "supervisor": "#444444",
+    "sweeper": "#999933",
 }  # fmt: skip
 
 

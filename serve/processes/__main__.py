@@ -1,4 +1,4 @@
-"""`python -m serve.processes door|work|engine`: one child of `limen run`, without the command
+"""`python -m serve.processes door|work|engine|sweep`: one child of `limen run`, without the command
 line's libraries. Its settings come in the environment, its descriptors as options.
 """
 
@@ -20,7 +20,7 @@ from serve.settings import Settings, load
 def main(arguments: list[str]) -> int:
     """Run until told to stop; the exit status, 2 for a start that was refused."""
     parser = argparse.ArgumentParser(prog="python -m serve.processes")
-    parser.add_argument("part", choices=["door", "work", "engine"])
+    parser.add_argument("part", choices=["door", "work", "engine", "sweep"])
     parser.add_argument("--announce", type=int, required=True, help="pipe to report on")
     parser.add_argument("--lifeline", type=int, required=True, help="pipe that ends with us")
     parser.add_argument("--socket", type=int, help="listening socket of a door")
@@ -39,6 +39,10 @@ def main(arguments: list[str]) -> int:
 def _body(part: str, settings: Settings, listener: int | None) -> Body:
     if part == "work":
         return partial(run_work, settings)
+    if part == "sweep":
+        from serve.processes.sweep import run_sweep  # noqa: PLC0415 (only it pays for a kernel)
+
+        return partial(run_sweep, settings)
     if part == "engine":
         from serve.processes.engine import run_engine  # noqa: PLC0415 (only it pays for Ray)
 

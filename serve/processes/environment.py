@@ -27,6 +27,9 @@ from serve.settings import (
     variable,
 )
 
+ONE_CORE = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""Read by libraries that multiply matrices when they are loaded."""
+
 
 def environment_for(settings: Settings, metrics_folder: Path) -> dict[str, str]:
     """This process's environment with exactly `settings` in it, for a child."""
@@ -54,6 +57,11 @@ def engine_environment(settings: Settings, environment: Mapping[str, str]) -> Ma
     make_token(file)
     own = of_own_cluster(environment, file)
     return as_in_tutorials(own) if engine.kind is EngineKind.NAIVE_SERVE else own
+
+
+def sweeper_environment(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """The sweeper's: each of its threads multiplies by itself, on one core."""
+    return {**environment, **dict.fromkeys(ONE_CORE, "1")}
 
 
 def variables(settings: Settings) -> Mapping[str, str]:

@@ -22,7 +22,11 @@ from serve.observe.metrics import FOLDER_VARIABLE
 from serve.processes.admin import open_admin
 from serve.processes.child import Program
 from serve.processes.door import tls_context
-from serve.processes.environment import engine_environment, environment_for
+from serve.processes.environment import (
+    engine_environment,
+    environment_for,
+    sweeper_environment,
+)
 from serve.processes.lifeline import forbid_core_dumps
 from serve.processes.listening import listen, shown_host
 from serve.processes.supervisor import Supervisor, stopped_by_signals
@@ -47,6 +51,7 @@ class Commands:
     door: tuple[str, ...] = (*_PART, "door")
     work: tuple[str, ...] = (*_PART, "work")
     engine: tuple[str, ...] = (*_PART, "engine")
+    sweep: tuple[str, ...] = (*_PART, "sweep")
 
 
 async def run_service(
@@ -106,7 +111,12 @@ def _programs(
     environment: Mapping[str, str],
 ) -> list[Program]:
     doors = [Program(f"door {n}", commands.door, each) for n, each in enumerate(listeners, 1)]
-    programs = [*doors, Program("worker", commands.work)]
+    calm = sweeper_environment(environment)
+    programs = [
+        *doors,
+        Program("worker", commands.work),
+        Program("sweeper", commands.sweep, environment=calm),
+    ]
     if settings.engine.kind is not EngineKind.LOCAL:
         own = engine_environment(settings, environment)
         programs.append(Program("engine", commands.engine, environment=own))

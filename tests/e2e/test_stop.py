@@ -22,15 +22,15 @@ POLL_S = 0.02
 
 @pytest.mark.models
 async def test_a_stop_leaves_nothing_behind(model_cache: ModelCache, tmp_path: Path) -> None:
-    """Supervisor, doors, worker, engine, Ray and Redis are gone, and what they wrote is private."""
+    """Supervisor, doors, workers, engine, Ray, Redis are gone, and what they wrote is private."""
     assert model_cache.pack_dir("default").is_dir()
     async with running(tmp_path / "var", workers=2) as service:
         started = service.processes()
         roles = Counter(role for role, _ in started)
         assert roles.pop("Ray control") >= 4  # its head, store of state, node and controller
         assert roles == {
-            "front door": 2, "redis": 1, "supervisor": 1, "worker": 1, "engine": 1, "replica": 1,
-            "shard": 1,
+            "front door": 2, "redis": 1, "supervisor": 1, "worker": 1, "sweeper": 1,
+            "engine": 1, "replica": 1, "shard": 1,
         }  # fmt: skip
     assert [role for role, process in started if process.is_running()] == []
     assert exposed(tmp_path / "var") == []

@@ -1,4 +1,4 @@
-"""`kill -9` of front door, worker and Redis at random points under load: nothing acknowledged
+"""`kill -9` of front door, workers and Redis at random points under load: nothing acknowledged
 is lost, nothing happens twice.
 
 TEST_KILL_ROUNDS and TEST_SEED repeat or lengthen a run.
@@ -24,7 +24,7 @@ from tests.helpers.running import Running, running
 ROUNDS = int(os.environ.get("TEST_KILL_ROUNDS", "50"))
 SEED = int(os.environ.get("TEST_SEED", "20261121"))
 CLIENTS = 6
-PARTS = ("front door", "worker", "redis")
+PARTS = ("front door", "worker", "sweeper", "redis")
 PAUSES_S = (0.1, 1.5)  # between two kills
 
 

@@ -84,7 +84,7 @@ async def asking(service: Running) -> AsyncIterator[Asked]:
 
 @pytest.mark.models
 @pytest.mark.parametrize(
-    ("engine", "parts"), [("local", {"front door", "worker"}), ("ray", {"engine"})]
+    ("engine", "parts"), [("local", {"front door", "worker", "sweeper"}), ("ray", {"engine"})]
 )
 async def test_a_rolling_restart_cuts_nobody_off(
     engine: str,

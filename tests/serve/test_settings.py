@@ -20,15 +20,16 @@ VALUES = {
     "runtime": "torch", "device": "cuda", "precision": "fp16",
     "kind": "local", "ray_allow_no_token": "true", "fallback": "true",
     "shards": "3", "wait_s": "1.5", "index.queue_max": "77", "index.threads": "2",
+    "memory_mib": "2048", "share": "0.25",
     "test_share": "0.5", "memory_share_max": "0.5", "head_seconds_max": "12.5",
 }  # fmt: skip
 WITHOUT_UNIT = {
     "detector", "runtime", "device", "precision", "host", "port", "listen", "redis_url",
     "public_base_url", "trusted_proxies",
-    "threads", "shards", "workers", "tls_cert", "tls_key", "allow_private", "allow_http", "kind",
-    "ray_address", "ray_token_file", "ray_allow_no_token", "ray_file", "fallback",
+    "threads", "share", "shards", "workers", "tls_cert", "tls_key", "allow_private", "allow_http",
+    "kind", "ray_address", "ray_token_file", "ray_allow_no_token", "ray_file", "fallback",
 }  # fmt: skip
-UNITS = ("dir", "days", "ms", "s", "max", "min", "share", "bytes")
+UNITS = ("dir", "days", "ms", "s", "max", "min", "share", "bytes", "mib")
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,7 @@ SITE = "/v/lib/python3.11/site-packages"
         (["python", "-m", "serve.processes", "door", "--announce", "3"], "front door"),
         (["python", "-m", "serve.processes", "work", "--lifeline", "4"], "worker"),
         (["python", "-m", "serve.processes", "engine", "--lifeline", "4"], "engine"),
+        (["python", "-m", "serve.processes", "sweep", "--lifeline", "4"], "sweeper"),
         (["/somewhere/redis-server", "unixsocket:/x"], "redis"),
         (["python", "-m", "serve.inference.cluster.head_process", "/x", "2"], "Ray control"),
         ([f"{SITE}/ray/core/src/ray/gcs/gcs_server", "--log_dir=/x"], "Ray control"),

@@ -1,7 +1,7 @@
 """Small children for a supervisor: `python -m tests.serve.processes.child_program MODE ...`.
 
 http    answers on its socket with its process id; `/slow` takes until the stop was asked for
-idle    is ready and waits; so is `rest`, by another name
+idle    is ready and waits; so do `rest` and `calm`, by other names
 deaf    is ready and never stops by itself, whatever it is told
 """
 
@@ -60,7 +60,7 @@ def main() -> None:
         with socket.socket(fileno=given.socket) as listener:
             run_child(lambda *told: http(listener, *told), given.announce, given.lifeline)
     else:
-        body = {"idle": idle, "rest": idle, "deaf": deaf}[given.mode]
+        body = {"idle": idle, "rest": idle, "calm": idle, "deaf": deaf}[given.mode]
         run_child(body, given.announce, given.lifeline, orphan_s_max=1.0)
 
 

@@ -16,7 +16,7 @@ def say(line: str) -> None:
 
 def main() -> None:
     door, work = sys.argv[1:]
-    commands = Commands((*CHILD, door), (*CHILD, work), (*CHILD, "rest"))
+    commands = Commands((*CHILD, door), (*CHILD, work), (*CHILD, "rest"), (*CHILD, "calm"))
     try:
         sys.exit(asyncio.run(run_service(load(), say, commands)))
     except ServeError as error:

@@ -33,7 +33,10 @@ class Service:
 
     def family(self) -> dict[str, psutil.Process]:
         """The children by what they run."""
-        names = {"redis-server": "redis", "http": "door", "idle": "worker", "rest": "engine"}
+        names = {
+            "redis-server": "redis", "http": "door", "idle": "worker", "rest": "engine",
+            "calm": "sweeper",
+        }  # fmt: skip
         return {
             kind: child
             for child in psutil.Process(self.parent.pid).children(recursive=True)
@@ -113,13 +116,13 @@ async def test_a_service_starts_answers_and_stops(tmp_path: Path) -> None:
     """Ready when it says so; after SIGTERM every process is gone and the exit status is 0."""
     async with serving(tmp_path / "var") as service:
         assert (await service.ask(service.url))[0] == 200
-        ready = dict.fromkeys(("redis", "door 1", "worker", "engine"), "ready")
+        ready = dict.fromkeys(("redis", "door 1", "worker", "sweeper", "engine"), "ready")
         assert await service.readiness() == {
             "ready": True, "stopping": False, "parts": ready, "short_of": None,
         }  # fmt: skip
         assert (await service.ask(f"{service.admin}/metrics"))[0] == 200
         family = service.family()
-        assert set(family) == {"redis", "door", "worker", "engine"}
+        assert set(family) == {"redis", "door", "worker", "sweeper", "engine"}
         service.parent.terminate()
         assert await service.parent.wait() == 0
         assert all(map(is_gone, family.values()))
@@ -140,7 +143,7 @@ async def test_a_killed_supervisor_leaves_nothing(tmp_path: Path) -> None:
     """After `kill -9` no door, no worker and no Redis lives on, and a new start works."""
     async with serving(tmp_path / "var") as service:
         family = service.family()
-        assert set(family) == {"redis", "door", "worker", "engine"}
+        assert set(family) == {"redis", "door", "worker", "sweeper", "engine"}
         service.parent.kill()
         for process in family.values():
             await until(lambda process=process: is_gone(process))  # type: ignore[misc]
@@ -156,9 +159,9 @@ async def test_a_start_without_a_tenant_says_how_to_make_one(tmp_path: Path) -> 
 
 
 async def test_every_killed_part_comes_back(tmp_path: Path) -> None:
-    """Door, worker and Redis, each killed once: another process takes its place."""
+    """Door, worker, sweeper and Redis, each killed once: another process takes its place."""
     async with serving(tmp_path / "var") as service:
-        for kind in ("door", "worker", "redis"):
+        for kind in ("door", "worker", "sweeper", "redis"):
             old = service.family()[kind]
             old.kill()
             while service.family().get(kind, old) == old:  # noqa: ASYNC110

@@ -66,7 +66,8 @@ class Scene:
 
     async def asked(self, **request: Any) -> Sweep:
         """A sweep that nobody works on yet."""
-        asked = SweepRequest(**({} if request else MODEST), **request)
+        fields: dict[str, Any] = request or MODEST
+        asked = SweepRequest(**fields)
         return await create_sweep(self.deps, self.live, asked, new_operation(self.deps))
 
     async def swept(self, **request: Any) -> Sweep:
