@@ -341,8 +341,9 @@ return 1
 """,
 )
 
-# KEYS: 1 a customer. ARGV: 1 wrapped data key expected, 2 the new one. The version moves on, so an
-# erasure under way asks again which epoch it has to wait for. Returns 1, or 0 if it was another.
+# KEYS: 1 a customer, or a sweep. ARGV: 1 wrapped data key expected, 2 the new one. The version
+# moves on, so an erasure under way asks again which epoch it has to wait for. Returns 1, or 0 if it
+# was another.
 REWRAP = Script(
     "rewrap",
     """

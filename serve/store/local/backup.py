@@ -20,6 +20,7 @@ from serve.store.local.archive import Report, digest_of, write_archive
 from serve.store.local.filelocks import try_lock
 from serve.store.local.places import UNFINISHED_DUMP, Places
 from serve.store.vault.keyring import Keyring
+from serve.store.vault.wrapped import wrapped_keys
 
 SAVE_S_MAX = 900.0
 POLL_S = 0.05
@@ -87,14 +88,8 @@ async def epochs_needed(link: Redis, keyring: Keyring, report: Report) -> set[in
     """
     needed = {keyring.current_epoch}
     for partition in names.EVERY_PARTITION:
-        with reaching_redis():
-            members: Any = await link.zrange(names.customers(partition), 0, -1)
-            for start in range(0, len(members), ASKED_TOGETHER):
-                async with link.pipeline(transaction=False) as pipe:
-                    for member in members[start : start + ASKED_TOGETHER]:
-                        pipe.hget(names.customer(names.located(member.decode())), "k")
-                    wrapped = await pipe.execute()
-                needed |= {keyring.epoch_of(each) for each in wrapped if each is not None}
+        async for found in wrapped_keys(link, partition, ASKED_TOGETHER):
+            needed |= {keyring.epoch_of(each.data_key) for each in found}
         report("look at the keys", partition + 1, PARTITIONS)
     return needed
 

@@ -1,20 +1,28 @@
-"""Records of sweeps: sealed under a key of their own, with what scripts count beside it."""
+"""Records of sweeps: sealed under a key of their own, with what scripts count beside it.
 
-from collections.abc import Sequence
+The key is another from the moment on that a sweep is over, or somebody is taken out of what it came
+to: an older backup then opens with the key of its own day alone, which will be destroyed.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self, TypeVar
 
 from redis.asyncio import Redis
 
 from serve.domain.ids import Mode, Prefix, partition_of
 from serve.domain.sweeps.sweep import Sweep, SweepStatus
+from serve.errors import Code, ServeError
 from serve.store import names
 from serve.store.link import reaching_redis
 from serve.store.vault.keyring import Keyring
-from serve.store.vault.sealing import seal, unseal
+from serve.store.vault.sealing import new_key, seal, unseal
 
 _FIELDS = ("u", "k", "d", "s", "e", "td", "cp", "mt", "fd", "bm", "cf")
 _COUNTED = ("tiles_done", "compared", "mates", "found", "busy_ms")
+
+Result = TypeVar("Result")
+TRIES_MAX = 8  # of what others change at the same time
 
 PARTS = ("plan", "tiles", "claims", "done", "results", "report")
 PARTS_OF_WORK = ("tiles", "claims", "done", "results")  # of no use once it is over
@@ -22,10 +30,21 @@ PARTS_OF_WORK = ("tiles", "claims", "done", "results")  # of no use once it is o
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A sweep that is there: as it is, and the key that all of it is sealed under."""
+    """A sweep that is there: as it is, the key that all of it is sealed under, as such and as it
+    is wrapped, and the document as it lies in the store.
+    """
 
     sweep: Sweep
     data_key: bytes = field(repr=False)
+    wrapped: bytes = field(repr=False)
+    document: bytes = field(default=b"", repr=False)
+
+    @classmethod
+    def anew(cls, sweep: Sweep, keyring: Keyring) -> Self:
+        """A sweep under a key that nothing was sealed under before."""
+        data_key = new_key()
+        wrapped = keyring.wrap(data_key, sweep.id)
+        return cls(sweep, data_key, wrapped, seal(data_key, sweep.dump(), label_of(sweep.id)))
 
     def seal(self, plain: bytes, part: str) -> bytes:
         """`plain`, as nothing else than this part of this sweep."""
@@ -77,6 +96,32 @@ async def read_one(link: Redis, keyring: Keyring, sweep_id: str) -> Kept | None:
     return found
 
 
+async def read_with(
+    link: Redis, keyring: Keyring, sweep_id: str, work: Callable[[Kept], Awaitable[Result]]
+) -> Result | None:
+    """What `work` makes of a sweep, None where there is none; done again where the key was replaced
+    between the record and what belongs to it. Raises what `work` raises, and `state_unavailable`
+    when that happens all the time.
+    """
+    for _ in range(TRIES_MAX):
+        kept = await read_one(link, keyring, sweep_id)
+        if kept is None:
+            return None
+        try:
+            return await work(kept)
+        except ServeError as error:
+            again = await read_one(link, keyring, sweep_id)
+            is_other = again is None or again.data_key != kept.data_key
+            if error.code is not Code.KEYS_MISMATCH or not is_other:
+                raise
+    raise busy()
+
+
+def busy() -> ServeError:
+    """It is changed by others all the time."""
+    return ServeError(Code.STATE_UNAVAILABLE, "a sweep changes all the time", retry_after_s=1)
+
+
 def _opened(keyring: Keyring, sweep_id: str, row: Sequence[bytes | None]) -> Kept | None:
     _, wrapped, sealed, status, ended, *counted, complete_from = row
     if wrapped is None or sealed is None or status is None:
@@ -93,4 +138,4 @@ def _opened(keyring: Keyring, sweep_id: str, row: Sequence[bytes | None]) -> Kep
         said["complete_from"] = float(complete_from)
     if ended is not None:
         said["ended_at_ms"] = int(ended)
-    return Kept(sweep.model_copy(update=said), data_key)
+    return Kept(sweep.model_copy(update=said), data_key, wrapped, sealed)

@@ -6,20 +6,23 @@ somebody in it has gone, and the places of all others stay what they were.
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from secrets import token_hex
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
 
 from index.rings.edges import Ring
+from serve.domain.ids import Prefix, partition_of
 from serve.domain.sweeps.calibration import Calibration
 from serve.domain.sweeps.gone import ring_without
 from serve.domain.sweeps.sweep import PAIRS_MAX, FacePair, SweepStatus
 from serve.errors import Code, ServeError
 from serve.ports import Hold, Page, SweepReport
+from serve.store import names
 from serve.store.link import reaching_redis
 from serve.store.listings import read_cursor, write_cursor
 from serve.store.scripts import Argument, run
@@ -30,15 +33,18 @@ from serve.store.sweeps.packing import (
     unpack_pairs,
     unpack_rings,
 )
-from serve.store.sweeps.records import Kept, key_of, read_one
-from serve.store.sweeps.scripts import PUT, SWAP_FIELD
+from serve.store.sweeps.records import TRIES_MAX, Kept, busy, key_of, read_with
+from serve.store.sweeps.scripts import PUT, REKEY
+from serve.store.sweeps.tiles import Tiles
 from serve.store.vault.keyring import Keyring
 
 PAGE_PAIRS = 1_000  # some 75 KB
 PAGE_RINGS = 100
 TAIL_MAX = 2 * PAIRS_MAX
 PAGES_TOGETHER = 8
-TRIES_MAX = 8  # of a page that somebody else rewrites at the same time
+PAIRED = ("pairs", "tail")
+BESIDE_BYTES = 8
+BESIDE_KEPT_MS = 3_600_000  # of a report that nobody came to put in place
 
 Item = TypeVar("Item")
 Sealed = tuple[str, bytes]  # a page's field, and what it holds
@@ -50,6 +56,7 @@ class Reports:
 
     link: Redis
     keyring: Keyring = field(repr=False)
+    tiles: Tiles
 
     async def write(self, kept: Kept, hold: Hold, report: SweepReport) -> bool:
         """Put a report down; False when the hold was lost. Raises ValueError for one that is too
@@ -62,7 +69,7 @@ class Reports:
         while found := await asyncio.to_thread(lambda: list(islice(pages, PAGES_TOGETHER))):
             fields: list[Argument] = [word for page in found for word in page]
             keys = [key_of(hold.sweep_id), key_of(hold.sweep_id, "report")]
-            arguments = ["hold", hold.fence, "1" if is_first else "", *fields]
+            arguments: list[Argument] = ["hold", hold.fence, "1" if is_first else "", *fields]
             with reaching_redis():
                 done, _ = await run(self.link, PUT, keys, arguments)
             if not done:
@@ -74,104 +81,165 @@ class Reports:
         """At or above the threshold, best first. Raises `cursor_invalid`."""
         start = _start(sweep_id, cursor)
         limit = max(1, min(limit, PAGE_PAIRS))
-        kept, pages = await self._found(sweep_id)
-        if kept is None:
-            return Page((), "")
-        found: list[Numbered] = []
-        for number in range(start // PAGE_PAIRS, pages.get("pairs", 0)):
-            page = await self._read(kept, [f"pairs:{number}"], unpack_pairs)
-            found += [each for each in page if each[0] >= start]
-            if len(found) > limit:
-                break
+
+        async def read(kept: Kept) -> list[Numbered]:
+            found: list[Numbered] = []
+            for number in range(start // PAGE_PAIRS, (await self._pages_of(kept)).get("pairs", 0)):
+                page = await self._read(kept, [f"pairs:{number}"], unpack_pairs)
+                found += [each for each in page if each[0] >= start]
+                if len(found) > limit:
+                    break
+            return found
+
+        found = await read_with(self.link, self.keyring, sweep_id, read) or []
         following = write_cursor(found[limit][0], sweep_id) if len(found) > limit else ""
         return Page(tuple(pair for _, pair in found[:limit]), following)
 
     async def edges(self, sweep_id: str) -> tuple[list[FacePair], list[FacePair]]:
-        """All at or above the threshold, and all known below it."""
-        pairs = await self._all(sweep_id, "pairs", unpack_pairs)
-        tail = await self._all(sweep_id, "tail", unpack_pairs)
-        return [pair for _, pair in pairs], [pair for _, pair in tail]
+        """All at or above the threshold, and all known below it; of one moment."""
+
+        async def read(kept: Kept) -> tuple[list[FacePair], list[FacePair]]:
+            pairs = await self._all(kept, "pairs", unpack_pairs)
+            tail = await self._all(kept, "tail", unpack_pairs)
+            return [pair for _, pair in pairs], [pair for _, pair in tail]
+
+        return await read_with(self.link, self.keyring, sweep_id, read) or ([], [])
 
     async def rings(self, sweep_id: str) -> list[Ring]:
         """Its rings, largest first."""
-        return await self._all(sweep_id, "rings", unpack_rings)
+        read = partial(self._all, kind="rings", unpack=unpack_rings)
+        return await read_with(self.link, self.keyring, sweep_id, read) or []
 
     async def calibration(self, sweep_id: str) -> Calibration | None:
         """What it showed of chance, if it did."""
-        found = await self._all(sweep_id, "calibration", _calibration)
+        read = partial(self._all, kind="calibration", unpack=_calibration)
+        found = await read_with(self.link, self.keyring, sweep_id, read)
         return found[0] if found else None
 
     async def forget(self, sweep_id: str, gone: frozenset[str]) -> int:
-        """Take these subject keys out of every page; how many pairs went."""
-        kept, pages = await self._found(sweep_id)
-        if kept is None or not gone:
-            return 0
-        went = 0
-        for kind, without in (("pairs", _pairs_without), ("tail", _pairs_without),
-                              ("rings", _rings_without)):  # fmt: skip
-            for number in range(pages.get(kind, 0)):
-                went += await self._rewrite(kept, f"{kind}:{number}", partial(without, gone=gone))
-        return went
-
-    async def _rewrite(
-        self, kept: Kept, page: str, without: Callable[[bytes], tuple[bytes | None, int]]
-    ) -> int:
-        """One page; how many pairs went out of it. Raises `state_unavailable` when others rewrite
-        it all the time.
+        """Take these subject keys out of every page; how many pairs went. What is left is sealed
+        under another key. Raises `state_unavailable` when others do the same all the time.
         """
-        key = key_of(kept.sweep.id, "report")
         for _ in range(TRIES_MAX):
-            with reaching_redis():
-                old: Any = await self.link.hget(key, page)
-            if old is None:
+            rewrite = partial(self._rewritten, gone=gone)
+            went = await read_with(self.link, self.keyring, sweep_id, rewrite)
+            if went is None:
                 return 0
-            plain = await asyncio.to_thread(kept.unseal, old, page)
-            changed, went = await asyncio.to_thread(without, plain)
-            if changed is None:
-                return 0
-            with reaching_redis():
-                arguments = [page, old, kept.seal(changed, page)]
-                done, _ = await run(self.link, SWAP_FIELD, [key], arguments)
-            if done:
+            if went >= 0:
                 return went
-        raise ServeError(Code.STATE_UNAVAILABLE, "a page is rewritten by others", retry_after_s=1)
+        raise busy()
 
-    async def _found(self, sweep_id: str) -> tuple[Kept | None, dict[str, int]]:
-        """A sweep that is done, and how many pages there are of each kind."""
-        kept = await read_one(self.link, self.keyring, sweep_id)
-        if kept is None or kept.sweep.status is not SweepStatus.DONE:
-            return None, {}
-        found = await self._read(kept, ["meta"], _meta)
-        return kept, dict(found)
+    async def _rewritten(self, kept: Kept, gone: frozenset[str]) -> int:
+        """How many pairs went; less than none when somebody else was faster."""
+        fields = _fields(await self._pages_of(kept))
+        if not await self._names_any(kept, fields, gone):
+            return 0
+        partition = partition_of(Prefix.SWEEP, kept.sweep.id)
+        beside = names.sweep_part(partition, kept.sweep.id, f"report.{token_hex(BESIDE_BYTES)}")
+        heir = Kept.anew(kept.sweep, self.keyring)
+        went = 0
+        for some in _groups(fields):
+            sealed = await self._sealed(kept, some)
+            plain = await asyncio.to_thread(_without, kept, sealed, gone)
+            went += sum(number for _, _, number in plain)
+            words: dict[Any, Any] = {page: heir.seal(left, page) for page, left, _ in plain}
+            with reaching_redis():
+                async with self.link.pipeline(transaction=True) as pipe:
+                    pipe.hset(beside, mapping=words)
+                    pipe.pexpire(beside, BESIDE_KEPT_MS)
+                    await pipe.execute()
+        plan = await self.tiles.plan_of(kept)
+        sealed_plan = b"" if plan is None else heir.seal(plan.dump(), "plan")
+        keys = [*(key_of(kept.sweep.id, part) for part in ("", "plan", "report")), beside]
+        arguments = [kept.wrapped, heir.wrapped, heir.document, sealed_plan]
+        with reaching_redis():
+            done, _ = await run(self.link, REKEY, keys, arguments)
+        return went if done else -1
+
+    async def _names_any(self, kept: Kept, fields: Sequence[str], gone: frozenset[str]) -> bool:
+        """Whether any of them is in what a sweep came to."""
+        for some in _groups(fields):
+            sealed = await self._sealed(kept, some)
+            if await asyncio.to_thread(_holds, kept, sealed, gone):
+                return True
+        return False
+
+    async def _pages_of(self, kept: Kept) -> dict[str, int]:
+        """How many pages there are of each kind; none before it is done."""
+        if kept.sweep.status is not SweepStatus.DONE:
+            return {}
+        return dict(await self._read(kept, ["meta"], _meta))
 
     async def _all(
-        self, sweep_id: str, kind: str, unpack: Callable[[bytes], Sequence[Item]]
+        self, kept: Kept, kind: str, unpack: Callable[[bytes], Sequence[Item]]
     ) -> list[Item]:
-        kept, pages = await self._found(sweep_id)
-        if kept is None:
-            return []
-        wanted = [f"{kind}:{number}" for number in range(pages.get(kind, 0))]
+        wanted = [f"{kind}:{number}" for number in range((await self._pages_of(kept)).get(kind, 0))]
         found: list[Item] = []
-        for start in range(0, len(wanted), PAGES_TOGETHER):
-            found += await self._read(kept, wanted[start : start + PAGES_TOGETHER], unpack)
+        for some in _groups(wanted):
+            found += await self._read(kept, some, unpack)
         return found
 
     async def _read(
-        self, kept: Kept, wanted: list[str], unpack: Callable[[bytes], Sequence[Item]]
+        self, kept: Kept, wanted: Sequence[str], unpack: Callable[[bytes], Sequence[Item]]
     ) -> list[Item]:
         """What is in these pages, one after the other."""
+        sealed = await self._sealed(kept, wanted)
+        return await asyncio.to_thread(_unpacked, kept, sealed, unpack)
+
+    async def _sealed(self, kept: Kept, wanted: Sequence[str]) -> list[Sealed]:
+        """These pages, those that are there."""
         with reaching_redis():
-            sealed: Any = await self.link.hmget(key_of(kept.sweep.id, "report"), wanted)
+            found: Any = await self.link.hmget(key_of(kept.sweep.id, "report"), list(wanted))
+        return [
+            (page, sealed) for page, sealed in zip(wanted, found, strict=True) if sealed is not None
+        ]
 
-        def opened() -> list[Item]:
-            return [
-                item
-                for page, each in zip(wanted, sealed, strict=True)
-                if each is not None
-                for item in unpack(kept.unseal(each, page))
-            ]
 
-        return await asyncio.to_thread(opened)
+def _unpacked(
+    kept: Kept, sealed: Sequence[Sealed], unpack: Callable[[bytes], Sequence[Item]]
+) -> list[Item]:
+    return [item for page, each in sealed for item in unpack(kept.unseal(each, page))]
+
+
+def _groups(fields: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(fields), PAGES_TOGETHER):
+        yield fields[start : start + PAGES_TOGETHER]
+
+
+def _fields(pages: Mapping[str, int]) -> list[str]:
+    """The names of all pages."""
+    listed = [f"{kind}:{number}" for kind, count in pages.items() for number in range(count)]
+    return ["meta", *listed] if pages else []
+
+
+def _holds(kept: Kept, sealed: Sequence[Sealed], gone: frozenset[str]) -> bool:
+    return any(_page_without(page, kept.unseal(each, page), gone) is not None
+               for page, each in sealed)  # fmt: skip
+
+
+def _without(
+    kept: Kept, sealed: Sequence[Sealed], gone: frozenset[str]
+) -> list[tuple[str, bytes, int]]:
+    """Each page, what is left of it, and how many pairs are not."""
+    left = []
+    for page, each in sealed:
+        plain = kept.unseal(each, page)
+        left.append((page, *(_page_without(page, plain, gone) or (plain, 0))))
+    return left
+
+
+def _page_without(page: str, plain: bytes, gone: frozenset[str]) -> tuple[bytes, int] | None:
+    """What is left of a page, and how many pairs are not; None where nobody of `gone` is on it."""
+    kind = page.partition(":")[0]
+    if kind in PAIRED:
+        pairs = unpack_pairs(plain)
+        left = [each for each in pairs if not {each[1].subject_a, each[1].subject_b} & gone]
+        return (pack_pairs(left), len(pairs) - len(left)) if len(left) < len(pairs) else None
+    if kind == "rings":
+        rings = unpack_rings(plain)
+        kept = [each for ring in rings if (each := ring_without(ring, gone)) is not None]
+        return None if kept == rings else (pack_rings(kept), 0)
+    return None
 
 
 def _pages(kept: Kept, report: SweepReport) -> Iterator[Sealed]:
@@ -199,20 +267,6 @@ def _meta(plain: bytes) -> list[tuple[str, int]]:
 
 def _calibration(plain: bytes) -> list[Calibration]:
     return [Calibration.model_validate_json(plain)]
-
-
-def _pairs_without(packed: bytes, gone: frozenset[str]) -> tuple[bytes | None, int]:
-    """None where nobody of them is on the page."""
-    pairs = unpack_pairs(packed)
-    left = [(number, pair) for number, pair in pairs if not {pair.subject_a, pair.subject_b} & gone]
-    went = len(pairs) - len(left)
-    return (pack_pairs(left), went) if went else (None, 0)
-
-
-def _rings_without(packed: bytes, gone: frozenset[str]) -> tuple[bytes | None, int]:
-    rings = unpack_rings(packed)
-    left = [kept for ring in rings if (kept := ring_without(ring, gone)) is not None]
-    return (None if left == rings else pack_rings(left)), 0
 
 
 def _start(sweep_id: str, cursor: str) -> int:

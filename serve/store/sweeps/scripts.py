@@ -44,18 +44,20 @@ return {'done'}
 )
 
 # KEYS: 1 a sweep, 2, 3 the lists of those that are not over, 4… its parts. ARGV: 1 its world,
-# 2 its id. Returns 1, or 0 where there is none of this world.
+# 2 its id, 3 the sealed document expected, 4 a new wrapped data key, 5 the document under that.
+# Returns 1, 0 when the document was another, or nil where there is none of this world.
 CANCEL = Script(
     "sweep_cancel",
     _CLOCK
     + """
-local is = redis.call('HMGET', KEYS[1], 'u', 's')
-if is[1] ~= ARGV[1] then return 0 end
+local is = redis.call('HMGET', KEYS[1], 'u', 's', 'd')
+if is[1] ~= ARGV[1] then return false end
 if is[2] ~= 'queued' and is[2] ~= 'running' then
   redis.call('HSET', KEYS[1], 's', is[2])  -- a write, so that a WAIT behind it covers the first
   return 1
 end
-redis.call('HSET', KEYS[1], 's', 'canceled', 'e', now)
+if is[3] ~= ARGV[3] then return 0 end
+redis.call('HSET', KEYS[1], 's', 'canceled', 'e', now, 'k', ARGV[4], 'd', ARGV[5])
 redis.call('ZREM', KEYS[2], ARGV[2])
 redis.call('ZREM', KEYS[3], ARGV[2])
 redis.call('UNLINK', unpack(KEYS, 4))
@@ -204,9 +206,10 @@ return 1
 )
 
 # KEYS: 1 a sweep, 2, 3 the lists of those that are not over, 4 the world's newest that is whole,
-# 5 its newest that calibrated, 6… the parts that go. ARGV: 1 fence, 2 id, 3 status, 4 sealed
-# document, 5, 6 whether it is whole, and calibrated, "1" or "". Returns 1, or 0 when the hold was
-# lost or it was over already.
+# 5 its newest that calibrated, 6 its plan, 7… the parts that go. ARGV: 1 fence, 2 id, 3 status,
+# 4 sealed document, 5, 6 whether it is whole, and calibrated, "1" or "", 7 the wrapped data key
+# that all is sealed under from now on, 8 sealed plan, or "" where it goes. Returns 1, or 0 when the
+# hold was lost or it was over already.
 END = Script(
     "sweep_end",
     """
@@ -217,11 +220,12 @@ if is[1] == ARGV[3] and is_over and is[3] == ARGV[1] then
   return 1
 end
 if is_over or is[2] ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 's', ARGV[3], 'd', ARGV[4], 'by', ARGV[1], 'hu', 0)
+redis.call('HSET', KEYS[1], 's', ARGV[3], 'd', ARGV[4], 'by', ARGV[1], 'hu', 0, 'k', ARGV[7])
 redis.call('HDEL', KEYS[1], 'td', 'cp', 'mt', 'fd', 'bm', 'cf')
 redis.call('ZREM', KEYS[2], ARGV[2])
 redis.call('ZREM', KEYS[3], ARGV[2])
 redis.call('UNLINK', unpack(KEYS, 6))
+if ARGV[8] ~= '' then redis.call('SET', KEYS[6], ARGV[8], 'PXAT', is[4]) end
 for i = 4, 5 do
   local newest = redis.call('HGET', KEYS[i], 'at')
   if ARGV[i + 1] == '1' and (not newest or tonumber(newest) <= tonumber(is[5])) then
@@ -233,13 +237,22 @@ return 1
 """,
 )
 
-# KEYS: 1 a HASH. ARGV: 1 field, 2 what it holds, 3 what it shall hold. Returns 1, or 0 when it held
-# something else.
-SWAP_FIELD = Script(
-    "swap_field",
+# KEYS: 1 a sweep, 2 its plan, 3 its report, 4 another report. ARGV: 1 wrapped data key expected,
+# 2 the new one, 3 sealed document, 4 sealed plan or "". The other report takes the place of the
+# first. Returns 1, or 0 when the data key was another: then the other report goes.
+REKEY = Script(
+    "sweep_rekey",
     """
-if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+local is = redis.call('HMGET', KEYS[1], 'k', 'x')
+if is[1] ~= ARGV[1] or redis.call('EXISTS', KEYS[4]) == 0 then
+  redis.call('UNLINK', KEYS[4])
+  return 0
+end
+redis.call('HSET', KEYS[1], 'k', ARGV[2], 'd', ARGV[3])
+if ARGV[4] ~= '' then redis.call('SET', KEYS[2], ARGV[4], 'PXAT', is[2]) end
+redis.call('UNLINK', KEYS[3])
+redis.call('RENAME', KEYS[4], KEYS[3])
+redis.call('PEXPIREAT', KEYS[3], is[2])
 return 1
 """,
 )

@@ -36,8 +36,10 @@ from serve.store.scripts import Argument, check_reached, run
 from serve.store.sweeps.records import (
     PARTS,
     PARTS_OF_WORK,
+    TRIES_MAX,
+    Kept,
+    busy,
     key_of,
-    label_of,
     read,
     read_one,
     world_of,
@@ -46,7 +48,6 @@ from serve.store.sweeps.reports import Reports
 from serve.store.sweeps.scripts import CANCEL, CREATE, END, HOLD, KEEP_HOLD
 from serve.store.sweeps.tiles import LEASE_MS, Tiles
 from serve.store.vault.keyring import Keyring
-from serve.store.vault.sealing import new_key, seal
 
 HOLDER_BYTES = 16
 ACTIVE_LISTED_MAX = 1_024  # of one partition
@@ -68,7 +69,7 @@ class RedisSweeps:
 
     @property
     def _reports(self) -> Reports:
-        return Reports(self.link, self.keyring)
+        return Reports(self.link, self.keyring, self._tiles)
 
     async def create(self, sweep: Sweep, op: Operation) -> Sweep:
         """Write a sweep down, queued; a repeat of `op` gets the one that the first wrote, as it is
@@ -77,7 +78,7 @@ class RedisSweeps:
         """
         partition, world = home(sweep.tenant_id, sweep.mode), world_of(sweep.tenant_id, sweep.mode)
         assert partition_of(Prefix.SWEEP, sweep.id) == partition, "all of a world lie in its home"
-        data_key = new_key()
+        made = Kept.anew(sweep, self.keyring)
         listed = [
             names.listing(partition, kind, sweep.tenant_id, sweep.mode)
             for kind in ("sweeps", "sweeps.active")
@@ -87,9 +88,8 @@ class RedisSweeps:
             names.sweeps(partition), names.sweeps_kept(partition),
         ]  # fmt: skip
         arguments: list[Argument] = [
-            sweep.id, world, self.keyring.wrap(data_key, sweep.id),
-            seal(data_key, sweep.dump(), label_of(sweep.id)), KEPT_MS,
-            names.OPERATION_KEPT_MS, ACTIVE_MAX,
+            sweep.id, world, made.wrapped, made.document, KEPT_MS, names.OPERATION_KEPT_MS,
+            ACTIVE_MAX,
         ]  # fmt: skip
         with reaching_redis():
             (said, *known), reached = await run(self.link, CREATE, keys, arguments, self.replicas)
@@ -178,22 +178,25 @@ class RedisSweeps:
         if kept is None or not sweep.status.is_over:
             return False
         is_done = sweep.status is SweepStatus.DONE
+        heir = Kept.anew(sweep, self.keyring)
         told = report if is_done and not kept.sweep.status.is_over else None
-        if told is not None and not await self._reports.write(kept, hold, told):
+        if told is not None and not await self._reports.write(heir, hold, told):
             return False
+        plan = await self.planned(hold.sweep_id) if is_done else None
         is_whole = is_done and sweep.is_whole and sweep.request.scope is SweepScope.ENROLLED
         is_calibrated = is_done and report is not None and report.calibration is not None
-        gone = PARTS_OF_WORK if is_done else PARTS
+        gone = PARTS_OF_WORK if is_done else (*PARTS_OF_WORK, "report")
         partition, world = home(sweep.tenant_id, sweep.mode), world_of(sweep.tenant_id, sweep.mode)
         keys = [
             key_of(sweep.id), *_active(sweep.tenant_id, sweep.mode),
             names.sweep_newest(partition, "whole", world),
             names.sweep_newest(partition, "calibrated", world),
-            *(key_of(sweep.id, part) for part in gone),
+            *(key_of(sweep.id, part) for part in ("plan", *gone)),
         ]  # fmt: skip
         arguments: list[Argument] = [
-            hold.fence, sweep.id, sweep.status, kept.seal(sweep.dump(), ""),
-            "1" if is_whole else "", "1" if is_calibrated else "",
+            hold.fence, sweep.id, sweep.status, heir.document,
+            "1" if is_whole else "", "1" if is_calibrated else "", heir.wrapped,
+            b"" if plan is None else heir.seal(plan.dump(), "plan"),
         ]  # fmt: skip
         with reaching_redis():
             done, reached = await run(self.link, END, keys, arguments, self.replicas)
@@ -208,13 +211,23 @@ class RedisSweeps:
             key_of(sweep_id), *_active(tenant_id, mode),
             *(key_of(sweep_id, part) for part in PARTS),
         ]  # fmt: skip
-        arguments: list[Argument] = [world_of(tenant_id, mode), sweep_id]
-        with reaching_redis():
-            done, reached = await run(self.link, CANCEL, keys, arguments, self.replicas)
-        if not done:
-            return None
-        check_reached(reached, self.replicas)
-        return await self.one(tenant_id, mode, sweep_id)
+        world = world_of(tenant_id, mode)
+        for _ in range(TRIES_MAX):
+            (kept,) = await read(self.link, self.keyring, [sweep_id], world)
+            if kept is None:
+                return None
+            heir = Kept.anew(kept.sweep, self.keyring)
+            arguments: list[Argument] = [
+                world, sweep_id, kept.document, heir.wrapped, heir.document,
+            ]  # fmt: skip
+            with reaching_redis():
+                done, reached = await run(self.link, CANCEL, keys, arguments, self.replicas)
+            if done is None:
+                return None
+            if done:
+                check_reached(reached, self.replicas)
+                return await self.one(tenant_id, mode, sweep_id)
+        raise busy()
 
     async def pairs(self, sweep_id: str, cursor: str, limit: int) -> Page[FacePair]:
         """At or above the threshold, best first. Raises `cursor_invalid`."""

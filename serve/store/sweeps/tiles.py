@@ -18,7 +18,7 @@ from serve.ports import Hold, TileLease
 from serve.store.link import reaching_redis
 from serve.store.scripts import Argument, run
 from serve.store.sweeps.packing import head_of, pack_pairs, result_of
-from serve.store.sweeps.records import Kept, key_of, read_one
+from serve.store.sweeps.records import Kept, key_of, read_one, read_with
 from serve.store.sweeps.scripts import CLAIM_TILES, FINISH_TILE, MOVE_TILES, PLAN, PUT
 from serve.store.vault.keyring import Keyring
 
@@ -57,10 +57,13 @@ class Tiles:
 
     async def planned(self, sweep_id: str) -> SweepPlan | None:
         """Its plan."""
-        kept = await read_one(self.link, self.keyring, sweep_id)
+        return await read_with(self.link, self.keyring, sweep_id, self.plan_of)
+
+    async def plan_of(self, kept: Kept) -> SweepPlan | None:
+        """The same of a sweep that was read."""
         with reaching_redis():
-            sealed: Any = await self.link.get(key_of(sweep_id, "plan"))
-        if kept is None or sealed is None:
+            sealed: Any = await self.link.get(key_of(kept.sweep.id, "plan"))
+        if sealed is None:
             return None
         return SweepPlan.model_validate_json(kept.unseal(sealed, "plan"))
 

@@ -5,8 +5,8 @@ is destroyed, nothing does.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from redis.asyncio import Redis
 
@@ -14,6 +14,7 @@ from serve.store import names
 from serve.store.link import now_ms, reaching_redis
 from serve.store.scripts import REWRAP, run_each
 from serve.store.vault.keyring import Keyring
+from serve.store.vault.wrapped import Wrapped, wrapped_keys
 
 SCAN_COUNT = 128  # so many wrappings keep nobody else waiting for long
 
@@ -49,30 +50,16 @@ class RedisEpochs:
     async def _rewrap_partition(self, partition: int, current: int) -> int:
         """Wrap this partition's data keys anew; how many a concurrent change left behind."""
         behind = 0
-        cursor = 0
-        while True:
-            with reaching_redis():
-                step: Any = await self.link.zscan(
-                    names.customers(partition), cursor, count=SCAN_COUNT
-                )
-            cursor, found = step
-            behind += await self._rewrap([member.decode() for member, _ in found], current)
-            if cursor == 0:
-                return behind
+        async for found in wrapped_keys(self.link, partition, SCAN_COUNT):
+            behind += await self._rewrap(found, current)
+        return behind
 
-    async def _rewrap(self, locators: list[str], current: int) -> int:
-        subjects = [names.located(locator) for locator in locators]
-        with reaching_redis():
-            async with self.link.pipeline(transaction=False) as pipe:
-                for subject in subjects:
-                    pipe.hget(names.customer(subject), "k")
-                wrapped = await pipe.execute()
+    async def _rewrap(self, found: Sequence[Wrapped], current: int) -> int:
         calls: list[tuple[list[str], list[bytes]]] = []
-        for subject, old in zip(subjects, wrapped, strict=True):
-            if old is None or self.keyring.epoch_of(old) == current:
-                continue
-            new = self.keyring.wrap(self.keyring.unwrap(old, subject.key), subject.key)
-            calls.append(([names.customer(subject)], [old, new]))
+        for each in found:
+            if self.keyring.epoch_of(each.data_key) != current:
+                new = self.keyring.wrap(self.keyring.unwrap(each.data_key, each.label), each.label)
+                calls.append(([each.record], [each.data_key, new]))
         with reaching_redis():
             done = await run_each(self.link, REWRAP, calls) if calls else []
         return len(calls) - sum(map(int, done))
