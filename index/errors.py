@@ -1,4 +1,4 @@
-"""What cannot be indexed or searched for, as one closed set of codes."""
+"""What cannot be indexed, searched for or swept, as one closed set of codes."""
 
 from enum import StrEnum
 
@@ -9,10 +9,11 @@ class Code(StrEnum):
     WRONG_DIMENSION = "wrong_dimension"
     NOT_FINITE = "not_finite"
     NOT_UNIT = "not_unit"
+    DEVICE_UNAVAILABLE = "device_unavailable"
 
 
-class VectorError(Exception):
-    """A vector that is no template. `detail` says why and holds no part of the vector."""
+class CodedError(Exception):
+    """`detail` says why, in a sentence."""
 
     def __init__(self, code: Code, detail: str) -> None:
         super().__init__(code, detail)  # both survive pickling across processes
@@ -21,3 +22,11 @@ class VectorError(Exception):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.detail}"
+
+
+class VectorError(CodedError):
+    """A vector that is no template. The detail holds no part of the vector."""
+
+
+class DeviceError(CodedError):
+    """A device that was asked for and is not there."""

@@ -4,7 +4,8 @@
     grid        which tiles, pairs of blocks, a sweep is made of
     kernel      what multiplies two blocks and says which pairs may score enough
     blas        a kernel of numpy: float32 on processors
-    torch_tiles a kernel of torch: bfloat16 or float32, on processors and GPUs
+    torch_tiles kernels of torch: bfloat16 or float32, on processors and GPUs
+    triton_tiles a tile in one pass of a GPU
     choose      which kernel a machine is best served by
     certificate by how much a kernel's scores may be off
     sieve       the best of what a kernel names, in bounded memory

@@ -40,5 +40,5 @@ class BlasKernel:
             cut = scan.below(low)
             reach = np.flatnonzero(scores.max(axis=1) >= cut)
             if len(reach):
-                sent = yield places(scores, reach, cut, (row, column))
+                sent = yield places(scores[reach], reach, cut, (row, column))
                 low = low if sent is None else sent

@@ -10,6 +10,7 @@ and whatever hardware adds in float32, in any order, is off by a small multiple 
 So whoever looks at all pairs down to a threshold less this bound has missed none at or above it.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -39,18 +40,17 @@ class Loss(NamedTuple):
     norm: float
 
     @classmethod
-    def of(cls, rows: Vectors, narrowed: Vectors) -> "Loss":
-        """Of (N, D) rows and what they became, as float32."""
+    def of(cls, rows: Vectors, narrowed: Callable[[Vectors], Vectors]) -> "Loss":
+        """Of (N, D) rows, each of which `narrowed` makes what a kernel has of it, as float32."""
         lost = norm = 0.0
         for start in range(0, len(rows), ROWS_AT_ONCE):
-            part = slice(start, start + ROWS_AT_ONCE)
-            wide = narrowed[part].astype(np.float64)
-            lost = max(lost, highest_norm(rows[part] - wide))
-            norm = max(norm, highest_norm(wide))
+            part = rows[start : start + ROWS_AT_ONCE]
+            wide = narrowed(part).astype(np.float64)
+            lost, norm = max(lost, highest_norm(part - wide)), max(norm, highest_norm(wide))
         return cls(lost * MEASURED, norm * MEASURED)
 
 
-def margin(first: Loss, second: Loss, dimension: int, *, rounding: float = 0.0) -> float:
+def margin(first: Loss, second: Loss, dimension: int, rounding: float = 0.0) -> float:
     """The bound for every pair of two blocks. `rounding` is the share of a score that goes where
     scores are narrowed as well.
     """

@@ -57,10 +57,11 @@ def pieces(rows: int, columns: int, side: int, *, is_diagonal: bool) -> Iterator
 
 
 def places(
-    scores: Scores, reach: NDArray[np.intp], cut: np.float32, begin: tuple[int, int]
+    near: Scores, reach: NDArray[np.intp], cut: np.float32, begin: tuple[int, int]
 ) -> Candidates:
-    """Where a piece that begins at `begin` scores `cut` or more: only in the rows `reach`."""
-    near = scores[reach] if len(reach) < len(scores) else scores
+    """Where a piece that begins at `begin` scores `cut` or more. `near` (R, columns) are the
+    scores of its rows `reach` (R,): of all others none does.
+    """
     row, column = np.nonzero(near >= cut)
     row_begin, column_begin = begin
     rows, columns = reach[row] + row_begin, column + column_begin

@@ -20,7 +20,7 @@ SPARE = 1 << 16
 
 class Sieve:
     """Keeps at least the best `keep` of the pairs added, by their true scores, which `truth`
-    tells. Holds `room` pairs at most, besides those that are being added.
+    tells, and ties by place. Holds `room` pairs at most, besides those that are being added.
     """
 
     def __init__(self, keep: int, margin: float, truth: Callable[[Places, Places], Truth]) -> None:
@@ -69,7 +69,7 @@ class Sieve:
         than the last of them less one margin is truly no better.
         """
         truth = self._truth(self._rows, self._columns)
-        best = np.argpartition(truth, -self._keep)[-self._keep :]
+        best = np.lexsort((self._columns, self._rows, -truth))[: self._keep]
         self.low = max(self.low, float(truth[best].min()) - self._margin)
         self._retain(best)
 

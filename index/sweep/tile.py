@@ -94,7 +94,7 @@ class _Tile:
         handles = self.first.handle, self.second.handle
         margin = self.kernel.margin(*handles)
         near = math.inf if threshold is None else threshold - margin
-        found = Sieve(found_max, margin, self.truth)
+        found = Sieve(found_max + 1, margin, self.truth)  # one more shows that they are too many
         below = Sieve(keep_below, margin, self.truth)
         low = min(below.low, near)
         named = self.kernel.above(*handles, low, is_diagonal=self.is_diagonal)

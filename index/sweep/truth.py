@@ -28,7 +28,7 @@ def scores(first: Vectors, second: Vectors, rows: Places, columns: Places) -> Tr
 
 
 def unsure(truth: Truth, threshold: float) -> list[int]:
-    """Numbers of the scores so near the threshold that rounding may have put them on either side."""
+    """Which scores lie so near the threshold that rounding may have put them on either side."""
     return np.flatnonzero(np.abs(truth - threshold) <= SURE).tolist()
 
 

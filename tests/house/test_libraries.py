@@ -63,7 +63,13 @@ OPTIONAL_HOMES: dict[str, tuple[str, ...]] = {
     "dlib": ("serve/bench/baseline.py",),
     "skimage": ("serve/bench/frames.py",),
     "usearch": ("serve/bench/search",),
-    "torch": ("pipeline/models/torch_ops.py", "pipeline/models/torch_session.py"),
+    "torch": (
+        "pipeline/models/torch_ops.py",
+        "pipeline/models/torch_session.py",
+        "index/sweep/torch_tiles.py",
+        "index/sweep/triton_tiles.py",
+    ),
+    "triton": ("index/sweep/triton_tiles.py",),
 }
 # Distribution -> import name, where the two differ.
 IMPORTED_AS = {

@@ -1,0 +1,166 @@
+"""Tiles by torch: bfloat16 where a processor or a GPU multiplies it, at twice the speed or more.
+
+Templates are narrowed to bfloat16, their products added in float32. On a processor scores are
+narrowed once more when they are written, and looked through as the whole numbers whose bits they
+are: above zero these are in the same order, and half as many bytes as float32. On a GPU Triton
+looks at them before they are written, where there is one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from index import scan
+from index.entry import Vectors
+from index.sweep import certificate, triton_tiles
+from index.sweep.certificate import Loss
+from index.sweep.kernel import Candidates, Named, Scores, pieces, places
+
+PIECE = 1_024
+"""Rows and columns of a piece on a processor: 2 MiB of scores."""
+
+STRIPE = 1 << 26
+"""Pairs that a GPU looks at in one go, 128 MiB of scores where they are written."""
+
+ROOM = 1 << 22
+"""Candidates that a GPU has room for in one go; where there are more it looks at fewer pairs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowed:
+    """(N, D) rows on a device, and what was lost on the way."""
+
+    rows: Tensor = field(repr=False)
+    loss: Loss
+
+
+class TorchKernel:
+    """bfloat16 on a processor; or float32, to compare. May be used by several threads at once."""
+
+    def __init__(self, dtype: torch.dtype = torch.bfloat16, device: str = "cpu") -> None:
+        self._dtype, self._device = dtype, torch.device(device)
+        self.name = f"torch {str(dtype).removeprefix('torch.')} on {device}"
+
+    def load(self, vectors: Vectors) -> Narrowed:
+        """See `Kernel`."""
+        rows = self._narrowed(vectors).to(self._device)
+        return Narrowed(rows, Loss.of(vectors, lambda part: _wide(self._narrowed(part))))
+
+    def margin(self, first: Narrowed, second: Narrowed) -> float:
+        """See `Kernel`."""
+        is_narrow = self._dtype is torch.bfloat16
+        rounding = certificate.BFLOAT16_ROUNDING if is_narrow else 0.0
+        return certificate.margin(first.loss, second.loss, first.rows.shape[1], rounding)
+
+    def above(
+        self, first: Narrowed, second: Narrowed, low: float, *, is_diagonal: bool = False
+    ) -> Named:
+        """See `Kernel`."""
+        room = torch.empty(PIECE * PIECE, dtype=self._dtype)
+        sizes = len(first.rows), len(second.rows)
+        for row, column in pieces(*sizes, PIECE, is_diagonal=is_diagonal):
+            rows, columns = first.rows[row : row + PIECE], second.rows[column : column + PIECE]
+            scores = room[: len(rows) * len(columns)].view(len(rows), len(columns))
+            torch.mm(rows, columns.T, out=scores)
+            cut = scan.below(low)
+            reach, near = _reaching(scores, cut)
+            if len(reach):
+                sent = yield places(near, reach, cut, (row, column))
+                low = low if sent is None else sent
+
+    def _narrowed(self, vectors: Vectors) -> Tensor:
+        owned = np.require(vectors, np.float32, ["C", "W"])  # torch takes no read-only arrays
+        return torch.from_numpy(owned).to(self._dtype)
+
+
+class CudaKernel(TorchKernel):
+    """bfloat16 on a GPU: many pairs in one go, of which only candidates come back."""
+
+    def __init__(self, device: str = "cuda") -> None:
+        super().__init__(device=device)
+        # Or parts of a long sum would be narrowed before they are added, beyond what is certified.
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+        is_fused = device != "cpu" and triton_tiles.is_available()
+        self._look = triton_tiles.above if is_fused else multiplied
+
+    def above(
+        self, first: Narrowed, second: Narrowed, low: float, *, is_diagonal: bool = False
+    ) -> Named:
+        """See `Kernel`."""
+        tall = max(1, STRIPE // max(1, len(second.rows)))
+        stripes = [range(start, start + tall) for start in range(0, len(first.rows), tall)][::-1]
+        while stripes and len(second.rows):
+            stripe = stripes.pop()
+            begin = stripe.start if is_diagonal else 0
+            rows, columns = first.rows[stripe.start : stripe.stop], second.rows[begin:]
+            room = max(ROOM, len(columns))
+            *found, count = self._look(rows, columns, float(scan.below(low)), room)
+            if count > room:
+                half = len(rows) // 2
+                stripes += [stripe[half : len(rows)], stripe[:half]]
+            elif count:
+                sent = yield _fetched(found, count, (stripe.start, begin))
+                low = low if sent is None else sent
+
+
+def has_cuda() -> bool:
+    """Whether torch sees a GPU."""
+    return bool(torch.cuda.is_available())
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 itself: by AMX, or else by AVX-512. Where it does
+    not, torch can do so as well, but slower than numpy multiplies float32.
+    """
+    told: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older ones cannot say
+    return bool(told.get("amx_bf16") or told.get("avx512_bf16"))
+
+
+def use_threads(count: int) -> int:
+    """Let torch use so many cores in threads that have not used it yet; how many it was before."""
+    before: int = torch.get_num_threads()
+    torch.set_num_threads(count)
+    return before
+
+
+def multiplied(
+    first: Tensor, second: Tensor, low: float, room: int
+) -> tuple[Tensor, Tensor, Tensor, int]:
+    """What `triton_tiles.above` does, by a matrix product that is written out and looked through
+    after. None are named where there is no room for all.
+    """
+    scores = first @ second.T
+    reach = scores >= low  # both as bfloat16: whoever is `low` or more, is it rounded as well
+    count = int(reach.sum())
+    if count > room:
+        nowhere = torch.empty(0, dtype=torch.int32)
+        return nowhere, nowhere, nowhere.float(), count
+    rows, columns = reach.nonzero(as_tuple=True)
+    return rows.int(), columns.int(), scores[rows, columns].float(), count
+
+
+def _reaching(scores: Tensor, cut: np.float32) -> tuple[NDArray[np.intp], Scores]:
+    """Rows of a piece that hold a score of `cut` or more, and their scores in float32."""
+    if scores.dtype is torch.float32:
+        plain: Scores = scores.numpy()
+        reach = np.flatnonzero(plain.max(axis=1) >= cut)
+        return reach, plain[reach]
+    bits = scores.view(torch.int16).numpy()
+    # A number above zero cut off to bfloat16 is no more than it was; below, nothing is ruled out.
+    least = int(cut.view(np.int32)) >> 16 if cut > 0 else np.iinfo(np.int16).min
+    reach = np.flatnonzero(bits.max(axis=1) >= least)
+    return reach, (bits[reach].astype(np.int32) << 16).view(np.float32)
+
+
+def _fetched(found: Sequence[Tensor], count: int, begin: tuple[int, int]) -> Candidates:
+    rows, columns, scores = (part[:count].cpu().numpy() for part in found)
+    return rows + np.int32(begin[0]), columns + np.int32(begin[1]), scores
+
+
+def _wide(rows: Tensor) -> Vectors:
+    wide: Vectors = rows.float().numpy()
+    return wide
