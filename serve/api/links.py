@@ -16,6 +16,7 @@ from serve.api.search.blocklist import BlocklistResponse, BlockResponse
 from serve.api.search.duplicates import DuplicateFlagResponse, DuplicatesResponse
 from serve.api.search.faces import FaceSearchResponse
 from serve.api.sweeps.answers import PairsResponse, RingsResponse, SweepResponse, SweepsResponse
+from serve.api.sweeps.calibration import CalibrationResponse
 from serve.api.verifications.answers import (
     IdentityResponse,
     VerificationResponse,
@@ -76,6 +77,7 @@ NAMED: Mapping[type[BaseModel], Mapping[str, str]] = {
     SweepResponse: {"/id": "sweep_id"},
     SweepsResponse: {"/data/0/id": "sweep_id", "/next_cursor": "cursor"},
     PairsResponse: {"/data/0/customer_a": "customer_id", "/next_cursor": "cursor"},
+    CalibrationResponse: {"/sweep_id": "sweep_id"},
     RingsResponse: {"/data/0/id": "ring_id", "/next_cursor": "cursor"},
     AuditResponse: {"/next_cursor": "cursor"},
 }

@@ -3,7 +3,7 @@
 from typing import Any
 
 from serve.api.call import Route
-from serve.api.sweeps import answers, handlers, wire
+from serve.api.sweeps import answers, calibration, handlers, wire
 from serve.api.wire import Empty, PageParameters
 from serve.domain.audit import Action
 from serve.domain.tenancy.api_key import Scope
@@ -24,13 +24,7 @@ SWEEP_ROUTES: tuple[Route[Any, Any], ...] = (
         parameters=Empty,
         response=answers.SweepResponse,
         statuses=(202,),
-        refuses=(
-            Code.THRESHOLD_TOO_LOW,
-            Code.NOT_FOUND,
-            Code.SWEEP_UNFINISHED,
-            Code.SWEEPS_TOO_MANY,
-            Code.STORAGE_LOW,
-        ),
+        refuses=(Code.THRESHOLD_TOO_LOW, Code.SWEEPS_TOO_MANY, Code.STORAGE_LOW),
         needs_body=False,
         summary="Compare everybody with everybody; workers carry it out, and `GET` says how far.",
     ),
@@ -115,5 +109,17 @@ SWEEP_ROUTES: tuple[Route[Any, Any], ...] = (
         parameters=wire.RingParameters,
         response=answers.RingResponse,
         summary="One ring: who is in it, and what holds it together.",
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/calibration",
+        answer=calibration.read_calibration,
+        audits=(Action.SWEEP_READ,),
+        scope=Scope.SWEEPS,
+        body=Empty,
+        parameters=Empty,
+        response=calibration.CalibrationResponse,
+        refuses=(Code.NOT_FOUND,),
+        summary="Thresholds by the tenant's own faces, with their evidence and when they expire.",
     ),
 )

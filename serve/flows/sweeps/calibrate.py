@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.errors import Code as PipelineCode
 from pipeline.face.compare import SEARCH_FLOOR_SIMILARITY, VERIFY_THRESHOLD_SIMILARITY
 from serve.deps import Deps
 from serve.domain.audit import OPERATOR, Action, AuditEntry, Concern
@@ -15,8 +16,11 @@ from serve.domain.sweeps.calibration import (
     expected,
     threshold_for,
 )
+from serve.domain.tenancy.api_key import Principal
 from serve.domain.tenancy.tenant import Tenant, TenantPatch, patched
 from serve.errors import Code, ServeError
+from serve.flows.access import tenant_of
+from serve.flows.audit import noted
 from serve.flows.tenants import change_tenant
 
 TARGETS = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
@@ -34,12 +38,14 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A world's thresholds by target, None for each that there is not enough evidence for."""
+    """A world's thresholds by target, None for each that there is not enough evidence for.
+    `followed` is that of the target that the tenant has set, if there is evidence for it.
+    """
 
     tenant: Tenant
-    mode: Mode
     calibration: Calibration
     thresholds: dict[float, CalibratedThreshold | None]
+    followed: CalibratedThreshold | None
 
 
 async def calibration_of(deps: Deps, tenant_id: str, mode: Mode) -> Calibration | None:
@@ -100,9 +106,26 @@ async def report(
     calibration = await deps.sweeps.calibration(tenant.id, mode)
     if calibration is None:
         raise ServeError(Code.NOT_FOUND, "no sweep of all customers is done: run `limen sweep`")
+    if calibration.model_id != deps.model_id:
+        raise ServeError(
+            PipelineCode.MODEL_MISMATCH, f"the last sweep compared by {calibration.model_id}"
+        )
     floor = deps.scale.native(SEARCH_FLOOR_SIMILARITY)
     found = {target: threshold_for(calibration, target, floor) for target in targets}
-    return Report(tenant.seen_in(mode), mode, calibration, found)
+    followed = await duplicate_threshold(deps, tenant.id, mode)
+    return Report(tenant.seen_in(mode), calibration, found, followed)
+
+
+async def read_report(deps: Deps, principal: Principal) -> Report:
+    """The same for who holds a key, of its world. Raises `not_found` also where the last sweep was
+    of another model than this install's.
+    """
+    found = await report(deps, await tenant_of(deps, principal), principal.mode)
+    if found.calibration.model_id != deps.model_id:
+        raise ServeError(Code.NOT_FOUND, "the last sweep was of another model: sweep everybody")
+    entry = AuditEntry(Action.SWEEP_READ, principal.actor, found.calibration.sweep_id)
+    await noted(deps, Concern(principal.tenant_id, principal.mode), entry)
+    return found
 
 
 async def set_target(deps: Deps, tenant_id: str, mode: Mode, target_fpir: float | None) -> Tenant:
@@ -116,4 +139,4 @@ async def set_target(deps: Deps, tenant_id: str, mode: Mode, target_fpir: float 
         lambda tenant, now_ms: patched(tenant, patch, now_ms, mode),
         (Concern(tenant_id, mode), AuditEntry(Action.TENANT_CALIBRATED, OPERATOR)),
     )
-    return after.seen_in(mode)
+    return after

@@ -52,6 +52,7 @@ GET    /api/v1/sweeps/{sweep_id}/pairs                 sweeps
 GET    /api/v1/sweeps/{sweep_id}/rings                 sweeps
 GET    /api/v1/rings                                   sweeps
 GET    /api/v1/rings/{ring_id}                         sweeps
+GET    /api/v1/calibration                             sweeps
 GET    /api/v1/events                                  events
 GET    /api/v1/events/{event_id}                       events
 POST   /api/v1/events/{event_id}/resend                events

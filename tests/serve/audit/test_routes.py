@@ -60,6 +60,7 @@ BESIDE_IT: Mapping[str, set[Action]] = {  # what else is done, or has to be to c
     "list_sweep_rings": SWEPT,
     "list_rings": SWEPT,
     "read_ring": {*SWEPT, *ENROLLED},
+    "read_calibration": SWEPT,
 }
 OF_A_TENANT = {"tenant.created", "key.created", "audit.read"}
 
@@ -166,6 +167,10 @@ EXPECTED: Mapping[str, tuple[Call, Left | None]] = MappingProxyType(
         "read_ring": (
             sweeps("GET", "/api/v1/rings/{ring}", "alice", "dora"),
             by_key(Action.RING_READ, of_world, ".id"),
+        ),
+        "read_calibration": (
+            sweeps("GET", "/api/v1/calibration", "alice"),
+            by_key(Action.SWEEP_READ, of_world, "sweep_id"),
         ),
         "read_preferences": (asks("GET", f"{KYC}/preferences"), None),
         "change_preferences": (

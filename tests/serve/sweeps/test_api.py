@@ -15,9 +15,9 @@ from serve.flows.tenants import create_key
 from serve.store.vault.keyring import Keyring
 from tests.helpers.front_door import Answer, Door, assert_documented, front_door
 from tests.helpers.records import MODEL, an_id
-from tests.serve.sweeps.planted import SIGNAL, ended
+from tests.serve.sweeps.planted import PROBES, SIGNAL, ended
 
-SWEEPS, RINGS = "/api/v1/sweeps", "/api/v1/rings"
+SWEEPS, RINGS, CALIBRATION = "/api/v1/sweeps", "/api/v1/rings", "/api/v1/calibration"
 PEOPLE = ("alice", "bob", "carol", "dave")
 FRESH = {
     "status": "queued", "failure": None, "detail": None, "progress": 0.0, "pairs_per_s": None,
@@ -228,6 +228,28 @@ async def test_a_ring_explains_itself(door: Door) -> None:
     assert SIGNAL.partition(":")[2] not in json.dumps(ring)
 
 
+async def test_thresholds_come_with_their_evidence(door: Door) -> None:
+    """For each target a threshold and its interval, or nothing at all where too little is known;
+    until a sweep is done there are none. One asked for again is the bar of the next sweep.
+    """
+    before = await door.call("GET", CALIBRATION)
+    assert (before.status, before.code) == (404, "not_found")
+    assert_documented(before, "GET", CALIBRATION)
+    sweep_id = await swept(door, *PEOPLE)
+    told = (await door.call("GET", CALIBRATION)).body
+    assert (told["sweep_id"], told["gallery_size"]) == (sweep_id, PROBES)
+    assert told["expires_at_size"] > PROBES
+    targets = [row["target_fpir"] for row in told["thresholds"]]
+    assert targets == sorted(targets, reverse=True)
+    by_target = {row["target_fpir"]: row for row in told["thresholds"]}
+    found = by_target[1e-3]
+    assert found["fpir_min"] <= found["fpir"] <= found["fpir_max"] <= 1e-3
+    assert found["probes"] == PROBES
+    assert by_target[1e-4] == {**dict.fromkeys(found), "target_fpir": 1e-4}
+    again = await ask(door, threshold=found["threshold"])
+    assert again.body["threshold"] == found["threshold"]
+
+
 async def test_whoever_is_erased_is_told_of_no_more(door: Door) -> None:
     """At once: in no pair and in no ring, and a ring of one is none."""
     sweep_id = await swept(door, *PEOPLE)
@@ -268,6 +290,7 @@ async def test_what_is_another_s_is_nobody_s(door: Door) -> None:
         assert refused.body["errors"] == made_up.body["errors"]
         for path in (SWEEPS, RINGS):
             assert (await door.call("GET", path, key=key)).body["data"] == []
+        assert (await door.call("GET", CALIBRATION, key=key)).code == "not_found"
 
 
 async def test_sweeps_have_a_scope_of_their_own(door: Door) -> None:
@@ -278,7 +301,7 @@ async def test_sweeps_have_a_scope_of_their_own(door: Door) -> None:
     for method, path in (
         ("POST", SWEEPS), ("GET", SWEEPS), ("GET", f"{SWEEPS}/x"), ("POST", f"{SWEEPS}/x/cancel"),
         ("GET", f"{SWEEPS}/x/pairs"), ("GET", f"{SWEEPS}/x/rings"), ("GET", RINGS),
-        ("GET", f"{RINGS}/x"),
+        ("GET", f"{RINGS}/x"), ("GET", CALIBRATION),
     ):  # fmt: skip
         assert (await door.call(method, path, key=key)).code == "scope_missing"
 
