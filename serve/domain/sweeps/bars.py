@@ -16,7 +16,7 @@ def bars(sweep: Sweep, calibration: Calibration, match_min: float) -> Rules:
     At a bar of 1 or more nothing joins: too many are as alike as can be.
     """
     low = max(match_min, sweep.complete_from)
-    strong = _lowest(calibration, low, STRONG_CHANCE_MAX)
+    strong = lowest_score(calibration, STRONG_CHANCE_MAX, sweep.faces, low)
     weak = min(strong, max(low, calibration.company_from))
     return Rules(
         strong=strong,
@@ -27,8 +27,13 @@ def bars(sweep: Sweep, calibration: Calibration, match_min: float) -> Rules:
     )
 
 
-def _lowest(calibration: Calibration, low: float, chance_max: float) -> float:
-    errors_max = chance_max * calibration.pairs / max(1, calibration.gallery_size)
+def lowest_score(
+    calibration: Calibration, chance_max: float, gallery_size: int, low: float
+) -> float:
+    """The lowest score, `low` or more, at which the pairs taken for errors tie so few strangers to
+    a face among so many; 1 where too many are as alike as can be.
+    """
+    errors_max = chance_max * calibration.pairs / max(1, gallery_size)
     errors = 0
     for place in sorted(calibration.impostors, reverse=True):
         errors += calibration.impostors[place]

@@ -10,7 +10,7 @@ Both are counted, at the gallery's own size and on its own faces: rules of thumb
 error rate by a size miss how unlike people are in how alike they are.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable
 
@@ -37,6 +37,7 @@ from serve.domain.sweeps.mates import (
 from serve.domain.sweeps.sweep import FacePair, Sweep
 
 VALID_GROWTH = 1 / 0.9  # a threshold holds until the gallery that it was found on is 90 % of all
+FACES_MAX = 10**9
 BINS = 4_096  # of native scores from -1 to 1: the bin of s is floor((s + 1) / 2 * BINS), at most
 
 
@@ -133,6 +134,12 @@ def threshold_for(
             is_over = place == BINS - 1  # what errs there is as alike as can be
             return None if is_over else _threshold(calibration, edge_of(place + 1), target_fpir)
     return _threshold(calibration, low, target_fpir)
+
+
+def faces_needed(target_fpir: float) -> int:
+    """How many faces a gallery has, at least, that can show so rare an error by showing none."""
+    sizes = range(FACES_MAX)
+    return bisect_left(sizes, -target_fpir, key=lambda faces: -_share(0, faces).high)
 
 
 def expected(calibration: Calibration, score: float, gallery_size: int) -> ExpectedFalseMatches:

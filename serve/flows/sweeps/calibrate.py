@@ -133,10 +133,9 @@ async def set_target(deps: Deps, tenant_id: str, mode: Mode, target_fpir: float 
     threshold again. Raises `not_found`.
     """
     patch = TenantPatch(duplicate_target_fpir=target_fpir)
-    after = await change_tenant(
+    return await change_tenant(
         deps,
         tenant_id,
         lambda tenant, now_ms: patched(tenant, patch, now_ms, mode),
         (Concern(tenant_id, mode), AuditEntry(Action.TENANT_CALIBRATED, OPERATOR)),
     )
-    return after
