@@ -140,7 +140,7 @@ async def enrol_all(
 async def _enrol_one(deps: Deps, principal: Principal, photo: Photo) -> Outcome | NotEnrolled:
     try:
         image = await asyncio.to_thread(photo.read)
-        request = EnrolRequest(photo.customer_id, image, photo.consent_id)
+        request = EnrolRequest(photo.customer_id, image, photo.consent_id, photo.signals)
         answer = await enrol(deps, principal, request, new_operation(deps))
     except (ServeError, PipelineError) as error:
         if error.code in ENDS_ALL:

@@ -2,14 +2,15 @@
 
     DIR/alice.jpg           the file's stem is the customer's id, or
     DIR/alice/2019.jpg      its folder's name is
-    FILE.ndjson             {"customer_id": …, "image": base64 or "path": …, "consent_id"?: …}
+    FILE.ndjson             {"customer_id": …, "image": base64 or "path": …, "consent_id"?: …,
+                             "signals"?: {"document"?: …, "device"?: …, "phone"?: …, "email"?: …}}
 
 What cannot be read as a photo of somebody comes out as a failure, in its place. Hidden files are
 passed over.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,9 @@ from typing import BinaryIO
 
 from serve.api.intake.body import parse
 from serve.api.intake.proof import decode
-from serve.api.wire import Name, Wire
+from serve.api.wire import Name, SignalsBody, Wire
 from serve.cli.options import faults_of, read_bounded
+from serve.domain.sweeps.signals import SignalKind
 from serve.errors import Code, ServeError
 
 LINE_MARGIN_BYTES = 2**16  # of an NDJSON line beside its image
@@ -32,6 +34,7 @@ class EnrolLine(Wire):
     image: str | None = None
     path: str | None = None
     consent_id: Name | None = None
+    signals: SignalsBody = SignalsBody()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Photo:
     customer_id: str = field(repr=False)
     read: Callable[[], bytes] = field(repr=False)
     consent_id: str | None = field(default=None, repr=False)
+    signals: Mapping[SignalKind, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,7 @@ def _of_line(place: str, line: bytes, folder: Path, image_bytes_max: int) -> Pho
         read = partial(read_bounded, folder / found.path, image_bytes_max)
     else:
         read = partial(decode, found.image or "")
-    return Photo(place, found.customer_id, read, found.consent_id)
+    return Photo(place, found.customer_id, read, found.consent_id, found.signals.given)
 
 
 def _skip_line(stream: BinaryIO) -> None:

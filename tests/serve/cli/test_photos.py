@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from serve.cli.photos import LINE_MARGIN_BYTES, NotEnrolled, Photo, photos_in
+from serve.domain.sweeps.signals import SignalKind
 from serve.errors import Code, ServeError
 
 LIMIT = 1_000
@@ -69,9 +70,24 @@ def test_lines_hold_images_or_paths(tmp_path: Path) -> None:
     assert [photo.read() for photo in photos] == [b"alice", b"alice", b"bob"]
 
 
+def test_a_line_may_hold_signals(tmp_path: Path) -> None:
+    """Hashes of what the customer gave beside the face; none are none, and none is printed."""
+    line = {"customer_id": "alice", "image": "YQ==", "signals": {"phone": "a" * 32, "email": None}}
+    photos = found_in(write_lines(tmp_path, line, {"customer_id": "bob", "path": "b.jpg"}))
+    assert [photo.signals for photo in photos if isinstance(photo, Photo)] == [
+        {SignalKind.PHONE: "a" * 32}, {},
+    ]  # fmt: skip
+    assert "aaa" not in repr(photos)
+
+
 @pytest.mark.parametrize(
     ("line", "code", "told"),
     [
+        (
+            {"customer_id": "a", "path": "x", "signals": {"phone": "+4915112345678"}},
+            Code.FIELD_INVALID,
+            "signals",
+        ),
         ("{", Code.BODY_INVALID, "JSON"),
         ("[]", Code.BODY_INVALID, "object"),
         ('{"customer_id": "a", "customer_id": "b", "path": "x"}', Code.BODY_INVALID, "once"),
