@@ -130,31 +130,50 @@ class Reports:
         raise busy()
 
     async def _rewritten(self, kept: Kept, gone: frozenset[str]) -> int:
-        """How many pairs went; less than none when somebody else was faster."""
+        """How many pairs went; less than none when somebody else was faster. A whole report is
+        written beside the first, which it then replaces in one step.
+        """
         fields = _fields(await self._pages_of(kept))
         if not await self._names_any(kept, fields, gone):
             return 0
         partition = partition_of(Prefix.SWEEP, kept.sweep.id)
         beside = names.sweep_part(partition, kept.sweep.id, f"report.{token_hex(BESIDE_BYTES)}")
         heir = Kept.anew(kept.sweep, self.keyring)
-        went = 0
-        for some in _groups(fields):
-            sealed = await self._sealed(kept, some)
-            plain = await asyncio.to_thread(_without, kept, sealed, gone)
-            went += sum(number for _, _, number in plain)
-            words: dict[Any, Any] = {page: heir.seal(left, page) for page, left, _ in plain}
+        try:
+            went = sum(
+                [
+                    await self._write_beside(beside, kept, heir, some, gone)
+                    for some in _groups(fields)
+                ]
+            )
+            return went if await self._replace(beside, kept, heir) else -1
+        finally:
             with reaching_redis():
-                async with self.link.pipeline(transaction=True) as pipe:
-                    pipe.hset(beside, mapping=words)
-                    pipe.pexpire(beside, BESIDE_KEPT_MS)
-                    await pipe.execute()
+                await self.link.unlink(beside)
+
+    async def _write_beside(
+        self, beside: str, kept: Kept, heir: Kept, fields: Sequence[str], gone: frozenset[str]
+    ) -> int:
+        """Some pages, as the heir is to have them; how many pairs are not in them any more."""
+        sealed = await self._sealed(kept, fields)
+        left = await asyncio.to_thread(_without, kept, sealed, gone)
+        words: dict[Any, Any] = {page: heir.seal(plain, page) for page, plain, _ in left}
+        with reaching_redis():
+            async with self.link.pipeline(transaction=True) as pipe:
+                pipe.hset(beside, mapping=words)
+                pipe.pexpire(beside, BESIDE_KEPT_MS)
+                await pipe.execute()
+        return sum(number for _, _, number in left)
+
+    async def _replace(self, beside: str, kept: Kept, heir: Kept) -> bool:
+        """Put the heir in the place of a sweep; False when it has changed meanwhile."""
         plan = await self.tiles.plan_of(kept)
         sealed_plan = b"" if plan is None else heir.seal(plan.dump(), "plan")
         keys = [*(key_of(kept.sweep.id, part) for part in ("", "plan", "report")), beside]
         arguments = [kept.wrapped, heir.wrapped, heir.document, sealed_plan]
         with reaching_redis():
             done, _ = await run(self.link, REKEY, keys, arguments)
-        return went if done else -1
+        return bool(done)
 
     async def _names_any(self, kept: Kept, fields: Sequence[str], gone: frozenset[str]) -> bool:
         """Whether any of them is in what a sweep came to."""
