@@ -30,8 +30,9 @@ class Rules:
     split into denser ones before it is told. `gallery_size` is how many faces there are,
     `false_match_rate` how likely two strangers score `strong`: their product is how many
     strangers chance ties to a face, and above `chance_max` nothing joins by faces alone.
-    `weak_false_match_rate` is how likely they score `weak`; it joins nothing and is told with
-    rings that hold together by less than `strong`.
+    `weak_false_match_rate` is how likely they score `weak`: where chance so ties more than
+    `company_max` strangers to a face, those who look like somebody look like all their accounts,
+    and weak edges join nothing without a second signal; they support strong ones still.
 
     A signal that more than `size_max` customers gave is none: a shop's telephone, a kiosk.
     """
@@ -44,6 +45,7 @@ class Rules:
     false_match_rate: float | None = None
     chance_max: float = 0.05
     weak_false_match_rate: float | None = None
+    company_max: float = 0.3
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from heapq import nsmallest
 from math import inf
 
 from index.rings.edges import Edge, Rules
+from index.rings.join import Bar
 from index.rings.unit import Tie, Unit
 
 WEAK_TIMES = 3
@@ -23,9 +24,7 @@ class Graph:
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        chance = rules.gallery_size * (rules.false_match_rate or 0.0)
-        self.by_faces = chance <= rules.chance_max
-        self.weak = min(rules.weak, rules.strong)
+        self.bar = Bar.of(rules)
         self.near: defaultdict[str, dict[str, float]] = defaultdict(dict)
         self.hubs: set[str] = set()
         self._strong: defaultdict[str, int] = defaultdict(int)
@@ -37,7 +36,7 @@ class Graph:
     def tie(self, first: str, second: str, score: float) -> None:
         """Note the best score of two customers; one below the bar is as good as none."""
         self.untie(first, second)
-        if score < self.weak:
+        if score < self.bar.weak:
             return
         if second in self._apart[first]:
             self._withheld[_ordered(first, second)] = score
@@ -67,7 +66,7 @@ class Graph:
         self.untie(first, second)
         self._apart[first].add(second)
         self._apart[second].add(first)
-        if score >= self.weak:
+        if score >= self.bar.weak:
             self._withheld[_ordered(first, second)] = score
 
     def rejoin(self, first: str, second: str) -> None:
@@ -103,12 +102,12 @@ class Graph:
         return changed
 
     def may_join(self, first: str, second: str, score: float) -> bool:
-        """Whether a tie of two who are no hubs may ever join groups: it is strong, or a third
-        customer who is no hub is tied to both ends, or they share a signal.
-        """
-        if self.by_faces and (score >= self.rules.strong or self._is_supported(first, second)):
-            return True
-        return self._is_shared(first, second)
+        """Whether a tie of two who are no hubs may ever make one group of two."""
+        return self.bar.may_join(
+            score,
+            is_shared=self._is_shared(first, second),
+            is_supported=score < self.bar.strong and self._is_supported(first, second),
+        )
 
     def unit(self, names: Iterable[str]) -> Unit:
         """What is known of these customers."""
@@ -165,6 +164,7 @@ class Graph:
         return tied < len(some) * (len(some) - 1) / 2
 
     def _is_supported(self, first: str, second: str) -> bool:
+        """Whether a third customer, who is no hub, is tied to both."""
         fewer, more = self.near[first], self.near[second]
         if len(fewer) > len(more):
             fewer, more = more, fewer

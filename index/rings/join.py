@@ -9,7 +9,8 @@ supported, then strong ones that stand alone.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from index.rings.edges import Rules
 from index.rings.unit import Tie, Unit
@@ -26,39 +27,62 @@ Group = list[int]
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What joins: see `Rules`. Where not `by_faces`, only ends that share a signal do."""
+    """What joins: see `Rules`. Where not `by_faces`, only ends that share a signal do; where not
+    `by_company`, weak ties whose ends share none do not.
+    """
 
     strong: float
     weak: float
     share: float
     by_faces: bool
+    by_company: bool
+
+    @classmethod
+    def of(cls, rules: Rules) -> Self:
+        """The bar that rings are grown at."""
+        by_chance = rules.gallery_size * (rules.false_match_rate or 0.0)
+        company = rules.gallery_size * (rules.weak_false_match_rate or 0.0)
+        return cls(
+            strong=rules.strong,
+            weak=min(rules.weak, rules.strong),
+            share=SHARE,
+            by_faces=by_chance <= rules.chance_max,
+            by_company=company <= rules.company_max,
+        )
+
+    def may_join(self, score: float, *, is_shared: bool, is_supported: bool) -> bool:
+        """Whether a tie may make one group of two: its ends share a signal, or it is strong, or a
+        third is tied to both ends.
+        """
+        if is_shared or not self.by_faces:
+            return is_shared
+        return score >= self.strong or (is_supported and self.by_company)
 
 
-def split(unit: Unit, rules: Rules, *, by_faces: bool) -> Iterator[tuple[Group, bool]]:
+def split(unit: Unit, bar: Bar, size_max: int) -> Iterator[tuple[Group, bool]]:
     """The groups of two or more that are told as rings, in no order, and whether each is part of
     a larger one that the guard on sizes took apart.
 
     A group of more than `size_max` is grown again on its own under a higher bar, until no part is
     too large. One that holds under the highest, nine pairs of ten tied by strong edges, stays.
     """
-    bars = guards(rules, by_faces=by_faces)
-    waiting = [(group, 0, len(group)) for group in joined(unit, bars[0])]
+    bars = [bar, *guards(bar)]
+    waiting = [(group, 0, len(group)) for group in joined(unit, bar)]
     while waiting:
         places, level, whole = waiting.pop()
-        if len(places) <= rules.size_max or level + 1 == len(bars):
+        if len(places) <= size_max or level + 1 == len(bars):
             yield places, len(places) < whole
             continue
         parts = joined(unit.part(places), bars[level + 1])
         waiting += [([places[place] for place in part], level + 1, whole) for part in parts]
 
 
-def guards(rules: Rules, *, by_faces: bool) -> list[Bar]:
-    """The bar that rings are grown at, and the ever higher ones for what grew too large."""
-    strong, weak = rules.strong, min(rules.weak, rules.strong)
-    return [
-        *(Bar(strong, weak, share, by_faces) for share in (SHARE, 0.6, 0.75, 0.9)),
-        *(Bar(strong, strong, share, by_faces) for share in (SHARE, 0.75, 0.9)),
-    ]
+def guards(bar: Bar) -> Iterator[Bar]:
+    """Ever higher bars for what grew too large: more pairs tied, then by strong ties alone."""
+    for share in (0.6, 0.75, 0.9):
+        yield replace(bar, share=share)
+    for share in (SHARE, 0.75, 0.9):
+        yield replace(bar, weak=bar.strong, share=share)
 
 
 def joined(unit: Unit, bar: Bar) -> list[Group]:
@@ -87,13 +111,11 @@ def _ranked(unit: Unit, bar: Bar) -> tuple[list[Tie], list[Tie], list[Tie]]:
     for tie in sorted(unit.ties, key=lambda tie: (-tie.score, tie.first, tie.second)):
         if tie.score < bar.weak:
             break
-        by_signal = tie.pair in unit.shared
-        if not (by_signal or bar.by_faces):
-            continue
-        if by_signal or not near[tie.first].isdisjoint(near[tie.second]):
-            ranks[0 if tie.score >= bar.strong else 1].append(tie)
-        elif tie.score >= bar.strong:
-            ranks[2].append(tie)
+        is_shared = tie.pair in unit.shared
+        is_supported = is_shared or not near[tie.first].isdisjoint(near[tie.second])
+        if bar.may_join(tie.score, is_shared=is_shared, is_supported=is_supported):
+            rank = 2 if not is_supported else 0 if tie.score >= bar.strong else 1
+            ranks[rank].append(tie)
     return ranks
 
 

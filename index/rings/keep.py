@@ -14,7 +14,7 @@ from typing import Self
 from index.rings.edges import Edge, Evidence, Grown, Ring, Rules
 from index.rings.explain import best_first, explained
 from index.rings.graph import Graph
-from index.rings.join import guards, is_held_by_faces, split
+from index.rings.join import is_held_by_faces, split
 
 
 class Keeper:
@@ -90,7 +90,7 @@ class Keeper:
             rings=tuple(rings),
             for_review=tuple(sorted(review, key=best_first)),
             quarantined=tuple(sorted(self._graph.hubs)),
-            by_faces=self._graph.by_faces,
+            by_faces=self._graph.bar.by_faces,
         )
 
     def _touch_pair(self, first: str, second: str) -> None:
@@ -140,11 +140,10 @@ class Keeper:
             yield frozenset(unit)
 
     def _grow(self, names: frozenset[str]) -> None:
-        rules, by_faces = self._graph.rules, self._graph.by_faces
+        rules, bar = self._graph.rules, self._graph.bar
         self._units.update(dict.fromkeys(names, names))
         unit = self._graph.unit(names)
-        bar = guards(rules, by_faces=by_faces)[0]
-        for group, was_parted in split(unit, rules, by_faces=by_faces):
+        for group, was_parted in split(unit, bar, rules.size_max):
             members = [unit.members[place] for place in group]
             ring = explained(
                 self._graph.edges(members),

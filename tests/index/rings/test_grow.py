@@ -158,6 +158,19 @@ def test_faces_join_nobody_where_chance_ties_too_many() -> None:
     assert grown(clique("abc"), rules=replace(rules, gallery_size=5_000)).by_faces
 
 
+def test_weak_edges_join_nobody_where_they_are_common() -> None:
+    """Where strangers look like all of somebody's accounts, weak edges join by a signal alone;
+    but they tell whether a strong edge is one of many.
+    """
+    edges = clique("abcd"), ties("ax bx cx dx", WEAK), ties("ey", WEAK), clique("ey", WEAK)
+    rules = Rules(STRONG, WEAK, gallery_size=10_000, weak_false_match_rate=1e-4)
+    assert rings(grown(*edges, rules=rules)) == ["abcd"]
+    signals = {"a": "device:1", "x": "device:1"}
+    assert rings(grown(*edges, signals=signals, rules=rules)) == ["abcdx"]
+    assert rings(grown(*edges, ties("dx"), rules=rules)) == ["abcdx"]
+    assert rings(grown(*edges, rules=replace(rules, gallery_size=1_000))) == ["abcdx"]
+
+
 def test_the_best_of_the_edges_of_a_pair_counts() -> None:
     """A pair may come more than once, in any order."""
     for edges in ((ties("ab", 0.5), ties("ab", 0.9)), (ties("ab", 0.9), ties("ab", 0.5))):

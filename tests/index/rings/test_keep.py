@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from index.rings import keep
 from index.rings.edges import Edge, Evidence, Rules
 from index.rings.grow import grow
-from index.rings.join import Group, split
+from index.rings.join import Bar, Group, split
 from index.rings.keep import Keeper
 from index.rings.unit import Unit
 from tests.index.rings.cases import RULES, clique, ties
@@ -75,9 +75,9 @@ def test_what_a_change_does_not_touch_stands(monkeypatch: pytest.MonkeyPatch) ->
     keeper, looked_at = kept(1_000), list[int]()
     keeper.grown()
 
-    def counted(unit: Unit, rules: Rules, *, by_faces: bool) -> Iterator[tuple[Group, bool]]:
+    def counted(unit: Unit, bar: Bar, size_max: int) -> Iterator[tuple[Group, bool]]:
         looked_at.append(len(unit.members))
-        return split(unit, rules, by_faces=by_faces)
+        return split(unit, bar, size_max)
 
     monkeypatch.setattr(keep, "split", counted)
     keeper.tie("0007a", "0007d", 0.7)

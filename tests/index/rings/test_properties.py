@@ -20,6 +20,7 @@ RULES = st.builds(
     size_max=st.sampled_from([3, 5, 50]),
     gallery_size=st.sampled_from([0, 1_000]),
     false_match_rate=st.sampled_from([None, 1e-6, 1e-3]),
+    weak_false_match_rate=st.sampled_from([None, 1e-4, 1e-2]),
 )
 
 
