@@ -181,9 +181,10 @@ class Driver:
             if case.operation.path == "/api/v1/blocklist":  # else everybody would be held soon
                 case.body = {"selfie": RARE, "reason": speaker.word("reason")}
                 return
-            token = "^rid_" if "selfie" in case.body else "^st_"
+            shapes = {"token": "^rid_" if "selfie" in case.body else "^st_", "since": "^swp_"}
             for name, value in case.body.items():
-                found = pick(token) if name == "token" else self._word(name, speaker, owner)
+                shape = shapes.get(name)
+                found = pick(shape) if shape else self._word(name, speaker, owner)
                 case.body[name] = value if found is None else found
 
     def _word(self, name: str, speaker: World, owner: World, *, erases: bool = False) -> Any:

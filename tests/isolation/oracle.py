@@ -19,8 +19,8 @@ from tests.isolation.stage import World
 
 ID = re.compile(
     r"(?<![\w-])"
-    r"(?:(?:ses|fac|alr|msg|era|job|ver|flg|blk)_\d\d[\w-]{22}|(?:st|rid)_\d\d[\w-]{43}"
-    r"|ten_[\w-]{22})"
+    r"(?:(?:ses|fac|alr|msg|era|job|ver|flg|blk|swp)_\d\d[\w-]{22}|(?:st|rid)_\d\d[\w-]{43}"
+    r"|ten_[\w-]{22}|rng_[0-9a-f]{28})"
     r"(?![\w-])",
     re.ASCII,
 )
@@ -32,6 +32,7 @@ OF_THE_REQUEST = {
     "not_found", "field_invalid", "body_invalid", "body_too_large", "content_type_unsupported",
     "proof_invalid", "too_many_requests", "mobile_required", "cursor_invalid", "url_refused",
     "idempotency_key_invalid", "idempotency_in_progress", "idempotency_mismatch",
+    "threshold_too_low",
 }  # fmt: skip
 FINDINGS_MAX = 20
 

@@ -24,7 +24,8 @@ from tests.isolation.driver import (
     callers,
 )
 from tests.isolation.oracle import Caller
-from tests.isolation.stage import World
+from tests.isolation.stage import Stage, World
+from tests.serve.sweeps.planted import ended
 
 JOHN, MARY, ZOE = IMAGES[0], IMAGES[3], base64.b64encode(b"zoe.").decode()
 EMBEDDING = [float(number) for number in a_template(seed=int.from_bytes(b"john")).vector]
@@ -92,6 +93,7 @@ class Story:
         self.lists()
         self.verifications()
         self.searches()
+        self.sweeps()
         self.ask("enrol", {"image": JOHN}, customer_id=word("customer-9"))
         receipt = self.ask("erase", customer_id=word("customer-9"))
         self.ask("read_erasure", erasure_id=receipt["erasure_id"])
@@ -119,6 +121,24 @@ class Story:
         blocked = self.ask("list_blocked", limit=1)
         self.ask("list_blocked", limit=1, cursor=blocked["next_cursor"])
         self.ask("unblock_face", block_id=made["id"])
+
+    def sweeps(self) -> None:
+        """One done, with its pairs and its ring; one that goes on from it, canceled; one waits."""
+        word, stage = self.world.word, self.driver.stage
+        done = self.ask("create_sweep", {"threshold": 0.5})["id"]
+        stage.run(swept(stage, self.world, done, [word(f"customer-{each}") for each in range(3)]))
+        self.ask("read_sweep", sweep_id=done)
+        pairs = self.ask("list_pairs", sweep_id=done, limit=1)
+        self.ask("list_pairs", sweep_id=done, limit=1, cursor=pairs["next_cursor"])
+        (ring,) = self.ask("list_sweep_rings", sweep_id=done)["data"]
+        assert self.ask("list_rings", limit=1)["data"] == [ring]
+        self.ask("read_ring", ring_id=ring["id"])
+        assert self.ask("read_calibration")["sweep_id"] == done
+        later = self.ask("create_sweep", {"since": done})
+        self.ask("cancel_sweep", sweep_id=later["id"])
+        self.ask("create_sweep", {"target_fpir": 0.01})
+        page = self.ask("list_sweeps", limit=1)
+        self.ask("list_sweeps", limit=1, cursor=page["next_cursor"])
 
     def settings(self, policy: str) -> None:
         """Every event calls for a face, one retry; this liveness policy."""
@@ -209,6 +229,8 @@ class Story:
                 "list_events",
                 "list_verifications",
                 "list_blocked",
+                "list_sweeps",
+                "list_rings",
             )
         }
         body = {"selfie": JOHN, "limit": 50}
@@ -221,6 +243,13 @@ class Story:
                 "list_sessions", self.caller, customer_id=customer_id, limit=100
             )
         return found
+
+
+async def swept(stage: Stage, world: World, sweep_id: str, customer_ids: list[str]) -> None:
+    """A sweep of a world done, which found all of these alike."""
+    found = await stage.deps.sweeps.one(world.tenant_id, world.mode, sweep_id)
+    assert found is not None
+    await ended(stage.deps, found, customer_ids)
 
 
 def tell_all(driver: Driver) -> list[Story]:

@@ -81,11 +81,13 @@ def _read(recorder: Any, found: Counter[str], complaints: dict[tuple[str, str], 
 
 def is_beyond_schemas(fault: dict[str, str]) -> bool:
     """What no JSON schema can tell: which hosts are origins, that 1.0 is not written as an integer
-    is, and that a token may come in the head instead.
+    is, which times have passed and which sweeps are done, and that a token may come in the head
+    instead.
     """
     pointer, detail = fault.get("pointer", ""), fault.get("detail", "")
     return (
         pointer.startswith("/allowed_origins/")
+        or pointer == "/since"
         or detail == "Input should be a valid integer"
         or (pointer, detail) == ("/token", "Field required")
     )

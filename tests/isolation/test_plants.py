@@ -12,6 +12,7 @@ from serve.deps import Deps
 from serve.domain.alert import Alert
 from serve.domain.callback import CallbackEvent
 from serve.domain.ids import Mode, Subject
+from serve.domain.sweeps.sweep import Sweep
 from serve.domain.tenancy.api_key import Principal
 from serve.errors import Code, ServeError
 from serve.flows import alerts, sessions
@@ -19,6 +20,8 @@ from serve.ports import Page
 from serve.ports.search import Asked, Found
 from serve.settings import State
 from serve.store.listings import RedisListings
+from serve.store.sweeps.records import read_one
+from serve.store.sweeps.sweeps import RedisSweeps
 from tests.helpers.search.read_index import ReadIndex, everybody, gallery_of
 from tests.isolation.driver import Driver
 from tests.isolation.graph import Watch, may_follow
@@ -45,6 +48,21 @@ class OneCount(RedisListings):
 
     async def counts(self, tenant_id: str, mode: Mode) -> dict[str, int]:
         return await RedisListings.counts(self, tenant_id, Mode.LIVE)
+
+
+class OneMode(RedisSweeps):
+    """Sweeps of both modes are those of live mode."""
+
+    async def page(self, tenant_id: str, mode: Mode, cursor: str, limit: int) -> Page[Sweep]:
+        return await RedisSweeps.page(self, tenant_id, Mode.LIVE, cursor, limit)
+
+
+class Anybodys(RedisSweeps):
+    """A sweep is found whoever asks for it."""
+
+    async def one(self, tenant_id: str, mode: Mode, sweep_id: str) -> Sweep | None:
+        found = await read_one(self.link, self.keyring, sweep_id)
+        return None if found is None else found.sweep
 
 
 class Worldless(ReadIndex):
@@ -77,6 +95,17 @@ def listing_by(kind: type[RedisListings]) -> Callable[[Deps], Deps]:
         listings = deps.listings
         assert isinstance(listings, RedisListings)
         return replace(deps, listings=kind(listings.link, listings.keyring))
+
+    return alter
+
+
+def sweeps_by(kind: type[RedisSweeps]) -> Callable[[Deps], Deps]:
+    """The same ports, with other sweeps."""
+
+    def alter(deps: Deps) -> Deps:
+        sweeps = deps.sweeps
+        assert isinstance(sweeps, RedisSweeps)
+        return replace(deps, sweeps=kind(sweeps.link, sweeps.keyring))
 
     return alter
 
@@ -132,6 +161,21 @@ def test_an_index_of_other_worlds_is_found(
     with isolation_stage(redis_state, tmp_path / "keys", alter) as stage:
         driver = Driver.of(stage, SEED)
         tell_all(driver)
+    assert any(found in finding for finding in driver.oracle.findings)
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [(OneMode, "is told to a-test"), (Anybodys, "a success with a stranger's")],
+)
+def test_sweeps_of_other_worlds_are_found(
+    redis_state: State, tmp_path: Path, kind: type[RedisSweeps], found: str
+) -> None:
+    """Sweeps that ignore the mode in a list, or whose they are when they are asked for."""
+    with isolation_stage(redis_state, tmp_path / "keys", sweeps_by(kind)) as stage:
+        driver = Driver.of(stage, SEED)
+        tell_all(driver)
+        go_across(driver)
     assert any(found in finding for finding in driver.oracle.findings)
 
 

@@ -22,7 +22,9 @@ from tests.isolation.story import tell_all
 
 SEED = 3
 LOOKS_MAX = 600
-SHARED = ("tenants", "customers", "faces", "outbox", "jobs", "deadlines", "erasures")
+SHARED = (
+    "tenants", "customers", "faces", "outbox", "jobs", "deadlines", "erasures", "sweeps", "kept",
+)  # fmt: skip
 """Keys of a whole partition or install: names, digests and sealed records, of everybody."""
 
 

@@ -139,7 +139,11 @@ class Visit:
     async def enrol(self, customer_id: str, photo: bytes) -> str:
         """A customer with a reference face; its id."""
         path = f"/api/v1/customers/{customer_id}/faces"
-        body = {"image": _text(photo), "consent_id": self.shop.word("consent")}
+        body = {
+            "image": _text(photo),
+            "consent_id": self.shop.word("consent"),
+            "signals": {"phone": self.shop.word("signal")},
+        }
         answer = await self.backend.call("POST", path, body)
         assert answer.status == 201, answer
         return str(answer.at("face_id"))
