@@ -16,7 +16,8 @@ from index.sweep.grid import Tile, across, all_pairs
 from serve.domain.sweeps.sweep import TAIL_MIN, BlockPlan, Segment, SweepPlan
 
 BLOCK_MIN, BLOCK_MAX = 2_048, 65_536  # faces of a block, both powers of two
-TILES_WANTED = 2_000  # beyond it larger blocks are cut, while there are any
+TILES_WANTED = 2_000  # beyond it larger blocks are cut, up to the largest
+TILES_MAX = 4_096  # beyond it still larger ones: so many the ledger of tiles takes
 TAIL_MAX = 1_000_000  # pairs kept below the threshold over all tiles, at most
 UNKNOWN_TAIL_MIN, UNKNOWN_TAIL_FACTOR = 200_000, 4  # where the threshold is found at the end
 SEQ_MAX = 2**63 - 1  # in the id of an entry: no stream comes so far
@@ -128,13 +129,15 @@ def cut_across(
 def block_size(old: int, new: int) -> int:
     """Faces of a block, a power of two: as few as keep the tiles near `TILES_WANTED`."""
     size = BLOCK_MIN
-    while size < BLOCK_MAX:
-        before, after = -(-old // size), -(-new // size)
-        blocks = before + after
-        if blocks * (blocks + 1) // 2 - before * (before + 1) // 2 <= TILES_WANTED:
-            break
+    while _tiles(old, new, size) > (TILES_WANTED if size < BLOCK_MAX else TILES_MAX):
         size *= 2
     return size
+
+
+def _tiles(old: int, new: int, size: int) -> int:
+    before = -(-old // size)
+    blocks = before - (-new // size)
+    return blocks * (blocks + 1) // 2 - before * (before + 1) // 2
 
 
 def keep_below(faces: int, tiles: int, *, is_known: bool) -> int:
