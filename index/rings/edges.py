@@ -32,7 +32,8 @@ class Rules:
     strangers chance ties to a face, and above `chance_max` nothing joins by faces alone.
     `weak_false_match_rate` is how likely they score `weak`: where chance so ties more than
     `company_max` strangers to a face, those who look like somebody look like all their accounts,
-    and weak edges join nothing without a second signal; they support strong ones still.
+    and weak edges join nothing without a second signal; they support strong ones still, and of
+    the pairs between two sides those half of the way to `strong` count.
 
     A signal that more than `size_max` customers gave is none: a shop's telephone, a kiosk.
     """

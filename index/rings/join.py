@@ -28,11 +28,14 @@ Group = list[int]
 @dataclass(frozen=True, slots=True)
 class Bar:
     """What joins: see `Rules`. Where not `by_faces`, only ends that share a signal do; where not
-    `by_company`, weak ties whose ends share none do not.
+    `by_company`, weak ties whose ends share none do not. Of the pairs between two groups those of
+    `link` or more count as tied, and those who share a signal: where weak ties are common among
+    strangers, half of the way from weak to strong.
     """
 
     strong: float
     weak: float
+    link: float
     share: float
     by_faces: bool
     by_company: bool
@@ -42,12 +45,15 @@ class Bar:
         """The bar that rings are grown at."""
         by_chance = rules.gallery_size * (rules.false_match_rate or 0.0)
         company = rules.gallery_size * (rules.weak_false_match_rate or 0.0)
+        strong, weak = rules.strong, min(rules.weak, rules.strong)
+        by_company = company <= rules.company_max
         return cls(
-            strong=rules.strong,
-            weak=min(rules.weak, rules.strong),
+            strong=strong,
+            weak=weak,
+            link=weak if by_company else (weak + strong) / 2,
             share=SHARE,
             by_faces=by_chance <= rules.chance_max,
-            by_company=company <= rules.company_max,
+            by_company=by_company,
         )
 
     def may_join(self, score: float, *, is_shared: bool, is_supported: bool) -> bool:
@@ -82,7 +88,7 @@ def guards(bar: Bar) -> Iterator[Bar]:
     for share in (0.6, 0.75, 0.9):
         yield replace(bar, share=share)
     for share in (SHARE, 0.75, 0.9):
-        yield replace(bar, weak=bar.strong, share=share)
+        yield replace(bar, weak=bar.strong, link=bar.strong, share=share)
 
 
 def joined(unit: Unit, bar: Bar) -> list[Group]:
@@ -130,7 +136,7 @@ class _Clusters:
         self._sizes = [1] * len(unit.members)
         self._links: list[dict[int, int]] = [{} for _ in unit.members]
         self._apart: list[set[int]] = [set() for _ in unit.members]
-        for first, second in {tie.pair for tie in unit.ties if tie.score >= bar.weak} | unit.shared:
+        for first, second in {tie.pair for tie in unit.ties if tie.score >= bar.link} | unit.shared:
             self._links[first][second] = self._links[second][first] = 1
         for first, second in unit.apart:
             self._apart[first].add(second)
