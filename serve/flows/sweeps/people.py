@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from serve.deps import Deps
 from serve.domain.customer import Customer
 from serve.domain.ids import Mode, Prefix, Subject
-from serve.domain.search.gallery import BLOCKED_PREFIX, GalleryKind
+from serve.domain.search.gallery import BLOCKED_PREFIX
 from serve.domain.sweeps.sweep import FacePair
 
 AT_ONCE = 64  # customers read together
@@ -41,9 +41,14 @@ def has_face(people: Mapping[str, Customer], key: str, face_id: str) -> bool:
     return found is not None and any(item.face_id == face_id for item in found.references)
 
 
+def is_blocked(customer: Customer) -> bool:
+    """Whether it is an entry of the blocklist: by its name, which no tenant can give."""
+    return customer.customer_id.startswith(BLOCKED_PREFIX)
+
+
 def told_id(subject: Subject, customer: Customer) -> str:
     """What the tenant knows the customer by: their own id, or that of a blocklist's entry."""
-    if customer.gallery is not GalleryKind.BLOCKED:
+    if not is_blocked(customer):
         return customer.customer_id
     rest = customer.customer_id.removeprefix(BLOCKED_PREFIX)
     return f"{Prefix.BLOCK}_{subject.partition:02d}{rest}"

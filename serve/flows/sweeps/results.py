@@ -13,14 +13,13 @@ from serve.domain.audit import Action, AuditEntry, Concern
 from serve.domain.customer import Customer
 from serve.domain.ids import Subject
 from serve.domain.search.evidence import NOTHING_KNOWN, ExpectedFalseMatches
-from serve.domain.search.gallery import GalleryKind
 from serve.domain.sweeps.calibration import Calibration, expected
 from serve.domain.sweeps.sweep import FacePair, Sweep, SweepStatus
 from serve.domain.tenancy.api_key import Principal
 from serve.errors import Code, ServeError
 from serve.flows.audit import noted
 from serve.flows.sweeps.ask import known
-from serve.flows.sweeps.people import customers_of, has_face, told_id
+from serve.flows.sweeps.people import customers_of, has_face, is_blocked, told_id
 from serve.ports import Page
 
 
@@ -158,7 +157,7 @@ def told_pair(
 ) -> FoundPair:
     """A pair of customers who are both among `people`."""
     ends = [(pair.subject_a, pair.face_a), (pair.subject_b, pair.face_b)]
-    if people[pair.subject_a].gallery is GalleryKind.BLOCKED:
+    if is_blocked(people[pair.subject_a]):
         ends.reverse()
     (key_a, face_a), (key_b, face_b) = ends
     return FoundPair(

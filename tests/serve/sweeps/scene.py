@@ -1,6 +1,7 @@
 """A world of enrolled faces, sweeps of it, and what float64 says that they should find."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,17 +15,23 @@ from pipeline.face.compare import ScoreScale
 from serve.app import Models, build_deps
 from serve.deps import Deps
 from serve.domain.audit import Actor, ActorKind
-from serve.domain.ids import Mode, Subject
-from serve.domain.sweeps.sweep import FacePair, Sweep, SweepRequest
+from serve.domain.change import Change, EnrolledFace
+from serve.domain.ids import Mode, Prefix, Subject
+from serve.domain.sweeps.sweep import PAIRS_MAX, FacePair, Sweep, SweepRequest, TileResult
 from serve.domain.tenancy.api_key import Principal, Scope
 from serve.flows.sweeps.ask import create_sweep
+from serve.flows.sweeps.blocks import Blocks
+from serve.flows.sweeps.plan import plan_sweep
+from serve.flows.sweeps.tiles import Pace, Work, work_on
 from serve.flows.sweeps.work import Options, Sweeper
 from serve.flows.transact import new_operation
 from serve.inference.absent import AbsentFaces
 from serve.settings import Settings
+from serve.store.sweeps.sweeps import RedisSweeps
 from serve.store.vault.keyring import Keyring
-from tests.helpers.records import MODEL, TENANT
+from tests.helpers.records import MODEL, TENANT, an_id
 from tests.serve.search.people import People, people_of
+from tests.serve.sweeps.records import Worker
 
 DIMENSION = 32
 SCALE = ScoreScale(MODEL, search_floor=0.5, verify_threshold=0.6, dimension=DIMENSION)
@@ -57,6 +64,58 @@ class Scene:
         """So many strangers."""
         for each in range(number):
             await self.enrol(f"{prefix} {each}")
+
+    async def again(self, name: str, vector: NDArray[np.float32]) -> None:
+        """One more face of a customer's."""
+        person = self.people.enrolled[name]
+        face_id = an_id(Prefix.FACE, person.partition, len(self.vectors) + 1)
+        snapshot = await self.people.ledger.snapshot(person.subject)
+        assert snapshot.customer is not None
+        reference = snapshot.customer.references[0].model_copy(update={"face_id": face_id})
+        both = {"references": (*snapshot.customer.references, reference)}
+        change = Change(
+            snapshot.customer.model_copy(update=both),
+            faces=(EnrolledFace(face_id, Template(MODEL, vector)),),
+        )
+        await self.people.ledger.commit(snapshot, change, f"again {face_id}")
+
+    @property
+    def world(self) -> tuple[str, Mode]:
+        return self.live.tenant_id, self.live.mode
+
+    def of_model(self, model_id: str) -> "Scene":
+        """The same store in an install with another model."""
+        scale = replace(SCALE, model_id=model_id)
+        return replace(self, deps=replace(self.deps, scale=scale, model_id=model_id))
+
+    async def planned(self, sweep: Sweep) -> Sweep:
+        """The sweep, running, without any tile done."""
+        hold = await self.deps.sweeps.hold(sweep.id)
+        assert hold is not None
+        assert await plan_sweep(self.deps, hold, sweep, self.options.block_size) is None
+        await self.expired(sweep)
+        found = await self.deps.sweeps.one(*self.world, sweep.id)
+        assert found is not None
+        return found
+
+    async def tiles_done(self, sweep: Sweep, number: int | None = None) -> None:
+        """So many tiles done, or all, and the end left to somebody else."""
+        kernel = open_kernel("cpu")
+        work = Work(kernel, Pace(1.0), PAIRS_MAX)
+        plan = await self.deps.sweeps.planned(sweep.id)
+        assert plan is not None
+        with ThreadPoolExecutor(1) as threads:
+            blocks = Blocks(self.deps, kernel, 2**24, threads)
+            for lease in await self.deps.sweeps.claim_tiles(sweep.id, number or 1_000):
+                first = await blocks.get(sweep, plan, lease.tile.row)
+                second = await blocks.get(sweep, plan, lease.tile.column)
+                result = work_on(work, sweep, lease.tile, first, second)
+                assert isinstance(result, TileResult)
+                assert await self.deps.sweeps.finish_tile(lease, result) is not None
+
+    async def expired(self, sweep: Sweep) -> None:
+        """Every lease and hold of the sweep has run out."""
+        await Worker(RedisSweeps(self.people.ledger.link, self.people.ledger.keyring)).expire(sweep)
 
     def subject(self, name: str) -> Subject:
         return self.people.enrolled[name].subject
