@@ -27,6 +27,8 @@ from serve.ports import Page
 
 SCORE_DIGITS = 2  # of a similarity of two people
 THRESHOLD_STEPS = 10_000
+PROGRESS_DIGITS = 4
+PACE_DIGITS = 1
 
 
 def rounded(similarity: float) -> float:
@@ -93,9 +95,9 @@ class SweepResponse(Wire):
             status=sweep.status,
             failure=sweep.failure,
             detail=sweep.detail or None,
-            progress=progress.share,
-            pairs_per_s=progress.pairs_per_s,
-            eta_s=progress.eta_s,
+            progress=round(progress.share, PROGRESS_DIGITS),
+            pairs_per_s=_paced(progress.pairs_per_s),
+            eta_s=_paced(progress.eta_s),
             scope=request.scope,
             since=request.since_sweep or _timestamp(request.since_ms or None),
             target_fpir=request.target_fpir,
@@ -265,6 +267,10 @@ class RingsResponse(ListResponse):
             next_cursor=page.next_cursor,
             has_more=bool(page.next_cursor),
         )
+
+
+def _paced(number: float | None) -> float | None:
+    return None if number is None else round(number, PACE_DIGITS)
 
 
 def _timestamp(ms: int | None) -> str | None:
