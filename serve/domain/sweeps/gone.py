@@ -4,13 +4,15 @@ from collections import Counter
 from dataclasses import replace
 
 from index.rings.edges import Edge, Ring
+from index.rings.explain import ring_id
 
 SMALLEST = 2  # one alone is no ring
 
 
 def ring_without(ring: Ring, gone: frozenset[str]) -> Ring | None:
     """The ring as it is told once `gone` are taken out: it is not grown anew, and what counts
-    edges, and its id, stay as they were found. None where fewer than two are left.
+    edges stays as it was found. Its id is that of its first member. None where fewer than two are
+    left.
     """
     members = tuple(member for member in ring.members if member not in gone)
     if len(members) == len(ring.members):
@@ -22,6 +24,7 @@ def ring_without(ring: Ring, gone: frozenset[str]) -> Ring | None:
     medoid = max(sorted(members), key=lambda member: degrees[member])
     return replace(
         ring,
+        id=ring.id if members[0] == ring.members[0] else ring_id(members[0]),
         members=members,
         tree=tree,
         bridges=_among(ring.bridges, gone),

@@ -8,6 +8,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from index.rings.edges import Edge, Ring
+from index.rings.explain import ring_id
 from index.sweep.grid import Tile, all_pairs
 from serve.domain.ids import Mode, Prefix
 from serve.domain.operation import Operation
@@ -85,7 +86,7 @@ def a_ring(*members: str) -> Ring:
     """All are tied to the first."""
     edges = tuple(Edge(members[0], member, 0.9) for member in members[1:])
     return Ring(
-        id=f"ring-{members[0]}", members=members, strong_edges=len(edges), weak_edges=0,
+        id=ring_id(members[0]), members=members, strong_edges=len(edges), weak_edges=0,
         weakest_link=0.9, tree=edges, bridges=edges, expected_false_edges=None,
         density=2 / len(members), medoid=members[0], shared=(),
         without={members[0]: len(edges)} if len(edges) > 1 else {},
