@@ -93,6 +93,26 @@ def test_an_idempotency_key_is_described_where_it_counts(
     assert refusals & {str(code) for code in route.codes} == (refusals if is_taken else set())
 
 
+def test_a_preference_is_described_where_it_counts(described: dict[str, Any]) -> None:
+    """`Prefer` is for a capture alone: a sweep is always carried out later, asked or not."""
+    operations = [operation for item in described["paths"].values() for operation in item.values()]
+    prefer = {
+        operation["operationId"]
+        for operation in operations
+        if "Prefer" in {item["name"] for item in operation["parameters"]}
+    }
+    applied = {
+        operation["operationId"]
+        for operation in operations
+        for response in operation["responses"].values()
+        if "Preference-Applied" in response["headers"]
+    }
+    assert prefer == applied == {"submit_capture"}
+    sweep = described["paths"]["/api/v1/sweeps"]["post"]
+    assert "202" in sweep["responses"]
+    assert "200" not in sweep["responses"]
+
+
 def test_links_lead_from_what_makes_something_to_what_takes_it(described: dict[str, Any]) -> None:
     """Each link names an operation that takes the parameter, and what takes an id has a link."""
     operations = {
