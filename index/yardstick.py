@@ -1,9 +1,12 @@
-"""What the arena is measured against: faiss as its own documentation uses it, and a float64 oracle.
+"""What arena and sweeps are measured against: faiss as its own documentation uses it, matrix
+products with nothing beside them, and float64 oracles.
 
 Nothing here may be searched while it changes: faiss does not survive that.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import faiss
 import numpy as np
@@ -17,10 +20,28 @@ Rows = NDArray[np.int64]
 Rival = Callable[[Vectors, int], Rows]
 """Searches for probes, `(N, D)`, and returns so many rows for each."""
 
+Join = Callable[[Vectors, float], "Joined"]
+"""Of probes, `(N, D)`, with all rows: every pair that scores so much, as far as it can tell."""
+
 BLAS_FROM = 128_000  # numbers in a batch of probes; faiss's own value
 HNSW_NEIGHBOURS = 32
 HNSW_LOOKED_AT = 128
 ORACLE_ROWS = 16_384
+JOIN_ROWS = 1_024
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Joined:
+    """Pairs, `(P,)` each: the number of a probe, and the row that it is alike."""
+
+    probes: NDArray[np.int64]
+    rows: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, parts: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> "Joined":
+        """Of pairs found part by part."""
+        probes, rows = zip(*parts, strict=True)
+        return cls(np.concatenate(probes), np.concatenate(rows))
 
 
 def version() -> str:
@@ -79,6 +100,93 @@ def exact(templates: Vectors, probes: Vectors, count: int) -> tuple[Rows, NDArra
             rows = np.take_along_axis(rows, best, axis=1)
     order = np.lexsort((rows, -scores), axis=1)
     return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
+
+
+def range_join(templates: Vectors) -> Join:
+    """`range_search` of `IndexFlatIP`, which holds a copy."""
+    index = faiss.IndexFlatIP(templates.shape[1])
+    index.add(templates)
+
+    def join(probes: Vectors, low: float) -> Joined:
+        radius = float(np.nextafter(np.float32(low), np.float32(-np.inf)))
+        parts = []
+        for start in range(0, len(probes), JOIN_ROWS):
+            ends, _, rows = index.range_search(probes[start : start + JOIN_ROWS], radius)
+            counts = np.diff(ends.astype(np.int64))
+            parts.append((start + np.repeat(np.arange(len(counts)), counts), rows))
+        return Joined.of(parts)
+
+    return join
+
+
+def knn_join(templates: Vectors, neighbours: int) -> Join:
+    """Of each probe so many rows by `IndexFlatIP`: who has more that score enough loses some."""
+    search = flat(templates)
+
+    def join(probes: Vectors, low: float) -> Joined:
+        parts = []
+        for start in range(0, len(probes), JOIN_ROWS):
+            some = probes[start : start + JOIN_ROWS]
+            rows = search(some, neighbours)
+            scores = np.einsum("nd,nkd->nk", some, templates[rows])
+            own, places = np.nonzero(scores >= low)
+            parts.append((start + own, rows[own, places]))
+        return Joined.of(parts)
+
+    return join
+
+
+def plain_join(templates: Vectors, load: Callable[[Vectors], Any]) -> Join:
+    """What one would write first: a matrix product, then a look at every score, in the numbers of
+    a kernel of `index.sweep` that loads so. What these cannot tell is missed, or wrong.
+    """
+    rows = _rows(load(templates))
+
+    def join(probes: Vectors, low: float) -> Joined:
+        parts = []
+        for start in range(0, len(probes), JOIN_ROWS):
+            some = _rows(load(probes[start : start + JOIN_ROWS]))
+            reach = some @ rows.T >= low
+            own, alike = np.nonzero(reach if isinstance(reach, np.ndarray) else reach.numpy())
+            parts.append((start + own, alike))
+        return Joined.of(parts)
+
+    return join
+
+
+def product(first: Any, second: Any) -> Callable[[], object]:  # noqa: ANN401 (each kernel has its own)
+    """Multiplies two blocks as a kernel of `index.sweep` has loaded them, in its own numbers and
+    memory: every score is written to one place, again and again, and nothing else is done.
+    """
+    rows, columns = _rows(first), _rows(second)
+    if isinstance(rows, np.ndarray):
+        out = np.empty((len(rows), len(columns)), np.float32)
+        return lambda: np.matmul(rows, columns.T, out=out)
+    scores = rows.new_empty((len(rows), len(columns)))
+
+    def multiply() -> None:
+        scores.addmm_(rows, columns.T, beta=0)
+        float(scores[0, 0])  # a device answers once it is done
+
+    return multiply
+
+
+def _rows(loaded: Any) -> Any:  # noqa: ANN401
+    """The numbers of a loaded block: an array, or a tensor of torch's."""
+    return getattr(loaded, "rows", loaded)
+
+
+def exact_join(templates: Vectors, low: float) -> tuple[Joined, NDArray[np.float64]]:
+    """Every pair of rows, the lower first, that scores `low` or more in float64; and the scores."""
+    wide = templates.astype(np.float64)
+    parts, scores = [], []
+    for start in range(0, len(wide), JOIN_ROWS):
+        found = wide[start : start + JOIN_ROWS] @ wide[start:].T
+        own, later = np.nonzero(found >= low)
+        own, later = own[is_later := own < later], later[is_later]
+        parts.append((start + own, start + later))
+        scores.append(found[own, later])
+    return Joined.of(parts), np.concatenate(scores)
 
 
 def _with_blas(blas_from: int, search: Rival) -> Rival:

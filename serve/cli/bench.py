@@ -35,6 +35,7 @@ from serve.bench.summary import summarise
 from serve.cli.bench_tables import print_front_door, print_stages
 from serve.cli.options import AsJson, print_json, read_image, settings_of, write_file
 from serve.cli.search.bench import bench_index
+from serve.cli.sweeps.bench import bench_sweep
 from serve.inference.room import BATCH_MAX
 from serve.pictures.bench import draw_bench
 from serve.pictures.front_door import draw_front_door
@@ -42,6 +43,7 @@ from serve.settings import EngineKind
 
 app = typer.Typer(help="Measure speed on this machine.")
 app.command(name="index")(bench_index)
+app.command(name="sweep")(bench_sweep)
 PHOTO_SIDE_PX = 4096  # decode the photo whole
 SEED = 1
 Portrait = Annotated[Path | None, typer.Option(help="A portrait to make the frames from.")]

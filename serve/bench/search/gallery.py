@@ -185,12 +185,15 @@ def filled(templates: Vectors) -> Arena:
 def found_rows(arena: Arena, probes: Vectors, count: int, floor: float = -1.0) -> Rows:
     """What the arena finds, asked as the service asks it, as the rivals tell it."""
     rows = np.full((len(probes), count), -1, np.int64)
-    for line, found in zip(rows, _ask(arena, probes, count, floor), strict=True):
+    for line, found in zip(rows, asked(arena, probes, count, floor), strict=True):
         line[: len(found)] = [int(hit.owner.rpartition(":")[2], 16) for hit in found]
     return rows
 
 
-def _ask(arena: Arena, probes: Vectors, count: int, floor: float = FLOOR) -> list[list[Hit]]:
+def asked(
+    arena: Arena, probes: Vectors, count: int = LIMIT, floor: float = FLOOR
+) -> list[list[Hit]]:
+    """What the arena answers to probes, asked as the service asks it."""
     many = len(probes)
     return arena.search(probes, [floor] * many, [count] * many, [""] * many, ALL)
 
@@ -202,7 +205,7 @@ def _compare(
     searches: dict[str, Search] = {
         name: built.search for name, built in rivals.items() if built.search is not None
     }
-    searches[LIMEN] = partial(_ask, arena)
+    searches[LIMEN] = partial(asked, arena)
     alone = {name: search for name, search in searches.items() if rivals[name].is_single}
     times_s: dict[str, list[float]] = {name: [] for name in alone}
     for _ in range(rounds):
@@ -252,7 +255,7 @@ def _with_writes(arena: Arena, people: People, probes: Vectors, rounds: int) -> 
     writer.start()
     try:
         for _ in range(rounds):
-            times_s += _turn(partial(_ask, arena), probes)
+            times_s += _turn(partial(asked, arena), probes)
     finally:
         done.set()
         writer.join()

@@ -70,7 +70,7 @@ def bench_index(  # noqa: PLR0913 (typer makes an option of each)
     as_json: AsJson = False,
 ) -> None:
     """Time searches beside raw faiss and graph indexes, count missed mates, and follow a log."""
-    sizes = [_size(text, full=full) for text in size or (*SIZES, *([FULL] if full else []))]
+    sizes = [size_of(text, full=full) for text in size or (*SIZES, *([FULL] if full else []))]
     settings = settings_of(context)
     say = Console(stderr=True).print
     likeness = None if faces is None else _likeness(context, faces)
@@ -104,12 +104,16 @@ def _described(gallery: Gallery) -> dict[str, Any]:
     return {**gallery.encode(), "probes_per_s_over_raw_faiss": ratios}
 
 
-def _size(text: str, *, full: bool) -> Size:
+def size_of(text: str, faces_min: int = LIMIT, *, full: bool = False) -> Size:
+    """The gallery that `--size` asks for, with graphs where they take no minutes, or `full`.
+
+    Raises typer.BadParameter.
+    """
     found = _SIZE.fullmatch(text)
     if found is None:
         raise typer.BadParameter(f"{text} is not FACESxDIMENSION", param_hint="--size")
     faces, dimension = map(int, found.groups())
-    if not (LIMIT <= faces <= FACES_MAX and 32 <= dimension <= 4096):
+    if not (faces_min <= faces <= FACES_MAX and 32 <= dimension <= 4096):
         raise typer.BadParameter(f"{text} is out of bounds", param_hint="--size")
     return Size(faces, dimension, has_graphs=full or faces <= GRAPH_FACES_MAX)
 
