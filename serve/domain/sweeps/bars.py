@@ -3,6 +3,7 @@
 from index.rings.edges import Rules
 from serve.domain.search.evidence import ERRORS_MIN
 from serve.domain.sweeps.calibration import BINS, Calibration, edge_of
+from serve.domain.sweeps.mates import SMALL_MAX
 from serve.domain.sweeps.sweep import Sweep
 
 STRONG_CHANCE_MAX = 0.01  # strangers that chance ties to a face: few enough that none are chained
@@ -10,20 +11,21 @@ STRONG_CHANCE_MAX = 0.01  # strangers that chance ties to a face: few enough tha
 
 def bars(sweep: Sweep, calibration: Calibration, match_min: float) -> Rules:
     """The strong bar is the lowest score at which the pairs taken for errors tie so few strangers
-    to a face, the weak one where company tells persons; neither is below `match_min`, the pack's
+    to a face, the weak one where company makes a ring; neither is below `match_min`, the pack's
     threshold, a native score.
 
     At a bar of 1 or more nothing joins: too many are as alike as can be.
     """
     low = max(match_min, sweep.complete_from)
     strong = lowest_score(calibration, STRONG_CHANCE_MAX, sweep.faces, low)
-    weak = min(strong, max(low, calibration.company_from))
+    weak = min(strong, max(low, calibration.rings_from))
     return Rules(
         strong=strong,
         weak=weak,
         gallery_size=sweep.faces,
         false_match_rate=_rate(calibration, strong),
-        weak_false_match_rate=_rate(calibration, weak),
+        weak_false_match_rate=_weak_rate(calibration, weak),
+        company_max=SMALL_MAX,  # the weak bar itself is where company tells
     )
 
 
@@ -40,6 +42,14 @@ def lowest_score(
         if errors > errors_max:
             return max(low, edge_of(min(place + 1, BINS)))
     return low
+
+
+def _weak_rate(calibration: Calibration, weak: float) -> float | None:
+    """Of persons: a stranger who is like one of ten accounts is like the others by one chance."""
+    if weak != calibration.rings_from:
+        return _rate(calibration, weak)
+    left = calibration.rings_left
+    return left / calibration.pairs if left >= ERRORS_MIN else None
 
 
 def _rate(calibration: Calibration, score: float) -> float | None:

@@ -63,6 +63,10 @@ class Calibration(Document):
     erring: dict[int, int] = Field(default_factory=dict)
     company_from: float = NEVER
     """The score from which on three who are like each other are presumed one person."""
+    rings_from: float = NEVER
+    """And from which on they are a ring for a reviewer, which in a small gallery is lower."""
+    rings_left: int = 0
+    """Pairs of persons, as those rings make them, who are that alike and in no ring together."""
     confirmed: int = 0
     """Pairs taken off because a reviewer confirmed them."""
     presumed: int = 0
@@ -163,13 +167,13 @@ def calibrated(
     seconds for a million pairs.
     """
     known = [pair for pair in pairs if pair.score >= sweep.complete_from]
-    person, company_from = presumed(
+    mates = presumed(
         best_scores((_customers(pair), pair.score) for pair in known),
         marks,
         sweep.customers or sweep.faces,
         match_min,
     )
-    telling = telling_signals(marks)
+    person, telling = mates.persons, telling_signals(marks)
     confirmed = tied = unreviewed = 0
     impostors: Counter[int] = Counter()
     best: dict[str, float] = {}
@@ -199,7 +203,9 @@ def calibrated(
         complete_from=sweep.complete_from,
         impostors=dict(impostors),
         erring=dict(Counter(map(bin_of, best.values()))),
-        company_from=company_from,
+        company_from=mates.since,
+        rings_from=mates.rings_since,
+        rings_left=mates.rings_left,
         confirmed=confirmed,
         presumed=tied,
         unreviewed=unreviewed,

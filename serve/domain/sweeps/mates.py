@@ -9,9 +9,13 @@ on average, far below one, three tied to each other come about m times as seldom
     pairs between the sides; of at most 50, and of half of all: a template that is like
     everybody is no person
     its members are presumed one person only from scores on at which so little is left outside
-    of groups that chance ties a person to 0.05 others at most, or makes three groups in all,
-    and in no case below the pack's threshold
+    of groups that chance ties a person to 0.05 others at most, and in no case below the pack's
+    threshold
     a pair alone stays an error until a reviewer says what it is
+
+For rings, which a person looks at, a small gallery may go lower: while chance makes three groups in
+all. It ties N customers to m others each by N m²/2 paths over a second to a third, of which three
+in ten close.
 
 Where true pairs that nobody has reviewed are many, no group is presumed and too many errors are
 counted, never too few. What is left outside rises and falls with falling scores: the first pair of
@@ -54,11 +58,15 @@ class Marks:
 
 class Presumed(NamedTuple):
     """`persons` has the number of the person that a customer is presumed or confirmed to be, for
-    those who are not alone. `since` is the score from which on company tells, above 1 if none does.
+    those who are not alone. `since` is the score from which on company tells, and `rings_since`
+    that from which on it is worth a look, both above 1 where there is none; `rings_left` counts
+    the persons who are alike there and in no group.
     """
 
     persons: dict[str, int]
     since: float
+    rings_since: float
+    rings_left: int
 
 
 def presumed(
@@ -70,37 +78,49 @@ def presumed(
     """
     alike = (item for item in scores.items() if item[1] >= match_min)
     edges = sorted(alike, key=lambda item: (-item[1], item[0]))
-    upto = _enough(edges, _Groups(marks, customers), customers)
-    groups = _Groups(marks, customers)
-    for pair, _ in edges[:upto]:
-        groups.tie(*pair)
-    return Presumed(groups.found(), edges[upto - 1][1] if upto else NEVER)
-
-
-def _enough(edges: list[tuple[Pair, float]], groups: "_Groups", customers: int) -> int:
-    """How many of the pairs, best first, may make groups.
-
-    Where chance ties N customers to m others each there are N m²/2 paths from one over a second to
-    a third, of which so many close.
-    """
     few = math.sqrt(2 * BY_CHANCE_MAX / CLOSING / max(1, customers))
-    chance_max = max(CHANCE_MAX, min(SMALL_MAX, few))
-    upto = 0
+    chances = CHANCE_MAX, max(CHANCE_MAX, min(SMALL_MAX, few))
+    certain, worth = _enough(edges, _Groups(marks, customers), chances)
+    groups = _Groups(marks, customers)
+    for pair, _ in edges[: certain.pairs]:
+        groups.tie(*pair)
+    since, rings_since = (
+        edges[each.pairs - 1][1] if each.pairs else NEVER for each in (certain, worth)
+    )
+    return Presumed(groups.found(), since, rings_since, worth.left)
+
+
+class _Enough(NamedTuple):
+    """How many of the pairs, best first, may make groups, and what these leave."""
+
+    pairs: int = 0
+    left: int = 0
+
+
+def _enough(
+    edges: list[tuple[Pair, float]], groups: "_Groups", chances: tuple[float, float]
+) -> tuple[_Enough, _Enough]:
+    """How many may where chance ties a person to so many others at most."""
+    certain, worth = _Enough(), _Enough()
     for place, (pair, score) in enumerate(edges, start=1):
         groups.tie(*pair)
         if groups.chance > HOPELESS:
             break
         is_last = place == len(edges) or edges[place][1] < score
-        if is_last and groups.chance <= chance_max:
-            upto = place
-    return upto
+        if is_last and groups.chance <= chances[0]:
+            certain = _Enough(place, groups.left)
+        if is_last and groups.chance <= chances[1]:
+            worth = _Enough(place, groups.left)
+    return certain, worth
 
 
 class _Groups:
-    """Groups as pairs come, best first; a customer alone is one."""
+    """Groups as pairs come, best first; a customer alone is one. `left` counts the pairs of groups
+    that anything ties.
+    """
 
     def __init__(self, marks: Marks, customers: int) -> None:
-        self._left = 0  # pairs of groups that anything ties
+        self.left = 0
         self._count = customers
         self._size_max = min(GROUP_MAX, max(PERSON_MIN, customers // SHARE_MAX))
         self._apart: dict[str, set[str]] = defaultdict(set)
@@ -122,7 +142,7 @@ class _Groups:
         """To how many others a person is tied who are not in the group. A stranger who is like one
         of ten accounts is like the others too: that is one chance.
         """
-        return 2 * self._left / max(1, self._count)
+        return 2 * self.left / max(1, self._count)
 
     def tie(self, one: str, other: str) -> None:
         """Two customers are alike, who were not yet."""
@@ -131,7 +151,7 @@ class _Groups:
         self._alike[other].add(one)
         first, second = self._number(one), self._number(other)
         if first != second:
-            self._left += second not in self._near[first]
+            self.left += second not in self._near[first]
             self._near[first][second] = self._near[first].get(second, 0) + 1
             self._near[second][first] = self._near[second].get(first, 0) + 1
         for third in thirds:
@@ -161,11 +181,11 @@ class _Groups:
     def _unite(self, first: int, second: int) -> None:
         if len(self._members[first]) < len(self._members[second]):
             first, second = second, first
-        self._left -= second in self._near[first]
+        self.left -= second in self._near[first]
         self._near[first].pop(second, None)
         self._near[second].pop(first, None)
         for other, count in self._near[second].items():
-            self._left -= other in self._near[first]  # two persons less, and one chance less
+            self.left -= other in self._near[first]  # two persons less, and one chance less
             self._near[first][other] = self._near[first].get(other, 0) + count
             del self._near[other][second]
             self._near[other][first] = self._near[first][other]
