@@ -1,5 +1,6 @@
 """A world of enrolled faces, sweeps of it, and what float64 says that they should find."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -82,6 +83,13 @@ class Scene:
     @property
     def world(self) -> tuple[str, Mode]:
         return self.live.tenant_id, self.live.mode
+
+    async def now_ms(self) -> int:
+        """A moment between what was and what will be written."""
+        await asyncio.sleep(0.002)
+        found = await self.deps.directory.now_ms()
+        await asyncio.sleep(0.002)
+        return found
 
     def of_model(self, model_id: str) -> "Scene":
         """The same store in an install with another model."""
