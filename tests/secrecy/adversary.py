@@ -1,11 +1,12 @@
 """Somebody who has files of the store and every key that still exists, and tries them all.
 
-What the files name is known to them: subjects, ids, and so every label. A sealed value is told
-by its first byte, a wrapped data key by its length.
+What the files name is known to them: subjects, ids, pages, and so every label. A sealed value is
+told by its first byte, a wrapped data key by its length.
 """
 
 import asyncio
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ WRAPPED_BYTES = EPOCH_NUMBER_BYTES + OVERHEAD_BYTES + KEY_BYTES
 KINDS = ("customer", "template", "chip", "session", "capture", "event", "alert", "job", "answer")
 _SUBJECT = re.compile(rb"[0-9a-f]{32}")
 _ID = re.compile(rb"(?:ses|fac|alr|msg|job)_[0-9]{2}[A-Za-z0-9_-]{22}")
+_SWEEP = re.compile(rb"swp_[0-9]{2}[A-Za-z0-9_-]{22}")
+_PART = re.compile(rb"meta|(?:pairs|tail|rings|calibration):[0-9]+|[0-9]+-[0-9]+:[0-9]+:[0-9]+")
 _OPERATION = re.compile(rb":op:[0-9a-f]{32}:(.+)$")
 _LENGTH = re.compile(rb"\$([0-9]+)\r\n")
 
@@ -58,15 +61,18 @@ def open_all(contents: list[bytes], keyring: Keyring) -> Found:
     """Everything that these files give away to whoever has these keys."""
     strings = {each for content in contents for each in strings_of(content)}
     subjects = {match for each in strings for match in _SUBJECT.findall(each)}
+    sweeps = {match for each in strings for match in _SWEEP.findall(each)}
     data_keys = set()
     for wrapped in strings:
         if len(wrapped) == WRAPPED_BYTES:
-            for subject in subjects:
+            for subject in subjects | sweeps:
                 with suppress(ServeError):
                     data_keys.add(keyring.unwrap(wrapped, subject.decode()))
     ids = {match for each in strings for match in _ID.findall(each)}
     ids |= subjects | {match[1] for each in strings if (match := _OPERATION.search(each))}
     labels = [f"{kind}|{name.decode(errors='replace')}" for kind in KINDS for name in ids]
+    parts = {b"", b"plan"} | {each for each in strings if _PART.fullmatch(each)}
+    labels += [f"sweep|{name.decode()}|{part.decode()}" for name in sweeps for part in parts]
     texts = []
     for sealed in strings:
         if len(sealed) >= OVERHEAD_BYTES and sealed.startswith(VERSION):
@@ -78,7 +84,10 @@ def _opened(sealed: bytes, data_keys: set[bytes], labels: list[str]) -> Iterator
     for data_key in data_keys:
         for label in labels:
             with suppress(ServeError):
-                yield unseal(data_key, sealed, label)
+                plain = unseal(data_key, sealed, label)
+                with suppress(zlib.error):
+                    plain = zlib.decompress(plain)
+                yield plain
 
 
 def live_files(data_dir: Path) -> list[bytes]:

@@ -8,10 +8,21 @@ import numpy as np
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from serve.domain.ids import subject_of
+from index.sweep.grid import Tile
+from serve.domain.ids import Prefix, make_id, subject_of
+from serve.domain.sweeps.sweep import (
+    FacePair,
+    Sweep,
+    SweepPlan,
+    SweepRequest,
+    SweepStatus,
+    TileResult,
+    home,
+)
 from serve.flows.customers import erase
 from serve.flows.transact import new_operation
 from serve.flows.upkeep.erasures import ErasureRounds
+from serve.ports import SweepReport
 from serve.settings import State
 from serve.store.install import check_install
 from serve.store.link import now_ms, open_link
@@ -57,6 +68,46 @@ class Stage:
         found = self.live()
         await ErasureRounds().advance(self.service.deps)
         return found
+
+    async def swept(self) -> Sweep:
+        """A sweep that found the two alike, tile and all."""
+        deps, tenant_id, mode = self.service.deps, self.service.tenant.id, self.service.live.mode
+        sweep_id = make_id(Prefix.SWEEP, home(tenant_id, mode), bytes(16))
+        sweep = Sweep(
+            id=sweep_id, tenant_id=tenant_id, mode=mode, request=SweepRequest(),
+            model_id=deps.model_id, created_at_ms=await now_ms(self.link),
+        )  # fmt: skip
+        first, second = sorted(self.subject_key(name) for name in (GONE, KEPT))
+        pair = FacePair(subject_a=first, face_a="a", subject_b=second, face_b="b", score=0.5)
+        await deps.sweeps.create(sweep, new_operation(deps))
+        hold = await deps.sweeps.hold(sweep_id)
+        assert hold is not None
+        plan = SweepPlan(blocks=(), first_new=0, pin={})
+        running = sweep.model_copy(update={"status": SweepStatus.RUNNING})
+        assert await deps.sweeps.plan(hold, running, plan, [Tile(0, 0)])
+        (lease,) = await deps.sweeps.claim_tiles(sweep_id, 1)
+        result = TileResult(
+            row=0, column=0, pairs=(pair,), complete_from=0.0, compared=1, mates=0, found=1,
+            busy_ms=1,
+        )  # fmt: skip
+        assert await deps.sweeps.finish_tile(lease, result) is not None
+        hold = await deps.sweeps.hold(sweep_id)
+        assert hold is not None
+        done = sweep.model_copy(update={"status": SweepStatus.DONE})
+        kept = pair.model_copy(
+            update={"subject_a": "0" * 31 + "1", "subject_b": self.subject_key(KEPT)}
+        )
+        assert await deps.sweeps.end(hold, done, SweepReport((pair, kept), (pair,), (), None))
+        return done
+
+    def subject_key(self, name: str) -> str:
+        """What names a customer in the store."""
+        world = self.service.tenant.id, self.service.live.mode
+        return subject_of(self.keyring.salt, *world, name).key
+
+    def in_pairs(self, name: str) -> list[bytes]:
+        """How pairs of a sweep tell of a customer."""
+        return [f'"{self.subject_key(name)}","{face}"'.encode() for face in "ab"]
 
     def knows(self, found: Found, name: str) -> tuple[bool, bool]:
         """Whether the customer's id, and whether their template, could be read."""
@@ -148,3 +199,30 @@ async def test_a_restored_older_backup_gives_nothing_away(stage: Stage) -> None:
     subject = subject_of(stage.keyring.salt, stage.service.tenant.id, stage.service.live.mode, GONE)
     assert len(found.data_keys) == 1
     assert any(subject.key.encode() in content for content in live_files(elsewhere))  # its receipt
+
+
+async def test_a_sweep_gives_nothing_of_the_erased_away(stage: Stage) -> None:
+    """Once it has forgotten them, and the epoch of older backups is destroyed, no key that exists
+    opens what tiles and report said of them, in those backups or in the files of the store.
+    """
+    sweep = await stage.swept()
+    gone, kept = (stage.in_pairs(name) for name in (GONE, KEPT))
+    older = await stage.backup("older.tar")
+    for found in (stage.live(), await stage.within(older)):
+        assert any(found.holds(each) for each in gone)
+        assert any(found.holds(each) for each in kept)
+    assert (
+        await stage.service.deps.sweeps.forget(sweep.id, frozenset({stage.subject_key(GONE)})) == 2
+    )
+    await stage.erase()
+    after = stage.live()
+    assert not any(after.holds(each) for each in gone)
+    assert any(after.holds(each) for each in kept)
+    await stage.service.deps.epochs.renew(at_once=True)
+    replaced_ms = stage.keyring.epochs[0].replaced_at_ms
+    assert replaced_ms is not None
+    assert stage.keyring.destroy_replaced(replaced_ms + RETENTION_DAYS * DAY_MS, RETENTION_DAYS)
+    files = [*await content_of(older, stage.data_dir.parent / "old"), *live_files(stage.data_dir)]
+    everything = open_all(files, stage.keyring)  # the keys of today on the files of both days
+    assert not any(everything.holds(each) for each in gone)
+    assert any(everything.holds(each) for each in kept)
