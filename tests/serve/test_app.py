@@ -152,3 +152,15 @@ async def test_what_needs_no_models_opens_none(state: State) -> None:
     async with open_deps(settings, with_models=False, supervised=True) as deps:
         assert isinstance(deps.faces, AbsentFaces)
         assert deps.model_id == ""
+
+
+async def test_what_compares_but_looks_at_nobody_has_the_scale(
+    state: State, model_cache: ModelCache
+) -> None:
+    """Without models, scores and the id of the pack's are at hand all the same."""
+    settings = Settings(state=state, models=Models(cache_dir=model_cache.root))
+    deps_opened = open_deps(settings, with_models=False, with_scale=True, supervised=True)
+    async with deps_opened as deps:
+        assert isinstance(deps.faces, AbsentFaces)
+        assert deps.scale == read_scale(model_cache)
+        assert deps.model_id == read_scale(model_cache).model_id
