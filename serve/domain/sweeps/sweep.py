@@ -21,6 +21,7 @@ PAIRS_MAX = 1_000_000  # found at or above the threshold; more mean that it is n
 TARGET_FPIR_MIN, TARGET_FPIR_MAX = 1e-6, 0.5
 KEPT_MS = 90 * 24 * 3_600_000
 SALVAGED_MAX = 3  # times that a tile may fail before the sweep is given up
+LAPSES_MAX = 20  # and that whoever worked on it may be heard of no more
 
 
 class SweepStatus(StrEnum):

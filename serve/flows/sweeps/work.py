@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from index.sweep.grid import Tile
 from index.sweep.kernel import Kernel
 from serve.deps import Deps
 from serve.domain.sweeps.progress import has_too_many
 from serve.domain.sweeps.sweep import (
+    LAPSES_MAX,
     PAIRS_MAX,
     SALVAGED_MAX,
     Sweep,
@@ -78,7 +80,7 @@ class Sweeper:
         self._plans: dict[str, SweepPlan] = {}
         self._sweeps: dict[str, Sweep] = {}
         self._turns: Counter[str] = Counter()
-        self._failures: Counter[str] = Counter()
+        self._failures: Counter[tuple[str, Tile | None]] = Counter()
         self._leases: set[TileLease] = set()
         self._untried: set[TileLease] = set()
         self._holds: dict[str, Hold] = {}
@@ -178,7 +180,9 @@ class Sweeper:
         self._blocks.forget(gone)
         for sweep_id in gone:
             self._plans.pop(sweep_id, None)
-            del self._turns[sweep_id], self._failures[sweep_id]
+            del self._turns[sweep_id]
+        for failed in [each for each in self._failures if each[0] in gone]:
+            del self._failures[failed]
         self._sweeps = {sweep.id: sweep for sweep in active}
         for sweep in active:
             self._on_progress(sweep)
@@ -246,8 +250,8 @@ class Sweeper:
             logs.write("sweep put off", code=error.code, sweep_id=seen.id)
         except Exception as error:  # noqa: BLE001 (one sweep's defect must not stop the others)
             logs.write_error("sweep failed", error, sweep_id=seen.id)
-            self._failures[seen.id] += 1
-            if self._failures[seen.id] >= SALVAGED_MAX:
+            self._failures[seen.id, None] += 1
+            if self._failures[seen.id, None] >= SALVAGED_MAX:
                 with suppress(ServeError):
                     await give_up(self._deps, hold, seen, SweepFailure.TILE_FAILED)
         finally:
@@ -262,12 +266,10 @@ class Sweeper:
         return await end_sweep(self._deps, hold, sweep, self._options.pairs_max)
 
     async def _tile(self, sweep: Sweep, lease: TileLease) -> None:
-        """One tile, from its lease to what it came to; one that fails is tried again when its lease
-        has run out, a few times.
-        """
+        """One tile, from its lease to what it came to."""
         is_tried = False
         try:
-            if lease.tries > SALVAGED_MAX:
+            if lease.tries > LAPSES_MAX:
                 await self._give_up(sweep, SweepFailure.TILE_FAILED)
             else:
                 await self._work_on(sweep, lease)
@@ -281,10 +283,20 @@ class Sweeper:
             logs.write_error("tile failed", error, sweep_id=sweep.id, attempt=lease.tries)
             metrics.count_tile_failure()
             is_tried = True
+            await self._fail(sweep, lease)
         finally:
             self._leases.discard(lease)
             if not is_tried:
                 self._untried.add(lease)
+
+    async def _fail(self, sweep: Sweep, lease: TileLease) -> None:
+        """Count a failure of this tile here, which is tried again when its lease has run out; a few
+        end the sweep.
+        """
+        self._failures[sweep.id, lease.tile] += 1
+        if self._failures[sweep.id, lease.tile] >= SALVAGED_MAX:
+            with suppress(ServeError):
+                await self._give_up(sweep, SweepFailure.TILE_FAILED)
 
     async def _work_on(self, sweep: Sweep, lease: TileLease) -> None:
         plan = self._plans.get(sweep.id) or await self._deps.sweeps.planned(sweep.id)

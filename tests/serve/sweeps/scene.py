@@ -1,7 +1,7 @@
 """A world of enrolled faces, sweeps of it, and what float64 says that they should find."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from redis.asyncio import Redis
 
 from index.sweep.choose import open_kernel
+from index.sweep.kernel import Kernel
 from pipeline.evidence import Template
 from pipeline.face.compare import ScoreScale
 from serve.app import Models, build_deps
@@ -35,6 +36,7 @@ from tests.serve.search.people import People, people_of
 from tests.serve.sweeps.records import Worker
 
 DIMENSION = 32
+WAIT_S = 60.0
 SCALE = ScoreScale(MODEL, search_floor=0.5, verify_threshold=0.6, dimension=DIMENSION)
 OPTIONS = Options(threads=2, memory_bytes=2**24, block_size=16)
 MODEST = {"threshold": 0.36}  # the similarity of the pack's own threshold
@@ -145,9 +147,21 @@ class Scene:
         """The sweep, worked on until it is over."""
         return await self.sweeper(**options).carry_out(sweep.id)
 
-    def sweeper(self, **options: Any) -> Sweeper:
+    def sweeper(self, kernel: Kernel | None = None, **options: Any) -> Sweeper:
         """Another worker."""
-        return Sweeper(self.deps, open_kernel("cpu"), replace(self.options, **options))
+        return Sweeper(self.deps, kernel or open_kernel("cpu"), replace(self.options, **options))
+
+    async def watched(
+        self, sweeps: Sequence[Sweep], enough: Callable[..., bool]
+    ) -> tuple[Sweep, ...]:
+        """The sweeps as they stand, once that is enough."""
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                found = [await self.deps.sweeps.one(*self.world, each.id) for each in sweeps]
+                there = tuple(each for each in found if each is not None)
+                if enough(*there):
+                    return there
+                await asyncio.sleep(0.005)
 
     async def found(self, sweep: Sweep) -> Edges:
         """The pairs of a done sweep, as they are kept."""

@@ -33,7 +33,8 @@ async def scene(link: Redis, keyring: Keyring) -> Scene:
 
 
 async def every_pair(scene: Scene, sweep_id: str, limit: int) -> list[results.FoundPair]:
-    found, cursor = [], ""
+    found: list[results.FoundPair] = []
+    cursor = ""
     while True:
         page = await results.pairs(scene.deps, scene.live, sweep_id, cursor, limit)
         found += page.items
