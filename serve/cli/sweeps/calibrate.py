@@ -75,8 +75,19 @@ def calibrate(  # noqa: PLR0913 (one parameter for each option)
 def _print(shown: Report, scale: Comparator) -> None:
     table = Table("wrong searches", "similarity", "native", "faces that err", "95 % interval")
     for target, found in shown.thresholds.items():
-        table.add_row(f"{target:g}", *_row(shown, target, found, scale))
-    Console().print(table)
+        if found is not None:
+            table.add_row(
+                f"{target:g}",
+                f"{scale.similarity(found.threshold):.4f}",
+                f"{found.threshold:.5f}",
+                f"{found.errors:,} of {found.probes:,}",
+                f"{found.low:.2g} to {found.high:.2g}",
+            )
+    if table.row_count:
+        Console().print(table)
+    for target, found in shown.thresholds.items():
+        if found is None:
+            typer.echo(f"{target:g}: not enough evidence, {_wanting(shown, target)}")
     made = shown.calibration
     typer.echo(
         f"by sweep {made.sweep_id} of {timestamp(made.made_at_ms)}: {made.probes:,} faces, "
@@ -89,20 +100,12 @@ def _print(shown: Report, scale: Comparator) -> None:
     typer.echo(f"duplicates: {_followed(shown, scale)}")
 
 
-def _row(
-    shown: Report, target: float, found: CalibratedThreshold | None, scale: Comparator
-) -> tuple[str, ...]:
-    if found is not None:
-        return (
-            f"{scale.similarity(found.threshold):.4f}",
-            f"{found.threshold:.5f}",
-            f"{found.errors:,} of {found.probes:,}",
-            f"{found.low:.2g} to {found.high:.2g}",
-        )
+def _wanting(shown: Report, target: float) -> str:
+    """What there would have to be."""
     needed = faces_needed(target)
     if needed > shown.calibration.probes:
-        return "not enough evidence", "", "", f"{needed:,} faces are needed"
-    return "not enough evidence", "", "", "too many are as alike as can be: review them"
+        return f"{needed:,} faces are needed"
+    return "too many are as alike as can be: review them"
 
 
 def _followed(shown: Report, scale: Comparator) -> str:
