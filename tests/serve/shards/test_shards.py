@@ -31,7 +31,7 @@ def shards() -> Iterator[Shards]:
 @pytest_asyncio.fixture
 async def world(shards: Shards, request: pytest.FixtureRequest) -> AsyncIterator[World]:
     """A tenant for this test alone."""
-    async with a_world(shards, f"ten_{len(request.node.name)}") as opened:
+    async with a_world(shards, f"ten_{request.node.name}") as opened:
         yield opened
 
 
