@@ -17,7 +17,7 @@ from serve.store.vault.keyring import Keyring
 from tests.fixtures import silent
 from tests.helpers.records import TENANT
 from tests.helpers.service import refusal
-from tests.serve.sweeps.records import (
+from tests.serve.sweep_store.records import (
     Worker,
     a_pair,
     a_report,

@@ -21,7 +21,7 @@ from serve.store.vault.keyring import Keyring
 from serve.store.vault.series import DAY_MS
 from tests.helpers.records import TENANT
 from tests.helpers.service import refusal
-from tests.serve.sweeps.records import (
+from tests.serve.sweep_store.records import (
     Worker,
     a_calibration,
     a_pair,

@@ -25,7 +25,7 @@ from serve.store.sweeps.sweeps import RedisSweeps
 from serve.store.vault.keyring import Keyring
 from tests.helpers.records import TENANT, an_id
 from tests.helpers.service import refusal
-from tests.serve.sweeps.records import (
+from tests.serve.sweep_store.records import (
     Worker,
     a_pair,
     a_plan,

@@ -22,7 +22,7 @@ from serve.store.sweeps.sweeps import RedisSweeps
 from serve.store.vault.keyring import Keyring
 from tests.faults.proxy import FaultProxy, proxied
 from tests.helpers.records import TENANT
-from tests.serve.sweeps.records import (
+from tests.serve.sweep_store.records import (
     Worker,
     a_pair,
     a_plan,

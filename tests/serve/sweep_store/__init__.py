@@ -1,0 +1,1 @@
+"""Sweeps in Redis: records, tiles, reports, and the log of one gallery."""
