@@ -33,7 +33,7 @@ from serve.store.sweeps.sweeps import RedisSweeps
 from serve.store.vault.keyring import Keyring
 from tests.helpers.records import MODEL, TENANT, an_id
 from tests.serve.search.people import People, people_of
-from tests.serve.sweeps.records import Worker
+from tests.serve.sweep_store.records import Worker
 
 DIMENSION = 32
 WAIT_S = 60.0
