@@ -71,9 +71,9 @@ class Blocks:
             task.add_done_callback(self._taker(name))
         return await asyncio.shield(task)
 
-    def forget(self, sweep_ids: set[str]) -> None:
-        """Let the blocks of these sweeps go."""
-        for name in [name for name in self._held if name[0] in sweep_ids]:
+    def keep(self, sweep_ids: set[str]) -> None:
+        """Let the blocks of all other sweeps go."""
+        for name in [name for name in self._held if name[0] not in sweep_ids]:
             del self._held[name]
 
     async def close(self) -> None:

@@ -176,16 +176,25 @@ class Sweeper:
 
     def _look_at(self, active: list[Sweep]) -> None:
         """What is under way now; what was and is not takes no more room."""
-        gone = self._sweeps.keys() - {sweep.id for sweep in active}
-        self._blocks.forget(gone)
-        for sweep_id in gone:
-            self._plans.pop(sweep_id, None)
-            del self._turns[sweep_id]
-        for failed in [each for each in self._failures if each[0] in gone]:
-            del self._failures[failed]
-        self._sweeps = {sweep.id: sweep for sweep in active}
+        ids = {sweep.id for sweep in active}
+        self._blocks.keep(ids)
+        self._plans = {each: plan for each, plan in self._plans.items() if each in ids}
+        self._turns = Counter({each: self._turns[each] for each in ids})
+        self._failures = Counter(
+            {each: count for each, count in self._failures.items() if each[0] in ids}
+        )
+        known, self._sweeps = self._sweeps, {sweep.id: sweep for sweep in active}
         for sweep in active:
-            self._on_progress(sweep)
+            self._see(sweep, known.get(sweep.id))
+
+    def _see(self, sweep: Sweep, known: Sweep | None) -> None:
+        """A sweep as it was at some moment, unless it is known as of a later one: answers overtake
+        each other.
+        """
+        if known is not None and known.tiles_done > sweep.tiles_done:
+            sweep = known
+        self._sweeps[sweep.id] = sweep
+        self._on_progress(sweep)
 
     async def _fill(self) -> None:
         """Begin what there is room for: of each sweep in turn, who had the fewest first."""
@@ -331,8 +340,7 @@ class Sweeper:
             return
         metrics.count_tile(result.compared, result.busy_ms / 1_000)
         if lease.sweep_id in self._sweeps:
-            self._sweeps[lease.sweep_id] = after
-        self._on_progress(after)
+            self._see(after, self._sweeps[lease.sweep_id])
         if has_too_many(after, self._options.pairs_max):
             await self._stop_at(TooMany(after, np.empty(0)))
 
