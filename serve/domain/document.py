@@ -2,6 +2,9 @@
 
 from pydantic import BaseModel, ConfigDict
 
+UNBOUNDED = ConfigDict(ser_json_inf_nan="constants")
+"""The configuration of documents with a number that may be infinite, which others would lose."""
+
 
 class Document(BaseModel):
     """A record. Unknown members are refused, because a misread record is a lost one."""

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pydantic import Field
 
 from pipeline.decision.error_rates import Proportion, proportion
-from serve.domain.document import Document
+from serve.domain.document import UNBOUNDED, Document
 from serve.domain.ids import Mode
 from serve.domain.search.evidence import (
     NOTHING_KNOWN,
@@ -50,6 +50,8 @@ class Calibration(Document):
     best score with a stranger in it, `probes` is how many faces there are. `unreviewed` counts
     pairs at or above the pack's threshold among `impostors` that no reviewer has looked at.
     """
+
+    model_config = UNBOUNDED
 
     tenant_id: str
     mode: Mode

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from serve.domain.document import Document
+from serve.domain.document import UNBOUNDED, Document
 from serve.domain.ids import PARTITIONS, Mode, digest
 
 ACTIVE_MAX = 4  # sweeps of one tenant in one mode that are queued or running
@@ -115,6 +115,8 @@ class Sweep(Document):
     known: what calibration counts from.
     """
 
+    model_config = UNBOUNDED
+
     id: str
     tenant_id: str
     mode: Mode
@@ -164,6 +166,8 @@ class TileResult(Document):
     """What one tile came to: see `index.sweep.block.Swept`. `pairs` at or above the threshold and
     the best below it, in no order.
     """
+
+    model_config = UNBOUNDED
 
     row: int
     column: int

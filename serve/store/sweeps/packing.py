@@ -1,51 +1,33 @@
-"""What sweeps come to, as bytes: JSON, made smaller.
+"""What sweeps come to, as bytes: JSON, made smaller. The format outlives the code."""
 
-A page of pairs says the running number of each, so that places in a list stay what they are when
-somebody is taken out. The format outlives the code.
-"""
-
-import json
 import zlib
 from collections.abc import Sequence
 
-from pydantic import TypeAdapter
-
 from index.rings.edges import Ring
-from serve.domain.sweeps.sweep import FacePair, TileResult
+from serve.domain.sweeps.pages import Numbered, PairPage, RingPage
+from serve.domain.sweeps.sweep import TileResult
 
 LEVEL = 1  # subject keys and ids are chance: more work finds no more
-
-Numbered = tuple[int, FacePair]
-_Row = tuple[int, str, str, str, str, float]
-_rings: TypeAdapter[tuple[Ring, ...]] = TypeAdapter(tuple[Ring, ...])
-_rows: TypeAdapter[tuple[_Row, ...]] = TypeAdapter(tuple[_Row, ...])
 
 
 def pack_pairs(pairs: Sequence[Numbered]) -> bytes:
     """A page of pairs, each with its running number."""
-    rows = [
-        (number, pair.subject_a, pair.face_a, pair.subject_b, pair.face_b, pair.score)
-        for number, pair in pairs
-    ]
-    return zlib.compress(json.dumps(rows, separators=(",", ":")).encode(), LEVEL)
+    return zlib.compress(PairPage.of(list(pairs)).dump(), LEVEL)
 
 
 def unpack_pairs(packed: bytes) -> list[Numbered]:
     """What `pack_pairs` was given."""
-    return [
-        (number, FacePair(subject_a=a, face_a=x, subject_b=b, face_b=y, score=score))
-        for number, a, x, b, y, score in _rows.validate_json(zlib.decompress(packed))
-    ]
+    return PairPage.model_validate_json(zlib.decompress(packed)).pairs
 
 
 def pack_rings(rings: Sequence[Ring]) -> bytes:
     """A page of rings."""
-    return zlib.compress(_rings.dump_json(tuple(rings)), LEVEL)
+    return zlib.compress(RingPage(rings=tuple(rings)).dump(), LEVEL)
 
 
 def unpack_rings(packed: bytes) -> list[Ring]:
     """What `pack_rings` was given."""
-    return list(_rings.validate_json(zlib.decompress(packed)))
+    return list(RingPage.model_validate_json(zlib.decompress(packed)).rings)
 
 
 def head_of(result: TileResult) -> bytes:

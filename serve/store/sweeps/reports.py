@@ -19,6 +19,7 @@ from index.rings.edges import Ring
 from serve.domain.ids import Prefix, partition_of
 from serve.domain.sweeps.calibration import Calibration
 from serve.domain.sweeps.gone import ring_without
+from serve.domain.sweeps.pages import Numbered
 from serve.domain.sweeps.sweep import PAIRS_MAX, FacePair, SweepStatus
 from serve.errors import Code, ServeError
 from serve.ports import Hold, Page, SweepReport
@@ -27,7 +28,6 @@ from serve.store.link import reaching_redis
 from serve.store.listings import read_cursor, write_cursor
 from serve.store.scripts import Argument, run
 from serve.store.sweeps.packing import (
-    Numbered,
     pack_pairs,
     pack_rings,
     unpack_pairs,

@@ -1,6 +1,7 @@
 """The records of sweeps and the ledger of their tiles, on a real Redis."""
 
 import asyncio
+import math
 from typing import Any
 
 import pytest
@@ -10,7 +11,6 @@ from index.sweep.grid import Tile, all_pairs
 from serve.domain.ids import Mode, Prefix
 from serve.domain.sweeps.sweep import (
     ACTIVE_MAX,
-    KEPT_MS,
     SweepFailure,
     SweepRequest,
     SweepScope,
@@ -272,6 +272,19 @@ async def test_what_tiles_come_to_is_kept_whole(
     )
 
 
+async def test_a_tile_of_which_nothing_is_sure_is_kept(sweeps: RedisSweeps, worker: Worker) -> None:
+    """A bar that no score reaches is read back as it is, of the tile and of the sweep."""
+    sweep = await worker.planned(blocks=1)
+    (lease,) = await sweeps.claim_tiles(sweep.id, 1)
+    result = a_result(lease.tile, complete_from=math.inf)
+    found = await sweeps.finish_tile(lease, result)
+    assert found is not None
+    assert found.complete_from == math.inf
+    assert [each async for each in sweeps.results(sweep.id)] == [result]
+    await worker.ended(found, a_report(found))
+    assert (await sweeps.one(TENANT, Mode.LIVE, sweep.id)) is not None
+
+
 async def test_more_pairs_than_are_kept_are_still_counted(
     sweeps: RedisSweeps, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -335,40 +348,6 @@ async def test_what_is_over_cannot_be_canceled(sweeps: RedisSweeps, worker: Work
     assert (await sweeps.pairs(sweep.id, "", 10)).items
     assert await sweeps.hold(sweep.id) is None
     assert await sweeps.active() == []
-
-
-async def test_everything_of_a_sweep_goes_in_time(worker: Worker) -> None:
-    """In every state every key has an end: none after 90 days from the asking."""
-    seen = set()
-    began_ms = await now_ms(worker.link)
-
-    async def look() -> None:
-        async for key in worker.link.scan_iter("*"):
-            left_ms = await worker.link.pttl(key)
-            assert left_ms > 0, key
-            assert began_ms + left_ms <= await now_ms(worker.link) + KEPT_MS, key
-            seen.add(key.decode().rpartition(":")[2])
-
-    await worker.created()
-    await look()
-    sweep = await worker.planned()
-    await look()
-    await worker.worked(sweep)
-    await look()
-    await worker.ended(sweep, a_report(sweep))
-    await look()
-    await worker.sweeps.cancel(TENANT, Mode.LIVE, (await worker.planned()).id)
-    await look()
-    assert {"plan", "tiles", "claims", "done", "results", "report", "kept", "sweeps"} <= seen
-
-
-async def test_two_of_one_partition_keep_the_longer_time(worker: Worker) -> None:
-    """The lists stay for as long as the last sweep that is in them."""
-    await worker.created()
-    key = names.sweeps(home(TENANT, Mode.LIVE))
-    await worker.link.pexpire(key, 1_000)
-    await worker.created()
-    assert await worker.link.pttl(key) > KEPT_MS - 60_000
 
 
 async def test_a_sweep_whose_home_is_elsewhere_is_a_mistake(sweeps: RedisSweeps) -> None:
