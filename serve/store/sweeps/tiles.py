@@ -91,7 +91,7 @@ class Tiles:
             return None
         pairs = result.pairs
         if len(pairs) > KEPT_PAIRS_MAX:
-            pairs = tuple(nlargest(KEPT_PAIRS_MAX, pairs, key=lambda pair: pair.score))
+            pairs = await asyncio.to_thread(_best, pairs)
         parts = -(-len(pairs) // PART_PAIRS)
         for number in range(parts + 1):
             part = _part(tile, lease.fence, number)
@@ -130,6 +130,10 @@ class Tiles:
         with reaching_redis():
             done, _ = await run(self.link, PUT, keys, ["tile", fence, "", part, sealed])
         return bool(done)
+
+
+def _best(pairs: Sequence[FacePair]) -> tuple[FacePair, ...]:
+    return tuple(nlargest(KEPT_PAIRS_MAX, pairs, key=lambda pair: pair.score))
 
 
 async def _packed(result: TileResult, pairs: Sequence[FacePair], number: int) -> bytes:
