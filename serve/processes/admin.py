@@ -51,7 +51,9 @@ async def open_admin(
 
 
 class _Readiness:
-    """200 while every part is ready and Redis answers, else 503; which is which, as JSON."""
+    """200 while every part that is needed is ready and Redis answers, else 503; which is which, as
+    JSON.
+    """
 
     def __init__(self, supervisor: Supervisor, ping: Ping, short_of: ShortOf | None) -> None:
         self._supervisor = supervisor
@@ -60,7 +62,11 @@ class _Readiness:
 
     async def answer(self, _request: web.Request) -> web.Response:
         parts = {**self._supervisor.parts(), "redis": await self._redis_state()}
-        is_ready = not self._supervisor.is_stopping and set(parts.values()) == {PartState.READY}
+        is_ready = (
+            parts["redis"] is PartState.READY
+            and self._supervisor.is_ready()
+            and not self._supervisor.is_stopping
+        )
         found: dict[str, object] = {
             "ready": is_ready,
             "stopping": self._supervisor.is_stopping,

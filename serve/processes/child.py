@@ -39,13 +39,15 @@ class PartState(StrEnum):
 class Program:
     """What a child runs; its descriptors are added to `command` as options.
 
-    `environment` is its own, None for that of all children.
+    `environment` is its own, None for that of all children. Without a part that is not vital the
+    service goes on, once it has been ready: one that keeps dying is tried again each minute.
     """
 
     name: str
     command: tuple[str, ...]
     listener: socket.socket | None = None
     environment: Mapping[str, str] | None = field(default=None, repr=False)
+    is_vital: bool = True
 
 
 @dataclass(slots=True)
@@ -100,7 +102,8 @@ class Child:
         return self._process.pid if self._process else 0
 
     async def keep(self) -> None:
-        """Start it, and again whenever it dies. Raises GaveUpError; ends by being cancelled.
+        """Start it, and again whenever it dies. Raises GaveUpError for a part that is vital, or has
+        never been ready; ends by being cancelled.
 
         A child that refuses to start the very first time is not tried again.
         """
@@ -112,7 +115,21 @@ class Child:
                 raise GaveUpError(self.program.name, EXIT_REFUSED)
             logs.write("process ended", process=self.program.name, exit_status=status)
             now_s = asyncio.get_running_loop().time()
-            await asyncio.sleep(self._crashes.delay_s(now_s, was_ready=was_ready))
+            await asyncio.sleep(self._delay_s(now_s, was_ready=was_ready))
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether the service is not ready for want of it."""
+        can_do_without = not self.program.is_vital and self.first_ready.is_set()
+        return self.state is not PartState.READY and not can_do_without
+
+    def _delay_s(self, now_s: float, *, was_ready: bool) -> float:
+        try:
+            return self._crashes.delay_s(now_s, was_ready=was_ready)
+        except GaveUpError:
+            if self.program.is_vital or not self.first_ready.is_set():
+                raise
+            return CRASHES_WINDOW_S
 
     async def stop(self, grace_s: float) -> None:
         """Ask the running process to end; kill it after `grace_s` seconds."""

@@ -115,7 +115,7 @@ def _programs(
     programs = [
         *doors,
         Program("worker", commands.work),
-        Program("sweeper", commands.sweep, environment=calm),
+        Program("sweeper", commands.sweep, environment=calm, is_vital=False),
     ]
     if settings.engine.kind is not EngineKind.LOCAL:
         own = engine_environment(settings, environment)

@@ -71,6 +71,10 @@ class Supervisor:
         found = {child.program.name: child.state for child in self.children}
         return found if self._server is None else {"redis": self._server_state, **found}
 
+    def is_ready(self) -> bool:
+        """Whether no child is missed; Redis apart."""
+        return not any(child.is_missed for child in self.children)
+
     def close(self) -> None:
         """Let go of the lifeline: children that are still there stop by themselves."""
         os.close(self._lifeline)

@@ -37,6 +37,8 @@ async def run_sweep_upkeep(deps: Deps, stop: asyncio.Event) -> None:
         except ServeError as error:  # the next round tries again, and not in an hour
             logs.write("sweeps not cleared of the erased", code=error.code)
             wait_s = FIRST_S
+        except Exception as error:  # noqa: BLE001 (one sweep's defect must not stop the worker)
+            logs.write_error("sweeps not cleared of the erased", error)
 
 
 async def forget_gone(deps: Deps) -> int:

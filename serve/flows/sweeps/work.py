@@ -41,7 +41,6 @@ from serve.ports import Hold, TileLease
 
 LOOK_S = 0.5  # between two looks at what there is to do
 RENEW_S = 15.0  # a third of a lease
-STOP_S = 10.0  # for what is under way when a stop is asked for
 AHEAD = 1  # tiles claimed beyond the threads: their blocks are read meanwhile
 WRITES_MAX = 30  # tries to write what a tile came to, a second apart: less than its lease lasts
 OUTAGES = {Code.STATE_UNAVAILABLE, Code.DURABILITY_UNAVAILABLE, Code.STORAGE_LOW}
@@ -58,7 +57,7 @@ def nobody_looks(sweep: Sweep) -> None:
 class Options:
     """`threads` work on tiles, for `share` of the time each, above 0 and at most 1. Blocks that are
     kept take `memory_bytes`, about. `block_size` faces are in one, 0 for what suits a gallery;
-    `pairs_max` may be found by a sweep.
+    `pairs_max` may be found by a sweep. Tiles under way have `stop_s` to end at a stop.
     """
 
     threads: int
@@ -66,6 +65,7 @@ class Options:
     share: float = 1.0
     block_size: int = 0
     pairs_max: int = PAIRS_MAX
+    stop_s: float = 10.0
 
 
 class Sweeper:
@@ -97,7 +97,7 @@ class Sweeper:
     async def run(self, stop: asyncio.Event) -> None:
         """Work on everybody's sweeps until `stop`; on return a thread may still be at a tile."""
         async with self._opened():
-            await self._until(stop, self._deps.sweeps.active)
+            await self._until(stop, self._deps.sweeps.active, goes_on=True)
 
     async def carry_out(self, sweep_id: str, on_progress: OnProgress = nobody_looks) -> Sweep:
         """Work on one sweep until it is over, beside whoever else does; the sweep as it ended.
@@ -139,7 +139,7 @@ class Sweeper:
         finally:
             self._work.pace.halted.set()
             if self._tasks:
-                await asyncio.wait(self._tasks, timeout=STOP_S)
+                await asyncio.wait(self._tasks, timeout=self._options.stop_s)
             left = {renewing, *self._tasks}
             for task in left:
                 task.cancel()
@@ -150,7 +150,8 @@ class Sweeper:
             self._threads.shutdown(wait=False, cancel_futures=True)
             self._tasks, self._untried = set(), set()
 
-    async def _until(self, stop: asyncio.Event, source: Source) -> None:
+    async def _until(self, stop: asyncio.Event, source: Source, *, goes_on: bool = False) -> None:
+        """Look and begin until `stop`; `goes_on` says that no defect ends it."""
         loop = asyncio.get_running_loop()
         stopped = asyncio.ensure_future(stop.wait())
         is_out = False
@@ -167,6 +168,10 @@ class Sweeper:
                     if not is_out:
                         logs.write("sweeps cannot be looked at", code=error.code)
                     is_out = True
+                except Exception as error:
+                    if not goes_on:
+                        raise
+                    logs.write_error("sweeps cannot be looked at", error)
                 wait_s = max(0.0, self._looked_s + LOOK_S - loop.time())
                 first = asyncio.FIRST_COMPLETED
                 await asyncio.wait({stopped, *self._tasks}, timeout=wait_s, return_when=first)

@@ -56,6 +56,31 @@ async def test_a_crash_loop_ends_the_service() -> None:
         assert not Path(f"/proc/{supervisor.children[0].pid}").exists()  # noqa: ASYNC240
 
 
+async def test_a_part_that_is_not_vital_may_die_as_often_as_it_likes() -> None:
+    """Once it has been ready the service goes on without it, and is ready."""
+    side = Program("side", IDLE, is_vital=False)
+    async with running(Program("a", IDLE), side) as (supervisor, _, task):
+        await supervisor.until_ready()
+        child = supervisor.children[1]
+        for _ in range(CRASHES_MAX + 1):
+            while supervisor.parts()["side"] is not PartState.READY:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            os.kill(child.pid, signal.SIGKILL)
+            while supervisor.parts()["side"] is PartState.READY:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert supervisor.is_ready()
+        assert supervisor.parts() == {"a": PartState.READY, "side": PartState.DOWN}
+        assert not task.done()
+
+
+async def test_a_part_that_never_starts_ends_the_service_all_the_same() -> None:
+    """One that is not vital, but has never been ready."""
+    side = Program("side", CRASH, is_vital=False)
+    async with running(Program("a", IDLE), side) as (supervisor, _, task):
+        assert await task == 1
+        assert not supervisor.is_ready()
+
+
 async def test_a_refused_start_ends_the_service() -> None:
     """A part that met a coded error ends the service with the exit status of a refusal."""
     async with running(Program("a", IDLE), Program("b", REFUSE)) as (_, _, task):

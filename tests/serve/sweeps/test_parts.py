@@ -1,0 +1,162 @@
+"""What workers are made of: blocks kept within bounds, a pace, a stop that does not wait."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+import pytest
+from redis.asyncio import Redis
+
+from index.entry import Gallery
+from index.sweep.choose import open_kernel
+from serve.domain.sweeps.sweep import Segment, Sweep, SweepPlan
+from serve.flows.sweeps import upkeep
+from serve.flows.sweeps.blocks import Blocks
+from serve.flows.sweeps.tiles import HaltedError, Pace
+from serve.ports import GalleryLog, LoggedFace, LoggedFaces
+from serve.store.vault.keyring import Keyring
+from tests.serve.sweeps.scene import Scene, a_scene
+from tests.serve.sweeps.worker_program import SlowKernel
+
+FACES = 100
+BLOCKS = 7  # of 16
+SMALL = 3 * 16 * (2 * 32 * 4 + 256)  # bytes of three of them
+
+
+@dataclass(slots=True)
+class CountedLog:
+    """Another log of a gallery, and which segments of it were read."""
+
+    log: GalleryLog
+    read: list[Segment] = field(default_factory=list)
+
+    async def faces(self, gallery: Gallery, segment: Segment) -> LoggedFaces:
+        self.read.append(segment)
+        return await self.log.faces(gallery, segment)
+
+    def places(self, gallery: Gallery, segment: Segment) -> AsyncIterator[Sequence[LoggedFace]]:
+        return self.log.places(gallery, segment)
+
+
+@pytest.fixture
+async def scene(link: Redis, keyring: Keyring) -> Scene:
+    """A hundred strangers, whose log counts how often it is read."""
+    made = a_scene(link, keyring)
+    made.deps = replace(made.deps, gallery_log=CountedLog(made.deps.gallery_log))
+    await made.crowd(FACES)
+    return made
+
+
+def reads(scene: Scene) -> list[Segment]:
+    log = scene.deps.gallery_log
+    assert isinstance(log, CountedLog)
+    return log.read
+
+
+async def running(scene: Scene) -> tuple[Sweep, SweepPlan]:
+    sweep = await scene.planned(await scene.asked())
+    plan = await scene.deps.sweeps.planned(sweep.id)
+    assert plan is not None
+    return sweep, plan
+
+
+async def test_a_block_is_read_once_by_all_who_want_it(scene: Scene) -> None:
+    """Twenty who ask at the same time get one block, read once; whoever asks later gets it too."""
+    sweep, plan = await running(scene)
+    with ThreadPoolExecutor(2) as threads:
+        blocks = Blocks(scene.deps, open_kernel("cpu"), 2**24, threads)
+        found = await asyncio.gather(*(blocks.get(sweep, plan, 0) for _ in range(20)))
+        assert all(block is found[0] for block in found)
+        assert await blocks.get(sweep, plan, 0) is found[0]
+        assert len(reads(scene)) == len(plan.blocks[0].segments)
+        blocks.keep(set())
+        assert blocks.size_bytes == 0
+
+
+async def test_blocks_take_no_more_than_they_may(scene: Scene) -> None:
+    """However many are asked for, those that are kept stay within the bound; the last used stay."""
+    sweep, plan = await running(scene)
+    with ThreadPoolExecutor(2) as threads:
+        blocks = Blocks(scene.deps, open_kernel("cpu"), SMALL, threads)
+        for number in range(BLOCKS):
+            held = await blocks.get(sweep, plan, number)
+            assert len(held) == plan.blocks[number].faces
+            assert blocks.size_bytes <= SMALL
+        before = len(reads(scene))
+        await blocks.get(sweep, plan, BLOCKS - 1)
+        assert len(reads(scene)) == before
+        await blocks.get(sweep, plan, 0)
+        assert len(reads(scene)) > before
+
+
+async def test_little_memory_costs_time_alone(scene: Scene) -> None:
+    """With room for hardly any block the same pairs are found."""
+    done = await scene.carried_out(await scene.asked(), memory_bytes=1)
+    assert set(await scene.found(done)) == set(scene.truth(scene.deps.scale.native(0.36)))
+
+
+def test_a_halt_ends_every_rest() -> None:
+    """A thread that owes an hour's rest for its last tile stops at once, and so do those that owe
+    nothing; before the halt these do not wait.
+    """
+    pace = Pace(share=0.5)
+    pace.rest()
+    pace.worked(3_600.0)
+    threading.Timer(0.05, pace.halted.set).start()
+    with pytest.raises(HaltedError):
+        pace.rest()
+    fresh = Pace(share=1.0)
+    fresh.worked(3_600.0)
+    fresh.rest()
+    fresh.halted.set()
+    with pytest.raises(HaltedError):
+        fresh.rest()
+
+
+async def test_a_stop_does_not_wait_for_a_long_tile(scene: Scene) -> None:
+    """It ends in time with a thread still at a tile, which has been given back to others."""
+    sweep, _ = await running(scene)
+    stop = asyncio.Event()
+    kernel = SlowKernel(2.0)
+    worker = scene.sweeper(kernel, threads=1, stop_s=0.05)
+    working = asyncio.create_task(worker.run(stop))
+    async with asyncio.timeout(60):
+        while not kernel.tiles:  # noqa: ASYNC110 (a thread tells nobody)
+            await asyncio.sleep(0.01)
+        stop.set()
+        await working
+        assert not worker.is_idle
+        leases = await scene.deps.sweeps.claim_tiles(sweep.id, 100)
+        assert len(leases) == sweep.tiles
+        while not worker.is_idle:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def test_upkeep_looks_when_somebody_came_or_went(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round is made where the log has moved since the last, and none where it has not."""
+    rounds: list[int] = []
+
+    async def counted(deps: object) -> int:
+        rounds.append(len(scene.people.enrolled))
+        return 0
+
+    monkeypatch.setattr(upkeep, "forget_gone", counted)
+    monkeypatch.setattr(upkeep, "FIRST_S", 0.01)
+    monkeypatch.setattr(upkeep, "ROUND_S", 0.01)
+    stop = asyncio.Event()
+    keeping = asyncio.create_task(upkeep.run_sweep_upkeep(scene.deps, stop))
+    async with asyncio.timeout(60):
+        while len(rounds) < 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        assert len(rounds) == 1
+        await scene.people.erase("one 1")
+        while len(rounds) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        stop.set()
+        await keeping
+    assert rounds == [FACES, FACES - 1]
