@@ -10,7 +10,9 @@ from index.rings.join import Bar
 from index.rings.unit import Tie, Unit
 
 WEAK_TIMES = 3
-"""Times `hub_degree` that a customer may have ties of any strength before they are looked at."""
+"""Times `hub_degree` that a customer may have ties of any strength before they are looked at; and
+as many more for each stranger whom chance ties to everybody, where that is known.
+"""
 
 LOOKED_AT = 64
 """So many ends of a hub are looked at, the first by name, where there are more."""
@@ -27,6 +29,8 @@ class Graph:
         self.bar = Bar.of(rules)
         self.near: defaultdict[str, dict[str, float]] = defaultdict(dict)
         self.hubs: set[str] = set()
+        strangers = rules.gallery_size * (rules.weak_false_match_rate or 0.0)
+        self._ends_max = WEAK_TIMES * rules.hub_degree * (1 + strangers)
         self._strong: defaultdict[str, int] = defaultdict(int)
         self._withheld: dict[tuple[str, str], float] = {}
         self._apart: defaultdict[str, set[str]] = defaultdict(set)
@@ -147,7 +151,7 @@ class Graph:
             if self._are_untied([end for end in some if self._strong[end] <= own]):
                 return True
         own = len(ends)
-        return own > WEAK_TIMES * bar and self._are_untied(
+        return own > self._ends_max and self._are_untied(
             [end for end in ends if len(self.near[end]) <= own]
         )
 
