@@ -107,6 +107,10 @@ class Sweeps(Protocol):
         """For another 45 s; None when it was lost."""
         ...
 
+    async def release(self, hold: Hold) -> None:
+        """Give a hold back that came to nothing: others may have it at once."""
+        ...
+
     async def plan(self, hold: Hold, sweep: Sweep, plan: SweepPlan, tiles: Sequence[Tile]) -> bool:
         """Write the plan, the tiles and the sweep, now running. False when the hold was lost, or
         the sweep is not queued any more.

@@ -40,7 +40,7 @@ from serve.store.vault.keyring import Keyring
 
 PAGE_PAIRS = 1_000  # some 75 KB
 PAGE_RINGS = 100
-TAIL_MAX = 2 * PAIRS_MAX
+LISTED_MAX = 2 * PAIRS_MAX  # of either list: one that is cut at a score may be a little longer
 PAGES_TOGETHER = 8
 PAIRED = ("pairs", "tail")
 BESIDE_BYTES = 8
@@ -62,7 +62,7 @@ class Reports:
         """Put a report down; False when the hold was lost. Raises ValueError for one that is too
         long.
         """
-        if len(report.pairs) > PAIRS_MAX or len(report.tail) > TAIL_MAX:
+        if max(len(report.pairs), len(report.tail)) > LISTED_MAX:
             raise ValueError(f"{len(report.pairs)} pairs, and {len(report.tail)} below")
         pages = _pages(kept, report)
         is_first = True
@@ -294,6 +294,6 @@ def _start(sweep_id: str, cursor: str) -> int:
     if place is None:
         return 0
     number, named = place
-    if named != sweep_id or number > PAIRS_MAX:
+    if named != sweep_id or number > LISTED_MAX:
         raise ServeError(Code.CURSOR_INVALID, "not a cursor of this list")
     return number

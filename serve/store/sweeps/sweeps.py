@@ -133,7 +133,14 @@ class RedisSweeps:
 
     async def renew(self, hold: Hold) -> Hold | None:
         """For another 45 s; None when it was lost."""
-        arguments: list[Argument] = [hold.fence, LEASE_MS]
+        return await self._keep(hold, LEASE_MS)
+
+    async def release(self, hold: Hold) -> None:
+        """Give a hold back that came to nothing: others may have it at once."""
+        await self._keep(hold, 0)
+
+    async def _keep(self, hold: Hold, lease_ms: int) -> Hold | None:
+        arguments: list[Argument] = [hold.fence, lease_ms]
         with reaching_redis():
             until, _ = await run(self.link, KEEP_HOLD, [key_of(hold.sweep_id)], arguments)
         return None if until is None else Hold(hold.sweep_id, hold.fence, int(until))

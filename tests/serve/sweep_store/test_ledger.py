@@ -162,6 +162,17 @@ async def test_one_at_a_time_holds_a_sweep(sweeps: RedisSweeps, worker: Worker) 
     assert await sweeps.plan(second, sweep, a_plan(1), [Tile(0, 0)])
 
 
+async def test_a_hold_given_back_is_had_at_once(sweeps: RedisSweeps, worker: Worker) -> None:
+    """Whoever asks next has it; giving it back late takes nothing from them."""
+    sweep = await worker.created()
+    first = await worker.held(sweep)
+    await sweeps.release(first)
+    second = await worker.held(sweep)
+    await sweeps.release(first)
+    assert await sweeps.hold(sweep.id) is None
+    assert await sweeps.renew(second) is not None
+
+
 async def test_a_plan_is_written_once(sweeps: RedisSweeps, worker: Worker) -> None:
     """What was planned is read back, is not planned again by another, and said again is no
     failure; too many tiles are refused before anything is written.

@@ -135,7 +135,7 @@ async def test_too_long_a_report_is_a_mistake(
     sweeps: RedisSweeps, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More pairs than a sweep may find are refused before anything is written."""
-    monkeypatch.setattr(reports, "PAIRS_MAX", 2)
+    monkeypatch.setattr(reports, "LISTED_MAX", 2)
     sweep = await worker.planned()
     hold = await worker.held(sweep)
     over = sweep.model_copy(update={"status": SweepStatus.DONE})
