@@ -254,6 +254,7 @@ class Sweeper:
         try:
             sweep = await self._deps.sweeps.one(seen.tenant_id, seen.mode, seen.id)
             if sweep is None or sweep.status is not seen.status:
+                await self._deps.sweeps.release(hold)
                 return
             failure = await job(hold, sweep)
             if failure is SweepFailure.TOO_MANY_PAIRS:
