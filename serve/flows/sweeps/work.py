@@ -39,7 +39,8 @@ from serve.observe import logs
 from serve.observe import sweeps as metrics
 from serve.ports import Hold, TileLease
 
-LOOK_S = 0.5  # between two looks at what there is to do
+LOOK_S = 0.5  # between two looks at what there is to do, while there is something
+IDLE_S = 2.0  # and while there is nothing
 RENEW_S = 15.0  # a third of a lease
 AHEAD = 1  # tiles claimed beyond the threads: their blocks are read meanwhile
 WRITES_MAX = 30  # tries to write what a tile came to, a second apart: less than its lease lasts
@@ -158,7 +159,7 @@ class Sweeper:
         try:
             while not stop.is_set():
                 try:
-                    if loop.time() - self._looked_s >= LOOK_S:
+                    if loop.time() - self._looked_s >= self._look_s:
                         self._looked_s = loop.time()
                         self._look_at(await source())
                     if not stop.is_set():
@@ -172,12 +173,16 @@ class Sweeper:
                     if not goes_on:
                         raise
                     logs.write_error("sweeps cannot be looked at", error)
-                wait_s = max(0.0, self._looked_s + LOOK_S - loop.time())
+                wait_s = max(0.0, self._looked_s + self._look_s - loop.time())
                 first = asyncio.FIRST_COMPLETED
                 await asyncio.wait({stopped, *self._tasks}, timeout=wait_s, return_when=first)
                 self._tasks = {task for task in self._tasks if not task.done()}
         finally:
             stopped.cancel()
+
+    @property
+    def _look_s(self) -> float:
+        return LOOK_S if self._sweeps or self._tasks else IDLE_S
 
     def _look_at(self, active: list[Sweep]) -> None:
         """What is under way now; what was and is not takes no more room."""

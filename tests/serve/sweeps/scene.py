@@ -41,6 +41,9 @@ SCALE = ScoreScale(MODEL, search_floor=0.5, verify_threshold=0.6, dimension=DIME
 OPTIONS = Options(threads=2, memory_bytes=2**24, block_size=16)
 MODEST = {"threshold": 0.36}  # the similarity of the pack's own threshold
 
+SEED = 20261122
+CHANCE = np.random.Generator(np.random.PCG64(SEED))
+
 Edges = dict[tuple[str, str], float]
 
 
@@ -81,6 +84,13 @@ class Scene:
             faces=(EnrolledFace(face_id, Template(MODEL, vector)),),
         )
         await self.people.ledger.commit(snapshot, change, f"again {face_id}")
+
+    async def changed(self, name: str, **fields: Any) -> None:
+        """The customer's record, with these fields."""
+        snapshot = await self.deps.ledger.snapshot(self.subject(name))
+        assert snapshot.customer is not None
+        change = Change(snapshot.customer.model_copy(update=fields))
+        await self.deps.ledger.commit(snapshot, change, f"{name} {sorted(fields)}")
 
     @property
     def world(self) -> tuple[str, Mode]:
@@ -178,7 +188,8 @@ class Scene:
 
 
 def a_scene(link: Redis, keyring: Keyring, tenant: str = TENANT) -> Scene:
-    """A world without anybody."""
+    """A world without anybody; the strangers that come into it are the same in every run."""
+    CHANCE.bit_generator.state = np.random.PCG64(SEED).state
     deps = build_deps(link, keyring, Settings(), Models(AbsentFaces(), SCALE, MODEL))
     return Scene(deps, people_of(link, keyring), principal(tenant))
 
@@ -188,9 +199,9 @@ def principal(tenant: str = TENANT, mode: Mode = Mode.LIVE) -> Principal:
     return Principal(tenant, mode, frozenset(Scope), Actor(ActorKind.KEY, "key"))
 
 
-def stranger(seed: int | None = None) -> NDArray[np.float32]:
+def stranger() -> NDArray[np.float32]:
     """A face like nobody's in particular."""
-    return unit(np.random.default_rng(seed).normal(size=DIMENSION))
+    return unit(CHANCE.normal(size=DIMENSION))
 
 
 def like(vector: NDArray[np.float32], score: float) -> NDArray[np.float32]:

@@ -3,8 +3,6 @@
 import pytest
 from redis.asyncio import Redis
 
-from serve.domain.change import Change
-from serve.domain.search.pairs import with_different
 from serve.domain.sweeps.sweep import Sweep, SweepFailure, SweepStatus
 from serve.flows.sweeps import results
 from serve.store.vault.keyring import Keyring
@@ -130,10 +128,7 @@ async def test_people_told_apart_are_in_no_ring_together(scene: Scene) -> None:
     await scene.crowd(30)
     await scene.swept(threshold=MATCH)
     assert await rings_of(scene) == {members("twin", 0, 1, 2, 3)}
-    snapshot = await scene.deps.ledger.snapshot(scene.subject("twin 0"))
-    assert snapshot.customer is not None
-    told = with_different(snapshot.customer, scene.subject("twin 1").key)
-    await scene.deps.ledger.commit(snapshot, Change(told), "told apart")
+    await scene.changed("twin 0", different_from=(scene.subject("twin 1").key,))
     await scene.swept(threshold=MATCH)
     (ring,) = await rings_of(scene)
     assert len(ring & members("twin", 0, 1)) == 1

@@ -53,6 +53,14 @@ async def test_a_sweep_finds_what_brute_force_finds(scene: Scene, similarity: fl
     assert done.compared == done.to_compare == 150 * 149 // 2
 
 
+async def test_a_thousand_faces_in_many_tiles(scene: Scene) -> None:
+    """Of half a million pairs every one is looked at once."""
+    await scene.crowd(1_000)
+    done = await scene.carried_out(await scene.asked(threshold=0.4), block_size=64)
+    assert (done.tiles, done.compared) == (tiles_of(1_000, 64), 1_000 * 999 // 2)
+    assert agree(await scene.found(done), scene.truth(scene.deps.scale.native(0.4)))
+
+
 async def test_planted_pairs_are_found_from_the_threshold_on(scene: Scene) -> None:
     """Of pairs a thousandth above and below it those above are found, all, and none of the others,
     wherever the two stand.
@@ -210,7 +218,7 @@ async def test_one_operation_makes_one_sweep(scene: Scene) -> None:
 
 async def test_another_model_s_faces_are_not_compared(scene: Scene) -> None:
     """Only the gallery of the install's model is swept; a sweep of an older model is given up."""
-    await scene.enrol("one", stranger(1))
+    await scene.enrol("one", stranger())
     queued = await scene.asked()
     other = scene.of_model("another")
     given_up = await other.carried_out(queued)
