@@ -1,15 +1,14 @@
 """Tiles by numpy: a matrix product in float32, piece by piece, each looked at while it is hot.
 
-Scores that fit the cache cost little to look through once they are made. Most rows of most pieces
-hold no candidate: the highest score of each row is found first, and only rows that reach `low` are
-looked at number by number.
+Scores that fit the cache cost little to look through once they are made: one comparison of all,
+and a search of its bits.
 """
 
 import numpy as np
 
 from index import scan
 from index.entry import Vectors
-from index.sweep.kernel import Named, Scores, pieces, places
+from index.sweep.kernel import Named, Scores, pieces, placed
 
 PIECE = 512
 """Rows and columns of a piece: 1 MiB of scores, which stays in the second-level cache of a core."""
@@ -33,12 +32,13 @@ class BlasKernel:
     ) -> Named:
         """See `Kernel`."""
         room: Scores = np.empty(PIECE * PIECE, np.float32)
+        reach = np.empty(PIECE * PIECE, np.bool_)
         for row, column in pieces(len(first), len(second), PIECE, is_diagonal=is_diagonal):
             rows, columns = first[row : row + PIECE], second[column : column + PIECE]
-            scores = room[: len(rows) * len(columns)].reshape(len(rows), len(columns))
-            np.matmul(rows, columns.T, out=scores)
-            cut = scan.below(low)
-            reach = np.flatnonzero(scores.max(axis=1) >= cut)
-            if len(reach):
-                sent = yield places(scores[reach], reach, cut, (row, column))
+            size, width = len(rows) * len(columns), len(columns)
+            np.matmul(rows, columns.T, out=room[:size].reshape(-1, width))
+            np.greater_equal(room[:size], scan.below(low), out=reach[:size])
+            found = np.flatnonzero(reach[:size])
+            if len(found):
+                sent = yield placed(found, room[found], width, (row, column))
                 low = low if sent is None else sent

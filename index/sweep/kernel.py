@@ -56,13 +56,12 @@ def pieces(rows: int, columns: int, side: int, *, is_diagonal: bool) -> Iterator
             yield row, column
 
 
-def places(
-    near: Scores, reach: NDArray[np.intp], cut: np.float32, begin: tuple[int, int]
+def placed(
+    found: NDArray[np.intp], scores: Scores, width: int, begin: tuple[int, int]
 ) -> Candidates:
-    """Where a piece that begins at `begin` scores `cut` or more. `near` (R, columns) are the
-    scores of its rows `reach` (R,): of all others none does.
+    """What was found in a piece that begins at `begin` and has rows of `width` numbers: `found` are
+    places in it as one run of numbers.
     """
-    row, column = np.nonzero(near >= cut)
-    row_begin, column_begin = begin
-    rows, columns = reach[row] + row_begin, column + column_begin
-    return rows.astype(np.int32), columns.astype(np.int32), near[row, column]
+    rows, columns = np.divmod(found, width)
+    row, column = begin
+    return (rows + row).astype(np.int32), (columns + column).astype(np.int32), scores

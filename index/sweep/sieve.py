@@ -20,32 +20,33 @@ SPARE = 1 << 16
 
 class Sieve:
     """Keeps at least the best `keep` of the pairs added, by their true scores, which `truth`
-    tells, and ties by place. Holds `room` pairs at most, besides those that are being added.
+    tells, and ties by place. Between additions it holds twice `keep` pairs and SPARE at most.
     """
 
     def __init__(self, keep: int, margin: float, truth: Callable[[Places, Places], Truth]) -> None:
         self._keep, self._margin, self._truth = keep, margin, truth
-        self.room = 2 * keep + SPARE
+        self._room = 2 * keep + SPARE
         self.low = -np.inf if keep else np.inf
         """Pairs that a kernel scores less are wanted no more."""
         self._rows: Places = np.empty(0, np.int32)
         self._columns: Places = np.empty(0, np.int32)
         self._scores: Scores = np.empty(0, np.float32)
         self._added: list[Candidates] = []
-        self._count = 0
+        self.size = 0
+        """Pairs held."""
 
     def add(self, rows: Places, columns: Places, scores: Scores) -> None:
         """Pairs, and the kernel's scores of them."""
         if not self._keep:
             return
         self._added.append((rows, columns, scores))
-        self._count += len(rows)
-        if self._count > self.room:
+        self.size += len(rows)
+        if self.size > self._room:
             self._shrink()
 
     def held(self) -> tuple[Places, Places]:
         """The pairs, in no order: the best, and perhaps others."""
-        if self._count > self._keep:
+        if self.size > self._keep:
             self._shrink()
         self._gather()
         return self._rows, self._columns
@@ -61,7 +62,7 @@ class Sieve:
         lowest = float(np.partition(self._scores, -self._keep)[-self._keep])
         self.low = max(self.low, lowest - 2 * self._margin)
         self._retain(self._scores >= scan.below(self.low))
-        if self._count > self._keep + SPARE // 2:
+        if self.size > self._keep + SPARE // 2:
             self._decide()
 
     def _decide(self) -> None:
@@ -76,4 +77,4 @@ class Sieve:
     def _retain(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> None:
         self._rows, self._columns = self._rows[which], self._columns[which]
         self._scores = self._scores[which]
-        self._count = len(self._scores)
+        self.size = len(self._scores)

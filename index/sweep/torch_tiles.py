@@ -18,7 +18,7 @@ from index import scan
 from index.entry import Vectors
 from index.sweep import certificate, triton_tiles
 from index.sweep.certificate import Loss
-from index.sweep.kernel import Candidates, Named, Scores, pieces, places
+from index.sweep.kernel import Candidates, Named, Scores, pieces, placed
 
 PIECE = 1_024
 """Rows and columns of a piece on a processor: 2 MiB of scores."""
@@ -26,7 +26,7 @@ PIECE = 1_024
 STRIPE = 1 << 26
 """Pairs that a GPU looks at in one go, 128 MiB of scores where they are written."""
 
-ROOM = 1 << 22
+ROOM = 1 << 20
 """Candidates that a GPU has room for in one go; where there are more it looks at fewer pairs."""
 
 
@@ -60,16 +60,17 @@ class TorchKernel:
         self, first: Narrowed, second: Narrowed, low: float, *, is_diagonal: bool = False
     ) -> Named:
         """See `Kernel`."""
+        torch.get_num_threads()  # or a thread that is new to torch takes all cores
         room = torch.empty(PIECE * PIECE, dtype=self._dtype)
+        reach = np.empty(PIECE * PIECE, np.bool_)
         sizes = len(first.rows), len(second.rows)
         for row, column in pieces(*sizes, PIECE, is_diagonal=is_diagonal):
             rows, columns = first.rows[row : row + PIECE], second.rows[column : column + PIECE]
-            scores = room[: len(rows) * len(columns)].view(len(rows), len(columns))
-            torch.mm(rows, columns.T, out=scores)
-            cut = scan.below(low)
-            reach, near = _reaching(scores, cut)
-            if len(reach):
-                sent = yield places(near, reach, cut, (row, column))
+            size, width = len(rows) * len(columns), len(columns)
+            torch.mm(rows, columns.T, out=room[:size].view(-1, width))
+            found, scores = _reaching(room[:size], scan.below(low), reach[:size])
+            if len(found):
+                sent = yield placed(found, scores, width, (row, column))
                 low = low if sent is None else sent
 
     def _narrowed(self, vectors: Vectors) -> Tensor:
@@ -85,7 +86,8 @@ class CudaKernel(TorchKernel):
         # Or parts of a long sum would be narrowed before they are added, beyond what is certified.
         torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
         is_fused = device != "cpu" and triton_tiles.is_available()
-        self._look = triton_tiles.above if is_fused else multiplied
+        self.look = triton_tiles.above if is_fused else multiplied
+        """What names the candidates of one stripe."""
 
     def above(
         self, first: Narrowed, second: Narrowed, low: float, *, is_diagonal: bool = False
@@ -98,7 +100,7 @@ class CudaKernel(TorchKernel):
             begin = stripe.start if is_diagonal else 0
             rows, columns = first.rows[stripe.start : stripe.stop], second.rows[begin:]
             room = max(ROOM, len(columns))
-            *found, count = self._look(rows, columns, float(scan.below(low)), room)
+            *found, count = self.look(rows, columns, float(scan.below(low)), room)
             if count > room:
                 half = len(rows) // 2
                 stripes += [stripe[half : len(rows)], stripe[:half]]
@@ -143,17 +145,24 @@ def multiplied(
     return rows.int(), columns.int(), scores[rows, columns].float(), count
 
 
-def _reaching(scores: Tensor, cut: np.float32) -> tuple[NDArray[np.intp], Scores]:
-    """Rows of a piece that hold a score of `cut` or more, and their scores in float32."""
+def _reaching(
+    scores: Tensor, cut: np.float32, reach: NDArray[np.bool_]
+) -> tuple[NDArray[np.intp], Scores]:
+    """Which of (N,) scores are `cut` or more, and what they are in float32. `reach` (N,) is for
+    use meanwhile.
+    """
     if scores.dtype is torch.float32:
         plain: Scores = scores.numpy()
-        reach = np.flatnonzero(plain.max(axis=1) >= cut)
-        return reach, plain[reach]
+        np.greater_equal(plain, cut, out=reach)
+        found = np.flatnonzero(reach)
+        return found, plain[found]
     bits = scores.view(torch.int16).numpy()
     # A number above zero cut off to bfloat16 is no more than it was; below, nothing is ruled out.
     least = int(cut.view(np.int32)) >> 16 if cut > 0 else np.iinfo(np.int16).min
-    reach = np.flatnonzero(bits.max(axis=1) >= least)
-    return reach, (bits[reach].astype(np.int32) << 16).view(np.float32)
+    np.greater_equal(bits, np.int16(least), out=reach)
+    found = np.flatnonzero(reach)
+    wide = (bits[found].astype(np.int32) << 16).view(np.float32)
+    return (found, wide) if cut > 0 else (found[wide >= cut], wide[wide >= cut])
 
 
 def _fetched(found: Sequence[Tensor], count: int, begin: tuple[int, int]) -> Candidates:
