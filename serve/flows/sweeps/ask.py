@@ -62,7 +62,12 @@ async def page(deps: Deps, principal: Principal, cursor: str, limit: int) -> Pag
     return found
 
 
-async def cancel(deps: Deps, principal: Principal, sweep_id: str, op: Operation) -> Sweep:  # noqa: ARG001 (canceling again changes nothing, whoever asks)
+async def cancel(
+    deps: Deps,
+    principal: Principal,
+    sweep_id: str,
+    op: Operation,  # noqa: ARG001 (canceling again changes nothing, whoever asks)
+) -> Sweep:
     """The sweep, canceled: no tile of it is begun any more, and it shows nothing.
 
     Raises `not_found`, and `sweep_closed` for one that ended otherwise before.
