@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.errors import Code as PipelineCode
 from pipeline.face.compare import SEARCH_FLOOR_SIMILARITY, VERIFY_THRESHOLD_SIMILARITY
 from serve.deps import Deps
 from serve.domain.audit import OPERATOR, Action, AuditEntry, Concern
@@ -100,16 +99,14 @@ async def report(
 ) -> Report:
     """What the world's last sweep says of thresholds.
 
-    Raises `not_found` where no sweep has ended, and `model_mismatch` where the last was of
-    another model.
+    Raises `not_found` where no sweep has ended, or the last was of another model than this
+    install's.
     """
     calibration = await deps.sweeps.calibration(tenant.id, mode)
     if calibration is None:
         raise ServeError(Code.NOT_FOUND, "no sweep of all customers is done: run `limen sweep`")
     if calibration.model_id != deps.model_id:
-        raise ServeError(
-            PipelineCode.MODEL_MISMATCH, f"the last sweep compared by {calibration.model_id}"
-        )
+        raise ServeError(Code.NOT_FOUND, "the last sweep was of another model: sweep everybody")
     floor = deps.scale.native(SEARCH_FLOOR_SIMILARITY)
     found = {target: threshold_for(calibration, target, floor) for target in targets}
     followed = await duplicate_threshold(deps, tenant.id, mode)
@@ -117,12 +114,8 @@ async def report(
 
 
 async def read_report(deps: Deps, principal: Principal) -> Report:
-    """The same for who holds a key, of its world. Raises `not_found` also where the last sweep was
-    of another model than this install's.
-    """
+    """The same for who holds a key, of its world."""
     found = await report(deps, await tenant_of(deps, principal), principal.mode)
-    if found.calibration.model_id != deps.model_id:
-        raise ServeError(Code.NOT_FOUND, "the last sweep was of another model: sweep everybody")
     entry = AuditEntry(Action.SWEEP_READ, principal.actor, found.calibration.sweep_id)
     await noted(deps, Concern(principal.tenant_id, principal.mode), entry)
     return found

@@ -108,4 +108,4 @@ def test_what_cannot_be_shown_is_refused(data_dir: Path) -> None:
         assert calibrate(data_dir, option, "0.6").exit_code == 2
     assert calibrate(data_dir, "--json").document["duplicate_target_fpir"] is None
     sweep(data_dir, "other.1")
-    assert str(refusal(calibrate(data_dir))) == "model_mismatch"
+    assert refusal(calibrate(data_dir)) is Code.NOT_FOUND
