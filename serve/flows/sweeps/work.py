@@ -85,6 +85,7 @@ class Sweeper:
         self._leases: set[TileLease] = set()
         self._untried: set[TileLease] = set()
         self._holds: dict[str, Hold] = {}
+        self._dropped: set[Hold] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._at_work: set[Future[TileResult | TooMany]] = set()
         self._looked_s = -math.inf
@@ -148,8 +149,10 @@ class Sweeper:
             await self._blocks.close()
             with suppress(ServeError):
                 await self._deps.sweeps.release_tiles(list(self._untried))
+                for hold in self._dropped:
+                    await self._deps.sweeps.release(hold)
             self._threads.shutdown(wait=False, cancel_futures=True)
-            self._tasks, self._untried = set(), set()
+            self._tasks, self._untried, self._dropped = set(), set(), set()
 
     async def _until(self, stop: asyncio.Event, source: Source, *, goes_on: bool = False) -> None:
         """Look and begin until `stop`; `goes_on` says that no defect ends it."""
@@ -266,6 +269,9 @@ class Sweeper:
                 await self._say_too_many(hold, TooMany(sweep, np.empty(0)))
             elif failure is not None:
                 await give_up(self._deps, hold, sweep, failure)
+        except asyncio.CancelledError:
+            self._dropped.add(hold)
+            raise
         except ServeError as error:
             logs.write("sweep put off", code=error.code, sweep_id=seen.id)
         except Exception as error:  # noqa: BLE001 (one sweep's defect must not stop the others)

@@ -27,17 +27,26 @@ SMALL = 3 * 16 * (2 * 32 * 4 + 256)  # bytes of three of them
 
 @dataclass(slots=True)
 class CountedLog:
-    """Another log of a gallery, and which segments of it were read."""
+    """Another log of a gallery, and which segments of it were read. It tells where nobody stands
+    until it `may_tell`.
+    """
 
     log: GalleryLog
     read: list[Segment] = field(default_factory=list)
+    may_tell: asyncio.Event = field(default_factory=asyncio.Event)
+    is_asked: bool = False
 
     async def faces(self, gallery: Gallery, segment: Segment) -> LoggedFaces:
         self.read.append(segment)
         return await self.log.faces(gallery, segment)
 
-    def places(self, gallery: Gallery, segment: Segment) -> AsyncIterator[Sequence[LoggedFace]]:
-        return self.log.places(gallery, segment)
+    async def places(
+        self, gallery: Gallery, segment: Segment
+    ) -> AsyncIterator[Sequence[LoggedFace]]:
+        self.is_asked = True
+        await self.may_tell.wait()
+        async for batch in self.log.places(gallery, segment):
+            yield batch
 
 
 @pytest.fixture
@@ -49,13 +58,18 @@ async def scene(link: Redis, keyring: Keyring) -> Scene:
     return made
 
 
-def reads(scene: Scene) -> list[Segment]:
+def log_of(scene: Scene) -> CountedLog:
     log = scene.deps.gallery_log
     assert isinstance(log, CountedLog)
-    return log.read
+    return log
+
+
+def reads(scene: Scene) -> list[Segment]:
+    return log_of(scene).read
 
 
 async def running(scene: Scene) -> tuple[Sweep, SweepPlan]:
+    log_of(scene).may_tell.set()
     sweep = await scene.planned(await scene.asked())
     plan = await scene.deps.sweeps.planned(sweep.id)
     assert plan is not None
@@ -93,6 +107,7 @@ async def test_blocks_take_no_more_than_they_may(scene: Scene) -> None:
 
 async def test_little_memory_costs_time_alone(scene: Scene) -> None:
     """With room for hardly any block the same pairs are found."""
+    log_of(scene).may_tell.set()
     done = await scene.carried_out(await scene.asked(), memory_bytes=1)
     assert set(await scene.found(done)) == set(scene.truth(scene.deps.scale.native(0.36)))
 
@@ -132,6 +147,20 @@ async def test_a_stop_does_not_wait_for_a_long_tile(scene: Scene) -> None:
         assert len(leases) == sweep.tiles
         while not worker.is_idle:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+
+
+async def test_a_stop_gives_a_plan_back(scene: Scene) -> None:
+    """Stopped in the middle of planning, it leaves the sweep to whoever comes next, at once."""
+    asked = await scene.asked()
+    stop = asyncio.Event()
+    working = asyncio.create_task(scene.sweeper(stop_s=0.05).run(stop))
+    async with asyncio.timeout(60):
+        while not log_of(scene).is_asked:  # noqa: ASYNC110 (it tells nobody)
+            await asyncio.sleep(0.01)
+        assert await scene.deps.sweeps.hold(asked.id) is None
+        stop.set()
+        await working
+    assert await scene.deps.sweeps.hold(asked.id) is not None
 
 
 async def test_upkeep_looks_when_somebody_came_or_went(
