@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from serve.bench.sweeps.figures import LIMEN, Sweeping
 from serve.bench.sweeps.live import Live
 from serve.bench.sweeps.rings import AtBar, RingsFound
-from serve.bench.sweeps.speed import LIMEN, Sweeping, all_threads
+from serve.bench.sweeps.speed import all_threads
 
 _PANEL_IN = (5.2, 4.6)
 _DPI = 110

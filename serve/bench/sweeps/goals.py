@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from serve.bench.goals import Goal
+from serve.bench.sweeps.figures import Sweeping
 from serve.bench.sweeps.gpu import FLOOR_S, Gpu
 from serve.bench.sweeps.live import Live
 from serve.bench.sweeps.rings import RingsFound
-from serve.bench.sweeps.speed import Sweeping
 
 OVER_GEMM_MIN = 0.6
 OVER_FLOOR_MIN = 0.6

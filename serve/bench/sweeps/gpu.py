@@ -14,7 +14,7 @@ from index.sweep.tile import load, sweep_tile
 from serve.bench.measure import Timing, Work, time_work
 from serve.bench.search.gallery import Say
 from serve.bench.sweeps.crowd import THRESHOLD, crowd
-from serve.bench.sweeps.speed import GEMM, LIMEN
+from serve.bench.sweeps.figures import GEMM, LIMEN
 from serve.domain.sweeps.plan import BLOCK_MAX, keep_below
 
 FACES, DIMENSION = 10_000_000, 512

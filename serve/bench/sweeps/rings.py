@@ -94,6 +94,7 @@ def measure_rings(kernel: Kernel, faces: int, dimension: int, seed: int, say: Sa
     made = society(faces, dimension, seed)
     pairs, scores, sweep = _swept(kernel, made)
     is_chance = made.people[pairs[:, 0]] != made.people[pairs[:, 1]]
+    is_chance &= made.is_plain[pairs].all(axis=1)
     strangers = -np.sort(-scores[is_chance])
     found = []
     for chance in CHANCES:

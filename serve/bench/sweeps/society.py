@@ -31,12 +31,14 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Society:
-    """`templates` (N, D), each of a customer of their own; `people` (N,) says whose face it is.
-    `apart` are rows that a reviewer called different people, `signals` what a row's customer gave.
+    """`templates` (N, D), each of a customer of their own; `people` (N,) says whose face it is,
+    `is_plain` (N,) that it is like no stranger's but by chance: no twin's, kin's, or hub. `apart`
+    are rows that a reviewer called different people, `signals` what a row's customer gave.
     """
 
     templates: Vectors = field(repr=False)
     people: Rows = field(repr=False)
+    is_plain: NDArray[np.bool_] = field(repr=False)
     apart: Places = field(repr=False)
     signals: Mapping[int, frozenset[str]] = field(repr=False)
 
@@ -59,7 +61,7 @@ def society(faces: int, dimension: int, seed: int) -> Society:
     chance = np.random.default_rng(seed)
     made = People(dimension, seed)
     templates = made.templates(faces)
-    people = np.arange(faces)
+    people, is_plain = np.arange(faces), np.ones(faces, np.bool_)
     free = _Free(chance.permutation(faces))
     signals: dict[int, frozenset[str]] = {}
     sizes = chance.integers(2, RING_MAX + 1, max(1, faces // FACES_PER_RING))
@@ -70,6 +72,7 @@ def society(faces: int, dimension: int, seed: int) -> Society:
         people[members] = first
         if number % 2:
             signals |= dict.fromkeys(members, frozenset({f"phone:{number}"}))
+    ringed = free.taken
     twins = np.array([free.take(2) for _ in range(max(1, faces // FACES_PER_TWINS))])
     templates[twins[:, 1]] = turned(templates[twins[:, 0]], templates[twins[:, 1]], TWINS)
     for _ in range(faces // FACES_PER_FAMILY):
@@ -79,7 +82,8 @@ def society(faces: int, dimension: int, seed: int) -> Society:
     for (hub,) in (free.take(1) for _ in range(faces // FACES_PER_HUB)):
         mean = templates[chance.choice(faces, BLURRED, replace=False)].mean(axis=0)
         templates[hub] = mean / np.linalg.norm(mean)
-    return Society(templates, people, np.sort(twins[::2], axis=1), signals)
+    is_plain[free.all[ringed : free.taken]] = False
+    return Society(templates, people, is_plain, np.sort(twins[::2], axis=1), signals)
 
 
 def pairs_within(sizes: Sequence[int] | Rows) -> int:
@@ -89,13 +93,15 @@ def pairs_within(sizes: Sequence[int] | Rows) -> int:
 
 
 class _Free:
-    """Rows that are nobody's yet."""
+    """`all` rows in random order, of which the first `taken` are somebody's."""
 
     def __init__(self, rows: Rows) -> None:
-        self._rows: list[int] = rows.tolist()
+        self.all = rows
+        self.taken = 0
 
     def take(self, count: int) -> list[int]:
-        """So many of them."""
-        taken, self._rows = self._rows[:count], self._rows[count:]
-        assert len(taken) == count, "there are faces enough"
-        return taken
+        """So many more."""
+        rows: list[int] = self.all[self.taken : self.taken + count].tolist()
+        self.taken += count
+        assert len(rows) == count, "there are faces enough"
+        return rows

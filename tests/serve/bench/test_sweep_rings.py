@@ -33,6 +33,9 @@ def test_a_society_is_what_it_says() -> None:
     ring = np.flatnonzero(made.people == np.argmax(sizes))
     within = (wide[ring] @ wide[ring].T)[np.triu_indices(len(ring), 1)]
     assert within.mean() > KIN
+    assert made.is_plain[ring].all()
+    assert not made.is_plain[made.apart].any()
+    assert (~made.is_plain).sum() == 2 * 5 + 4 * 5 + 1
     holders = [made.people[row] for row in made.signals]
     assert 0 < len(set(holders)) < FACES // 200
     again = society(FACES, 128, 3)

@@ -18,23 +18,20 @@ from serve.bench.measure import Timing
 from serve.bench.search.gallery import Latency, Size
 from serve.bench.sweeps import speed
 from serve.bench.sweeps.crowd import NEAR, THRESHOLD, Crowd, crowd, keys
-from serve.bench.sweeps.goals import goals
-from serve.bench.sweeps.gpu import FACES, FLOOR_S, Gpu, measure_gpu
-from serve.bench.sweeps.live import Live, measure_live
-from serve.bench.sweeps.peers import KNN, PLAIN, RANGE, joins, judged
-from serve.bench.sweeps.speed import (
-    CHECKED,
+from serve.bench.sweeps.figures import (
     GEMM,
     LIMEN,
     Checked,
-    Job,
     Pace,
     Planted,
     Sweeping,
     Whole,
-    check,
-    measure_sweep,
 )
+from serve.bench.sweeps.goals import goals
+from serve.bench.sweeps.gpu import FACES, FLOOR_S, Gpu, measure_gpu
+from serve.bench.sweeps.live import Live, measure_live
+from serve.bench.sweeps.peers import KNN, PLAIN, RANGE, joins, judged
+from serve.bench.sweeps.speed import CHECKED, Job, check, measure_sweep
 
 SIZE = Size(300, 64, has_graphs=False)
 SMALL = 128  # faces of a block, so that few faces are many tiles
@@ -174,7 +171,7 @@ def test_a_pair_that_is_found_twice_differs(job: Job) -> None:
 
 def sweeping(ours: float, gemm: float, **changes: Any) -> Sweeping:
     """A gallery whose tiles ran at so many pairs a second."""
-    paces = [Pace(name, 1, Timing(0.0, 0.0, per_s, 1)) for name, per_s in
+    paces = [Pace(name, 1, Timing(0.0, 2e6 / per_s, per_s, 1)) for name, per_s in
              ((LIMEN, ours), (GEMM, gemm))]  # fmt: skip
     whole = Planted(10, 10)
     made = Sweeping(
@@ -194,6 +191,7 @@ def test_goals_are_shares_of_a_bare_product() -> None:
     """0.6 of it will do, of tiles and of the whole; a pair missed, made up or other spoils one."""
     good = sweeping(600_000, 800_000)
     assert good.shares() == {1: 0.75}
+    assert good.cpu_shares() == {1: pytest.approx(0.75)}
     assert good.whole_shares() == {1: pytest.approx(500_500 / 800_000)}
     assert met([good]) == [True] * 4
     assert met([sweeping(400_000, 800_000)]) == [False, True, True, True]
