@@ -23,10 +23,16 @@ class Sieve:
     tells, and ties by place. Between additions it holds twice `keep` pairs and SPARE at most.
     """
 
-    def __init__(self, keep: int, margin: float, truth: Callable[[Places, Places], Truth]) -> None:
+    def __init__(
+        self,
+        keep: int,
+        margin: float,
+        truth: Callable[[Places, Places], Truth],
+        low: float = -np.inf,
+    ) -> None:
         self._keep, self._margin, self._truth = keep, margin, truth
         self._room = 2 * keep + SPARE
-        self.low = -np.inf if keep else np.inf
+        self.low = low if keep else np.inf
         """Pairs that a kernel scores less are wanted no more."""
         self._rows: Places = np.empty(0, np.int32)
         self._columns: Places = np.empty(0, np.int32)
@@ -62,7 +68,7 @@ class Sieve:
         lowest = float(np.partition(self._scores, -self._keep)[-self._keep])
         self.low = max(self.low, lowest - 2 * self._margin)
         self._retain(self._scores >= scan.below(self.low))
-        if self.size > self._keep + SPARE // 2:
+        if self.size > self._keep + SPARE // 4 * 3:
             self._decide()
 
     def _decide(self) -> None:

@@ -1,9 +1,10 @@
 """Tiles by torch: bfloat16 where a processor or a GPU multiplies it, at twice the speed or more.
 
-Templates are narrowed to bfloat16, their products added in float32. On a processor scores are
-narrowed once more when they are written, and looked through as the whole numbers whose bits they
-are: above zero these are in the same order, and half as many bytes as float32. On a GPU Triton
-looks at them before they are written, where there is one.
+Templates are narrowed to bfloat16, their products added in float32. What may score enough, by the
+certificate, is scored again in float32. On a processor scores are narrowed once more when they are
+written, and looked through as the whole numbers whose bits they are: above zero these are in the
+same order, and half as many bytes as float32. On a GPU Triton looks at them before they are
+written, where there is one.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from index import scan
 from index.entry import Vectors
-from index.sweep import certificate, triton_tiles
+from index.sweep import certificate, triton_tiles, truth
 from index.sweep.certificate import Loss
 from index.sweep.kernel import Candidates, Named, Scores, pieces, placed
 
@@ -32,9 +33,10 @@ ROOM = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Narrowed:
-    """(N, D) rows on a device, and what was lost on the way."""
+    """(N, D) rows on a device, what they were, and what was lost on the way."""
 
     rows: Tensor = field(repr=False)
+    vectors: Vectors = field(repr=False)
     loss: Loss
 
 
@@ -48,10 +50,15 @@ class TorchKernel:
     def load(self, vectors: Vectors) -> Narrowed:
         """See `Kernel`."""
         rows = self._narrowed(vectors).to(self._device)
-        return Narrowed(rows, Loss.of(vectors, lambda part: _wide(self._narrowed(part))))
+        loss = Loss.of(vectors, lambda part: _wide(self._narrowed(part)))
+        return Narrowed(rows, np.ascontiguousarray(vectors, np.float32), loss)
 
-    def margin(self, first: Narrowed, second: Narrowed) -> float:
-        """See `Kernel`."""
+    def margin(self, first: Narrowed, second: Narrowed) -> float:  # noqa: ARG002
+        """See `Kernel`: rounding alone, as what is named was scored again."""
+        return scan.margin(first.rows.shape[1])
+
+    def slack(self, first: Narrowed, second: Narrowed) -> float:
+        """By how much a narrowed score can differ from the true one, at most."""
         is_narrow = self._dtype is torch.bfloat16
         rounding = certificate.BFLOAT16_ROUNDING if is_narrow else 0.0
         return certificate.margin(first.loss, second.loss, first.rows.shape[1], rounding)
@@ -60,12 +67,27 @@ class TorchKernel:
         self, first: Narrowed, second: Narrowed, low: float, *, is_diagonal: bool = False
     ) -> Named:
         """See `Kernel`."""
+        slack = self.slack(first, second) + self.margin(first, second)
+        parts = self.narrow(first.rows, second.rows, low - slack, is_diagonal=is_diagonal)
+        cut: float | None = None
+        while True:
+            try:
+                rows, columns, _ = parts.send(cut)
+            except StopIteration:
+                return
+            scores = truth.rough(first.vectors, second.vectors, rows, columns)
+            reach = scores >= scan.below(low)
+            sent = yield rows[reach], columns[reach], scores[reach]
+            low = low if sent is None else sent
+            cut = low - slack
+
+    def narrow(self, first: Tensor, second: Tensor, low: float, *, is_diagonal: bool) -> Named:
+        """What `above` does, by narrowed scores alone."""
         torch.get_num_threads()  # or a thread that is new to torch takes all cores
         room = torch.empty(PIECE * PIECE, dtype=self._dtype)
         reach = np.empty(PIECE * PIECE, np.bool_)
-        sizes = len(first.rows), len(second.rows)
-        for row, column in pieces(*sizes, PIECE, is_diagonal=is_diagonal):
-            rows, columns = first.rows[row : row + PIECE], second.rows[column : column + PIECE]
+        for row, column in pieces(len(first), len(second), PIECE, is_diagonal=is_diagonal):
+            rows, columns = first[row : row + PIECE], second[column : column + PIECE]
             size, width = len(rows) * len(columns), len(columns)
             torch.mm(rows, columns.T, out=room[:size].view(-1, width))
             found, scores = _reaching(room[:size], scan.below(low), reach[:size])
@@ -89,16 +111,14 @@ class CudaKernel(TorchKernel):
         self.look = triton_tiles.above if is_fused else multiplied
         """What names the candidates of one stripe."""
 
-    def above(
-        self, first: Narrowed, second: Narrowed, low: float, *, is_diagonal: bool = False
-    ) -> Named:
-        """See `Kernel`."""
-        tall = max(1, STRIPE // max(1, len(second.rows)))
-        stripes = [range(start, start + tall) for start in range(0, len(first.rows), tall)][::-1]
-        while stripes and len(second.rows):
+    def narrow(self, first: Tensor, second: Tensor, low: float, *, is_diagonal: bool) -> Named:
+        """Stripe by stripe; one that has more candidates than there is room for, by halves."""
+        tall = max(1, STRIPE // max(1, len(second)))
+        stripes = [range(start, start + tall) for start in range(0, len(first), tall)][::-1]
+        while stripes and len(second):
             stripe = stripes.pop()
             begin = stripe.start if is_diagonal else 0
-            rows, columns = first.rows[stripe.start : stripe.stop], second.rows[begin:]
+            rows, columns = first[stripe.start : stripe.stop], second[begin:]
             room = max(ROOM, len(columns))
             *found, count = self.look(rows, columns, float(scan.below(low)), room)
             if count > room:

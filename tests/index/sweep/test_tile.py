@@ -181,6 +181,21 @@ def test_no_pair_from_complete_from_on_is_missing(
 
 
 @per_kernel
+def test_a_sample_that_misleads_costs_no_pair(opened: Opened) -> None:
+    """Where just the faces that are looked at first are alike, the tile begins once more."""
+    kernel, people = opened(), People(32)
+    faces = people.strangers(2_048)
+    faces[::4] = people.photos(np.repeat(faces[:1], 512, axis=0), 0.1)
+    first, second = Block(faces, np.arange(2_048)), Block(faces, np.arange(2_048, 4_096))
+    both = load(kernel, first), load(kernel, second)
+    swept = sweep_tile(kernel, *both, threshold=None, keep_below=300_000, is_diagonal=False)
+    every = np.sort((faces.astype(np.float64) @ faces.T.astype(np.float64)).ravel())[::-1]
+    assert every[2**18 - 1] > every[300_000] + 0.01
+    assert np.allclose(swept.pairs.scores, every[:300_000], atol=1e-13, rtol=0)
+    assert swept.complete_from == pytest.approx(every[299_999], abs=1e-11)
+
+
+@per_kernel
 def test_a_tile_of_one_face_over_and_over_stays_small(opened: Opened) -> None:
     """Where all pairs score alike it keeps as many as asked for, the first by place; and four times
     as many pairs take no more memory.
