@@ -18,8 +18,8 @@ from serve.domain.sweeps.sweep import TAIL_MIN, BlockPlan, Segment, SweepPlan
 BLOCK_MIN, BLOCK_MAX = 2_048, 65_536  # faces of a block, both powers of two
 TILES_WANTED = 2_000  # beyond it larger blocks are cut, up to the largest
 TILES_MAX = 4_096  # beyond it still larger ones: so many the ledger of tiles takes
-TAIL_MAX = 1_000_000  # pairs kept below the threshold over all tiles, at most
-UNKNOWN_TAIL_MIN, UNKNOWN_TAIL_FACTOR = 200_000, 4  # where the threshold is found at the end
+TAIL_MAX = 250_000  # pairs kept below the threshold over all tiles, at most: some 400 MB
+UNKNOWN_TAIL_MIN, UNKNOWN_TAIL_MAX = 200_000, 500_000  # where it is found at the end: 4 times more
 SEQ_MAX = 2**63 - 1  # in the id of an entry: no stream comes so far
 
 
@@ -144,10 +144,10 @@ def keep_below(faces: int, tiles: int, *, is_known: bool) -> int:
     """How many of its best pairs below the threshold a tile keeps; more where the threshold is
     known at the end alone.
     """
-    wanted = max(TAIL_MIN, faces)
+    wanted = min(max(TAIL_MIN, faces), TAIL_MAX)
     if not is_known:
-        wanted = max(UNKNOWN_TAIL_MIN, UNKNOWN_TAIL_FACTOR * wanted)
-    return -(-min(wanted, TAIL_MAX) // max(1, tiles))
+        wanted = min(max(UNKNOWN_TAIL_MIN, 4 * wanted), UNKNOWN_TAIL_MAX)
+    return -(-wanted // max(1, tiles))
 
 
 def _blocks(
