@@ -154,7 +154,7 @@ def plain_join(templates: Vectors, load: Callable[[Vectors], Any]) -> Join:
     return join
 
 
-def product(first: Any, second: Any) -> Callable[[], object]:  # noqa: ANN401 (each kernel has its own)
+def product(first: Any, second: Any) -> Callable[[], object]:  # noqa: ANN401 (a kernel's own)
     """Multiplies two blocks as a kernel of `index.sweep` has loaded them, in its own numbers and
     memory: every score is written to one place, again and again, and nothing else is done.
     """

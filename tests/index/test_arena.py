@@ -201,7 +201,8 @@ def test_a_code_is_wiped_with_its_vector(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setattr(f"index.chunks.{name}", 16)
     rows = People(DIMENSION).strangers(40)
     arena = filled([Face(f"f{n}", f"o{n}", n % 4, row) for n, row in enumerate(rows)])
-    codes = [chunk.codes._bytes for chunk in arena._chunks if chunk.codes is not None]  # noqa: SLF001
+    sealed = [chunk.codes for chunk in arena._chunks if chunk.codes is not None]  # noqa: SLF001
+    codes = [each._bytes for each in sealed]  # noqa: SLF001
     assert [len(each) for each in codes] == [16, 16]
     arena.erase("o3")
     arena.drop(1)
