@@ -3,8 +3,12 @@
 import asyncio
 import os
 
+from index.errors import DeviceError
 from index.sweep.choose import blas_threads, open_kernel
+from index.sweep.kernel import Kernel
+from pipeline.errors import Code
 from serve.app import open_deps
+from serve.errors import ServeError
 from serve.flows.sweeps.upkeep import run_sweep_upkeep
 from serve.flows.sweeps.work import Options, Sweeper
 from serve.processes.lifeline import Announce
@@ -21,6 +25,14 @@ def sweeper_options(settings: Settings, share: float = 1.0) -> Options:
     return Options(threads, section.memory_mib * MIB, share)
 
 
+def sweeper_kernel(settings: Settings) -> Kernel:
+    """What multiplies on this machine. It may take seconds. Raises `device_unavailable`."""
+    try:
+        return open_kernel(settings.sweeps.device.value)
+    except DeviceError as error:
+        raise ServeError(Code.DEVICE_UNAVAILABLE, error.detail) from error
+
+
 async def run_sweep(settings: Settings, announce: Announce, stop: asyncio.Event) -> None:
     """Work on sweeps until `stop`; `announce` once connected. With a share of 0 it only keeps what
     sweeps came to free of who has gone.
@@ -28,7 +40,7 @@ async def run_sweep(settings: Settings, announce: Announce, stop: asyncio.Event)
     os.nice(NICENESS)
     share = settings.sweeps.share
     async with open_deps(settings, with_models=False, with_scale=True, supervised=True) as deps:
-        kernel = await asyncio.to_thread(open_kernel, settings.sweeps.device.value)
+        kernel = await asyncio.to_thread(sweeper_kernel, settings)
         sweeper = Sweeper(deps, kernel, sweeper_options(settings, share or 1.0))
         with blas_threads(1):
             async with asyncio.TaskGroup() as tasks:

@@ -1,6 +1,7 @@
 """What workers are made of: blocks kept within bounds, a pace, a stop that does not wait."""
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,12 +11,18 @@ import pytest
 from redis.asyncio import Redis
 
 from index.entry import Gallery
+from index.sweep import choose
 from index.sweep.choose import open_kernel
+from pipeline.errors import Code
 from serve.domain.sweeps.sweep import Segment, Sweep, SweepPlan
+from serve.errors import ServeError
 from serve.flows.sweeps import upkeep
 from serve.flows.sweeps.blocks import Blocks
 from serve.flows.sweeps.tiles import HaltedError, Pace
 from serve.ports import GalleryLog, LoggedFace, LoggedFaces
+from serve.processes.sweep import sweeper_kernel, sweeper_options
+from serve.sections import SweepDevice, SweepsSection
+from serve.settings import Settings
 from serve.store.vault.keyring import Keyring
 from tests.serve.sweeps.scene import Scene, a_scene
 from tests.serve.sweeps.worker_program import SlowKernel
@@ -161,6 +168,26 @@ async def test_a_stop_gives_a_plan_back(scene: Scene) -> None:
         stop.set()
         await working
     assert await scene.deps.sweeps.hold(asked.id) is not None
+
+
+def test_a_gpu_that_cannot_be_had_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for, it is missed in a sentence; without a wish whatever there is will do."""
+    monkeypatch.setattr(choose, "_torch_tiles", lambda: None)
+    wanted = Settings(sweeps=SweepsSection(device=SweepDevice.CUDA))
+    with pytest.raises(ServeError) as refused:
+        sweeper_kernel(wanted)
+    assert refused.value.code is Code.DEVICE_UNAVAILABLE
+    assert "torch is not installed" in refused.value.detail
+    assert sweeper_kernel(Settings()).name.startswith("numpy")
+
+
+def test_workers_share_the_machine() -> None:
+    """Half of the cores, one at least, or as many as are asked for; memory as is asked for."""
+    cores = os.cpu_count() or 1
+    assert sweeper_options(Settings()).threads == max(1, cores // 2)
+    chosen = Settings(sweeps=SweepsSection(threads=3, memory_mib=16, share=0.25))
+    options = sweeper_options(chosen, chosen.sweeps.share)
+    assert (options.threads, options.memory_bytes, options.share) == (3, 2**24, 0.25)
 
 
 async def test_upkeep_looks_when_somebody_came_or_went(
