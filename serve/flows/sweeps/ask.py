@@ -16,6 +16,7 @@ from serve.domain.sweeps.sweep import (
 from serve.domain.tenancy.api_key import Principal
 from serve.errors import Code, ServeError
 from serve.flows.audit import noted
+from serve.observe import sweeps as metrics
 from serve.ports import Page
 
 
@@ -79,6 +80,8 @@ async def cancel(
         await _note(deps, principal, entry)
         world = principal.tenant_id, principal.mode
         after = await deps.sweeps.cancel(*world, sweep_id) or before
+        if after.status is SweepStatus.CANCELED:
+            metrics.count_ended(after.status)
     if after.status is not SweepStatus.CANCELED:
         raise ServeError(Code.SWEEP_CLOSED, f"the sweep is {after.status}")
     return after

@@ -16,9 +16,11 @@ from index.sweep.choose import open_kernel
 from pipeline.errors import Code
 from serve.domain.sweeps.sweep import Segment, Sweep, SweepPlan
 from serve.errors import ServeError
-from serve.flows.sweeps import upkeep
+from serve.flows.sweeps import ask, upkeep
 from serve.flows.sweeps.blocks import Blocks
 from serve.flows.sweeps.tiles import HaltedError, Pace
+from serve.flows.transact import new_operation
+from serve.observe.registry import REGISTRY
 from serve.ports import GalleryLog, LoggedFace, LoggedFaces
 from serve.processes.sweep import sweeper_kernel, sweeper_options
 from serve.sections import SweepDevice, SweepsSection
@@ -168,6 +170,26 @@ async def test_a_stop_gives_a_plan_back(scene: Scene) -> None:
         stop.set()
         await working
     assert await scene.deps.sweeps.hold(asked.id) is not None
+
+
+async def test_work_and_ends_are_counted(scene: Scene) -> None:
+    """Tiles, pairs and seconds of work, and how sweeps ended: done, canceled or why they failed."""
+    log_of(scene).may_tell.set()
+
+    def value(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(f"limen_{name}_total", labels) or 0.0
+
+    def counts() -> tuple[float, ...]:
+        ends = (value("sweeps_ended", outcome=each) for each in ("done", "canceled"))
+        return value("sweep_tiles"), value("sweep_pairs"), *ends
+
+    before = counts()
+    done = await scene.swept()
+    canceled = await scene.asked()
+    await ask.cancel(scene.deps, scene.live, canceled.id, new_operation(scene.deps))
+    wanted = (done.tiles, done.compared, 1, 1)
+    assert tuple(now - then for now, then in zip(counts(), before, strict=True)) == wanted
+    assert value("sweep_busy_seconds") > 0
 
 
 def test_a_gpu_that_cannot_be_had_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
