@@ -38,6 +38,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "PIL": ("pipeline/image/decode.py",),
     "cv2": ("pipeline/image/geometry.py",),
     "filelock": ("pipeline/models/cache.py",),
+    "jinja2": ("serve/pictures/sweeps",),
     "matplotlib": ("serve/pictures",),
     "numpy": tree.PACKAGES,
     "onnx": ("pipeline/models/convert/onnx_graph.py",),
