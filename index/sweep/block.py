@@ -40,8 +40,9 @@ class Swept:
     """What one tile came to.
 
     `pairs` are all that score the threshold or more, and of those below it the best: every pair
-    that scores `complete_from` or more is among them (`complete_from` <= threshold). `compared`
-    counts the pairs of different customers in the tile, `mates` those of one customer.
+    that scores `complete_from` or more is among them (`complete_from` <= threshold, unless more
+    pairs reach that than a tile may come to). `compared` counts the pairs of different customers in
+    the tile, `mates` those of one customer.
     """
 
     pairs: Pairs

@@ -24,7 +24,7 @@ FOUND_MAX = 1 << 21
 SAMPLE = 512
 """Rows and columns that are looked at first: so many, or up to twice as many."""
 
-SAMPLE_LEAST = 32
+SAMPLE_LEAST = 16
 """So few pairs of a sample say nothing of how many of all pairs score as much."""
 
 EVERYTHING = -1.0
