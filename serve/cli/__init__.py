@@ -15,7 +15,7 @@ from pipeline.errors import PipelineError
 from serve.cli import bench, check, demo, enrol, evaluate, inspection, models, run, tenants, verify
 from serve.cli.options import JSON_SWITCH
 from serve.cli.search import find, index
-from serve.cli.sweeps import calibrate
+from serve.cli.sweeps import calibrate, sweep
 from serve.cli.upkeep import backup, keys
 from serve.errors import SENTENCES, ServeError
 from serve.settings import load
@@ -44,6 +44,7 @@ app.command()(backup.restore)
 app.command(name="enroll")(enrol.enroll)
 app.command()(find.search)
 app.add_typer(index.app, name="index")
+app.command()(sweep.sweep)
 app.command()(calibrate.calibrate)
 app.add_typer(models.app, name="models")
 app.command()(verify.verify)
