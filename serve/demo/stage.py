@@ -9,11 +9,14 @@ from pipeline.models.cache import ModelCache
 from pipeline.models.fetch import Progress
 from serve.demo.caller import DESKTOP_AGENT, MOBILE_AGENT, Caller
 from serve.demo.credentials import read_credentials
+from serve.demo.crowd import Crowd, Found, find_the_man
 from serve.demo.notebook import Notebook
 from serve.demo.receiver import Receiver
 from serve.demo.story import Cast, Selfies, play
 from serve.demo.tiles import (
+    COLUMNS,
     ENROLLED,
+    ROWS,
     SAME_MAN,
     STRANGER,
     cut_tile,
@@ -34,10 +37,24 @@ def take_selfies(cache: ModelCache, progress: Progress) -> Selfies:
     )
 
 
-async def demonstrate(
-    url: str, credentials: Path, selfies: Selfies, notes: Notebook, wait_s: float
-) -> None:
-    """Play the story against the server at `url`, once it is up.
+def take_crowd(cache: ModelCache, progress: Progress) -> Crowd:
+    """Every tile. The man of the first row is also at the start of the second."""
+    screenshot = read_screenshot(cache, progress)
+    places = [(row, column) for row in range(ROWS) for column in range(COLUMNS)]
+    return Crowd(
+        {_tile(place): make_selfie(cut_tile(screenshot, place)) for place in places},
+        frozenset(_tile(place) for place in places if place[0] == 0 or place < (1, 4)),
+    )
+
+
+def _tile(place: tuple[int, int]) -> str:
+    return f"{place[0]}-{place[1]:02d}"
+
+
+async def demonstrate(  # noqa: PLR0913 (who plays, where, and how patient they are)
+    url: str, credentials: Path, selfies: Selfies, crowd: Crowd, notes: Notebook, *, wait_s: float
+) -> Found | None:
+    """Play the story against the server at `url`, once it is up; what its sweep found.
 
     A callback is waited for as long as the server, `wait_s` seconds. Raises `server_unreachable`
     when there is none by then, and `file_unreadable` where it has left no credentials.
@@ -58,3 +75,4 @@ async def demonstrate(
                 callback_s_max=wait_s,
             )
             await play(cast, notes)
+            return await find_the_man(cast.tenant, crowd, f"{cast.customer_id}-", notes)

@@ -74,6 +74,7 @@ async def test_the_story_holds_and_leaves_no_trace_in_the_settings(
         status, report = await demonstrate(service, credentials)
         failed = [line for line in report["lines"] if line["kind"] == "FAILED"]
         assert (status, failed) == (0, [])
+        assert (data_dir / "demo-report.html").read_text().count("<article") >= 1
         assert report["met"] > 40
     assert await settings_of(service, key) == before
 
