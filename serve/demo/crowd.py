@@ -67,7 +67,8 @@ async def find_the_man(tenant: Caller, crowd: Crowd, prefix: str, notes: Noteboo
 def _judge(found: Found, his: set[str], first: str, notes: Notebook) -> None:
     rings = [set(ring["members"]) for ring in found.rings if first in ring["members"]]
     ring = rings[0] if rings else set[str]()
-    notes.expect(f"{RING_MIN} of his accounts or more are one ring", len(ring) >= RING_MIN, True)  # noqa: FBT003
+    is_found = len(ring) >= RING_MIN
+    notes.expect(f"{RING_MIN} of his accounts or more are one ring", is_found, wanted=True)
     notes.expect("and nobody else is with him", ring - his, set())
     notes.note(f"his ring has {len(ring)} accounts; there are {len(found.rings)} rings in all")
 
@@ -88,7 +89,8 @@ async def _enrolled(
     try:
         taken = [status == 201 for status in await _each(enrol, list(crowd.selfies))]
         notes.note(f"{sum(taken)} of them are fit: the others show too little of a face")
-        notes.expect(f"{TAKEN_MIN} or more are taken", sum(taken) >= TAKEN_MIN, True)  # noqa: FBT003
+        is_crowd = sum(taken) >= TAKEN_MIN
+        notes.expect(f"{TAKEN_MIN} or more are taken", is_crowd, wanted=True)
         yield
     finally:
         await _each(erase, list(crowd.selfies))
