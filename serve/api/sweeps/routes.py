@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pipeline.errors import Code as PipelineCode
 from serve.api.call import Route
 from serve.api.sweeps import answers, calibration, handlers, wire
 from serve.api.wire import Empty, PageParameters
@@ -72,7 +73,7 @@ SWEEP_ROUTES: tuple[Route[Any, Any], ...] = (
         body=Empty,
         parameters=wire.SweepPageParameters,
         response=answers.PairsResponse,
-        refuses=(Code.CURSOR_INVALID, Code.SWEEP_UNFINISHED),
+        refuses=(Code.CURSOR_INVALID, Code.SWEEP_UNFINISHED, PipelineCode.MODEL_MISMATCH),
         summary="The pairs that a done sweep found, the most alike first.",
     ),
     Route(
@@ -84,7 +85,7 @@ SWEEP_ROUTES: tuple[Route[Any, Any], ...] = (
         body=Empty,
         parameters=wire.SweepPageParameters,
         response=answers.RingsResponse,
-        refuses=(Code.CURSOR_INVALID, Code.SWEEP_UNFINISHED),
+        refuses=(Code.CURSOR_INVALID, Code.SWEEP_UNFINISHED, PipelineCode.MODEL_MISMATCH),
         summary="The rings of a done sweep, the largest first.",
     ),
     Route(

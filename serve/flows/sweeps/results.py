@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from index.rings.edges import Edge, Ring
+from pipeline.errors import Code as PipelineCode
 from serve.deps import Deps
 from serve.domain.audit import Action, AuditEntry, Concern
 from serve.domain.customer import Customer
@@ -72,7 +73,7 @@ async def pairs(
     deps: Deps, principal: Principal, sweep_id: str, cursor: str, limit: int
 ) -> Page[FoundPair]:
     """Pairs at or above the threshold, best first; a page has fewer than `limit` where somebody
-    has gone. Raises `not_found`, `sweep_unfinished` and `cursor_invalid`.
+    has gone. Raises what `done_sweep` raises, and `cursor_invalid`.
     """
     sweep = await done_sweep(deps, principal, sweep_id)
     found = await deps.sweeps.pairs(sweep_id, cursor, limit)
@@ -95,7 +96,7 @@ async def rings(
     deps: Deps, principal: Principal, sweep_id: str, cursor: str, limit: int
 ) -> Page[ToldRing]:
     """Rings of a sweep, or, where `sweep_id` is empty, of the tenant: those of its last sweep of
-    everybody. Largest first. Raises `not_found`, `sweep_unfinished` and `cursor_invalid`.
+    everybody. Largest first. Raises what `done_sweep` raises, and `cursor_invalid`.
     """
     sweep = (
         await done_sweep(deps, principal, sweep_id) if sweep_id else await _latest(deps, principal)
@@ -128,15 +129,21 @@ async def ring(deps: Deps, principal: Principal, ring_id: str) -> ToldRing:
 
 
 async def done_sweep(deps: Deps, principal: Principal, sweep_id: str) -> Sweep:
-    """One with something to show. Raises `not_found` and `sweep_unfinished`."""
+    """One with something to show. Raises `not_found`, `sweep_unfinished`, and `model_mismatch` for
+    one whose scores are not on the scale of this install's model.
+    """
     sweep = await known(deps, principal, sweep_id)
     if sweep.status is not SweepStatus.DONE:
         raise ServeError(Code.SWEEP_UNFINISHED, f"the sweep is {sweep.status}")
+    if sweep.model_id != deps.model_id:
+        raise ServeError(PipelineCode.MODEL_MISMATCH, f"the sweep compared by {sweep.model_id}")
     return sweep
 
 
 async def _latest(deps: Deps, principal: Principal) -> Sweep | None:
-    return await deps.sweeps.latest(principal.tenant_id, principal.mode)
+    """The tenant's last sweep of everybody, if it was of this install's model."""
+    found = await deps.sweeps.latest(principal.tenant_id, principal.mode)
+    return found if found is not None and found.model_id == deps.model_id else None
 
 
 def expected_at(

@@ -1,8 +1,11 @@
 """What sweeps came to, read: in the tenant's names, page by page, without whoever has gone."""
 
+from dataclasses import replace
+
 import pytest
 from redis.asyncio import Redis
 
+from pipeline.errors import Code as PipelineCode
 from serve.domain.audit import Action
 from serve.domain.sweeps.sweep import SweepStatus
 from serve.domain.tenancy.tenant import TenantPatch
@@ -120,3 +123,16 @@ async def test_an_unfinished_sweep_shows_nothing(scene: Scene) -> None:
     assert await refusal(results.rings(scene.deps, scene.live, done.id, "x", 10)) == (
         "cursor_invalid"
     )
+
+
+async def test_scores_of_another_model_are_not_told(scene: Scene) -> None:
+    """Once the install compares by another model, whose scale is another, an older sweep's pairs
+    and rings are refused, and the tenant has no rings until it sweeps again.
+    """
+    done = await scene.swept(threshold=MATCH)
+    moved = replace(scene.deps, model_id="another.1")
+    for told in (results.pairs, results.rings):
+        refused = await refusal(told(moved, scene.live, done.id, "", 10))
+        assert refused == PipelineCode.MODEL_MISMATCH
+    assert (await results.rings(scene.deps, scene.live, "", "", 10)).items
+    assert not (await results.rings(moved, scene.live, "", "", 10)).items
