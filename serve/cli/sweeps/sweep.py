@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,6 +39,19 @@ from serve.settings import Settings, replaced
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 SCOPES = frozenset({Scope.SWEEPS})
 Tell = Callable[[Sweep], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Errand:
+    """What the options say: whose sweep, a new one or an older, and where its results go."""
+
+    tenant: str
+    mode: Mode
+    request: SweepRequest
+    resume: str | None
+    out: Path
+    chips: bool
+    is_quiet: bool
 
 
 def sweep(  # noqa: PLR0913 (one parameter for each option)
@@ -83,26 +97,28 @@ def sweep(  # noqa: PLR0913 (one parameter for each option)
         settings_in(context, data_dir), {"sweeps.device": device, "sweeps.threads": threads}
     )
     check_folder(out)
-
-    async def run() -> dict[str, Any]:
-        async with open_deps(settings, with_models=False, with_scale=True) as deps:
-            found = await find_tenant(deps, tenant)
-            principal = Principal(found.id, mode, SCOPES, OPERATOR)
-            if resume is None:
-                begun = await create_sweep(deps, principal, request, new_operation(deps))
-            else:
-                begun = await one_sweep(deps, principal, resume)
-            ended = await _carried_out(deps, settings, begun, hidden=as_json)
-            if ended.status is not SweepStatus.DONE:
-                return await described(deps, found, ended)
-            return await write_results(deps, principal, found, ended.id, out, chips=chips)
-
-    summary = asyncio.run(run())
+    errand = _Errand(tenant, mode, request, resume, out, chips=chips, is_quiet=as_json)
+    summary = asyncio.run(_summary(settings, errand))
     if as_json:
         print_json(summary)
     else:
         _print(summary, out)
     raise typer.Exit(0 if summary["sweep"]["status"] == SweepStatus.DONE else EXIT_FAILED)
+
+
+async def _summary(settings: Settings, errand: _Errand) -> dict[str, Any]:
+    """Carry it out, write down what it comes to, and say so."""
+    async with open_deps(settings, with_models=False, with_scale=True) as deps:
+        found = await find_tenant(deps, errand.tenant)
+        principal = Principal(found.id, errand.mode, SCOPES, OPERATOR)
+        if errand.resume is None:
+            begun = await create_sweep(deps, principal, errand.request, new_operation(deps))
+        else:
+            begun = await one_sweep(deps, principal, errand.resume)
+        ended = await _carried_out(deps, settings, begun, hidden=errand.is_quiet)
+        if ended.status is not SweepStatus.DONE:
+            return await described(deps, found, ended)
+        return await write_results(deps, principal, found, ended.id, errand.out, chips=errand.chips)
 
 
 def _request(asked: dict[str, Any]) -> SweepRequest:
