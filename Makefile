@@ -33,7 +33,7 @@ test:                             ## everything: quick checks, models, the whole
 	@$(STAGE) lint 40 $(MAKE) lint
 	@$(STAGE) audit 60 $(MAKE) audit
 	@$(STAGE) models 120 $(MAKE) models
-	@$(STAGE) tests 1800 $(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(STAGE) tests 2400 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: lint house                 ## quick checks (< 60 s, no models): lint and the house rules
 
