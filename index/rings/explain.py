@@ -97,20 +97,6 @@ def medoid(edges: Sequence[Edge]) -> str:
     return min(scores, key=lambda name: (-len(scores[name]), -sum(scores[name]), name))
 
 
-def parts_at(ring: Ring, bar: float) -> tuple[tuple[str, ...], ...]:
-    """What the ring falls into, singles too, where only edges of `bar` or more connect; largest
-    first, then by name.
-    """
-    parts = {name: [name] for name in ring.members}
-    for edge in ring.tree:
-        if edge.score >= bar:
-            first, second = parts[edge.first], parts[edge.second]
-            first += second
-            parts.update(dict.fromkeys(second, first))
-    told = {tuple(sorted(part)) for part in parts.values()}
-    return tuple(sorted(told, key=lambda part: (-len(part), part)))
-
-
 def cuts(edges: Sequence[Edge]) -> tuple[tuple[Edge, ...], dict[str, int]]:
     """Edges without which the rest falls in two, best first; and how many parts are left without
     a member, for those where that is not one. The edges connect all their ends.

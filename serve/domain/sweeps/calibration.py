@@ -28,7 +28,6 @@ from serve.domain.search.evidence import (
 from serve.domain.sweeps.mates import (
     NEVER,
     Marks,
-    Pair,
     best_scores,
     is_tied,
     presumed,
@@ -170,7 +169,7 @@ def calibrated(
     """
     known = [pair for pair in pairs if pair.score >= sweep.complete_from]
     mates = presumed(
-        best_scores((_customers(pair), pair.score) for pair in known),
+        best_scores((pair.customers, pair.score) for pair in known),
         marks,
         sweep.customers or sweep.faces,
         match_min,
@@ -180,7 +179,7 @@ def calibrated(
     impostors: Counter[int] = Counter()
     best: dict[str, float] = {}
     for pair in known:
-        both = _customers(pair)
+        both = pair.customers
         one, other = both
         if both not in marks.apart:
             if both in marks.confirmed:
@@ -262,8 +261,3 @@ def _share(errors: int, probes: int) -> Proportion:
 def _count_from(counts: dict[int, int], score: float) -> int:
     lowest = bin_of(score)
     return sum(count for place, count in counts.items() if place >= lowest)
-
-
-def _customers(pair: FacePair) -> Pair:
-    """In order."""
-    return min(pair.subject_a, pair.subject_b), max(pair.subject_a, pair.subject_b)

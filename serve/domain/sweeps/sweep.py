@@ -161,6 +161,11 @@ class FacePair(Document):
     face_b: str
     score: float
 
+    @property
+    def customers(self) -> tuple[str, str]:
+        """Whose faces they are, in order."""
+        return self.subject_a, self.subject_b
+
 
 class TileResult(Document):
     """What one tile came to: see `index.sweep.block.Swept`. `pairs` at or above the threshold and

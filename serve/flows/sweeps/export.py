@@ -25,7 +25,7 @@ from serve.flows.sweeps.results import (
     ToldEdge,
     ToldRing,
     done_sweep,
-    expected_at,
+    expected_in,
     told_pair,
     told_rings,
 )
@@ -70,7 +70,7 @@ async def exported(deps: Deps, principal: Principal, sweep_id: str) -> Exported:
             continue
         place = bin_of(pair.score)
         if place not in chance:
-            chance[place] = expected_at(sweep, calibration, pair.score)
+            chance[place] = expected_in(sweep, calibration, pair.score)
         told.append(told_pair(deps, principal, pair, people, chance[place]))
     shown = await told_rings(deps, principal, rings)
     links = await _links(deps, principal, sweep, rings, people)
@@ -119,7 +119,7 @@ async def _links(
         return {}
     whole = united([await edges_of(deps, each) for each in chain])
     inside = (
-        ((min(it.subject_a, it.subject_b), max(it.subject_a, it.subject_b)), it.score)
+        (it.customers, it.score)
         for it in (*whole.pairs, *whole.tail)
         if ring_of.get(it.subject_a, "") == ring_of.get(it.subject_b) and _is_there(people, it)
     )

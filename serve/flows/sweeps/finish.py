@@ -32,7 +32,7 @@ from serve.domain.sweeps.sweep import (
 )
 from serve.flows.audit import noted
 from serve.flows.sweeps.chain import chain_of, edges_of
-from serve.flows.sweeps.people import AT_ONCE, customers_of, has_face, named
+from serve.flows.sweeps.people import AT_ONCE, customers_of, gone_faces, named
 from serve.flows.sweeps.plan import target_of
 from serve.flows.sweeps.tiles import TooMany
 from serve.observe import sweeps as metrics
@@ -59,7 +59,7 @@ async def end_sweep(
         return SweepFailure.BASE_GONE
     merger = Merger(sweep.threshold, sweep.complete_from)
     async for result in deps.sweeps.results(sweep.id):
-        merger.add(result)
+        await asyncio.to_thread(merger.add, result)
     own = await asyncio.to_thread(merger.merged)
     parts = [await edges_of(deps, base) for base in bases[1:]]
     chain = _Chain(sweep, _total(sweep, bases[1:]), own, parts)
@@ -207,7 +207,7 @@ def _rings(
         return ()
     rules = bars(total, calibration, match_min)
     best = best_scores(
-        (_ends(pair), pair.score)
+        (pair.customers, pair.score)
         for pair in (*known.whole.pairs, *known.whole.tail)
         if pair.score >= rules.weak
     )
@@ -218,26 +218,31 @@ def _rings(
 async def _known(deps: Deps, chain: _Chain, told_from: float) -> _Known:
     """Edges from `told_from` on are of faces that are there; below it nobody is named to anyone."""
     whole = await asyncio.to_thread(united, [chain.own, *chain.bases])
+    pairs, faces = await asyncio.to_thread(_told, whole, told_from)
+    people = await customers_of(deps, (chain.sweep.tenant_id, chain.sweep.mode), faces)
+    gone = await asyncio.to_thread(gone_faces, people, faces)
+    marks = await _marks(deps, people, pairs, gone)
+    own = await asyncio.to_thread(without, chain.own, gone)
+    return _Known(own, await asyncio.to_thread(without, whole, gone), marks)
+
+
+def _told(whole: Merged, told_from: float) -> tuple[list[FacePair], dict[str, set[str]]]:
+    """The pairs that score so much, and their faces."""
     pairs = [pair for pair in (*whole.pairs, *whole.tail) if pair.score >= told_from]
-    faces = named(pairs)
-    world = chain.sweep.tenant_id, chain.sweep.mode
-    people = await customers_of(deps, world, faces)
-    gone = frozenset(
-        face for key, some in faces.items() for face in some if not has_face(people, key, face)
-    )
-    marks = await _marks(deps, people, [pair for pair in pairs if pair.face_a not in gone])
-    return _Known(without(chain.own, gone), without(whole, gone), marks)
+    return pairs, named(pairs)
 
 
-async def _marks(deps: Deps, people: Mapping[str, Customer], pairs: Iterable[FacePair]) -> Marks:
-    """What reviewers and tenants have said of customers who are alike."""
+async def _marks(
+    deps: Deps, people: Mapping[str, Customer], pairs: Iterable[FacePair], gone: frozenset[str]
+) -> Marks:
+    """What reviewers and tenants have said of customers who are alike by faces that are there."""
     apart = {
         (min(key, other), max(key, other))
         for key, customer in people.items()
         for other in customer.different_from
         if other in people and other != key
     }
-    flags = _flags(people, {_ends(pair) for pair in pairs})
+    flags = await asyncio.to_thread(_flags, people, pairs, gone)
     confirmed = set[Pair]()
     wanted = sorted(flags)
     for start in range(0, len(wanted), AT_ONCE):
@@ -248,18 +253,15 @@ async def _marks(deps: Deps, people: Mapping[str, Customer], pairs: Iterable[Fac
     return Marks(frozenset(confirmed - apart), frozenset(apart), signals)
 
 
-def _flags(people: Mapping[str, Customer], ends: Iterable[Pair]) -> dict[str, Pair]:
+def _flags(
+    people: Mapping[str, Customer], pairs: Iterable[FacePair], gone: frozenset[str]
+) -> dict[str, Pair]:
     """Every flag of these pairs, by its id."""
     found: dict[str, Pair] = {}
     known = {key: flags_of_pairs(customer) for key, customer in people.items()}
-    for one, other in ends:
+    for one, other in {pair.customers for pair in pairs if pair.face_a not in gone}:
         for key, matched in ((one, other), (other, one)):
             flag_id = known.get(key, {}).get(matched)
             if flag_id is not None:
                 found[flag_id] = (one, other)
     return found
-
-
-def _ends(pair: FacePair) -> Pair:
-    """The customers of a pair, in order."""
-    return min(pair.subject_a, pair.subject_b), max(pair.subject_a, pair.subject_b)

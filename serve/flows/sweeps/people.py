@@ -41,6 +41,15 @@ def has_face(people: Mapping[str, Customer], key: str, face_id: str) -> bool:
     return found is not None and any(item.face_id == face_id for item in found.references)
 
 
+def gone_faces(
+    people: Mapping[str, Customer], faces: Mapping[str, Iterable[str]]
+) -> frozenset[str]:
+    """Those of the faces, by subject key, that nobody of `people` has any more."""
+    return frozenset(
+        face for key, some in faces.items() for face in some if not has_face(people, key, face)
+    )
+
+
 def is_blocked(customer: Customer) -> bool:
     """Whether it is an entry of the blocklist: by its name, which no tenant can give."""
     return customer.customer_id.startswith(BLOCKED_PREFIX)

@@ -82,7 +82,7 @@ async def pairs(
     people = await customers_of(deps, world, keys)
     calibration = await deps.sweeps.calibration(*world)
     told = [
-        told_pair(deps, principal, pair, people, expected_at(sweep, calibration, pair.score))
+        told_pair(deps, principal, pair, people, expected_in(sweep, calibration, pair.score))
         for pair in found.items
         if has_face(people, pair.subject_a, pair.face_a)
         and has_face(people, pair.subject_b, pair.face_b)
@@ -146,7 +146,7 @@ async def _latest(deps: Deps, principal: Principal) -> Sweep | None:
     return found if found is not None and found.model_id == deps.model_id else None
 
 
-def expected_at(
+def expected_in(
     sweep: Sweep, calibration: Calibration | None, score: float
 ) -> ExpectedFalseMatches:
     """How many strangers chance alone shows to each of a pair of this native score."""

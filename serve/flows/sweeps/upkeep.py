@@ -3,14 +3,15 @@ that they are gone, and within the hour nothing is kept of them either.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 
 from serve.deps import Deps
+from serve.domain.customer import Customer
 from serve.domain.ids import Mode
 from serve.domain.sweeps.sweep import Sweep, SweepStatus
 from serve.errors import ServeError
-from serve.flows.sweeps.people import World, customers_of, has_face, named
+from serve.flows.sweeps.people import World, customers_of, gone_faces, named
 from serve.observe import logs
 from serve.ports.search import Tails
 
@@ -65,14 +66,17 @@ async def _done(deps: Deps, world: World) -> AsyncIterator[Sweep]:
 
 async def _forget(deps: Deps, sweep: Sweep) -> int:
     pairs, tail = await deps.sweeps.edges(sweep.id)
-    faces = named((*pairs, *tail))
+    faces = await asyncio.to_thread(named, (*pairs, *tail))
     for ring in await deps.sweeps.rings(sweep.id):
         for key in ring.members:
             faces.setdefault(key, set())
     people = await customers_of(deps, (sweep.tenant_id, sweep.mode), faces)
-    gone = frozenset(
-        key
-        for key, some in faces.items()
-        if key not in people or not all(has_face(people, key, face) for face in some)
-    )
+    gone = await asyncio.to_thread(_gone, people, faces)
     return await deps.sweeps.forget(sweep.id, gone) if gone else 0
+
+
+def _gone(people: Mapping[str, Customer], faces: Mapping[str, set[str]]) -> frozenset[str]:
+    """Who is not there any more, or not with each of these faces."""
+    return frozenset(
+        key for key, some in faces.items() if key not in people or gone_faces(people, {key: some})
+    )

@@ -76,8 +76,8 @@ class Sweeper:
         self._deps = deps
         self._options = options
         self._work = Work(kernel, Pace(options.share), options.pairs_max)
-        self._threads = ThreadPoolExecutor(options.threads, "limen-sweep")
-        self._blocks = Blocks(deps, kernel, options.memory_bytes, self._threads)
+        self._threads: ThreadPoolExecutor  # these two while it is opened
+        self._blocks: Blocks
         self._plans: dict[str, SweepPlan] = {}
         self._sweeps: dict[str, Sweep] = {}
         self._turns: Counter[str] = Counter()
