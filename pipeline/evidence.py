@@ -210,6 +210,19 @@ class PassiveLiveness:
         return self.score >= self.threshold
 
 
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What a frame of a clip is remembered by, to tell it from others when the pixels are gone.
+
+    `scene` is the whole picture squeezed into `(32, 32)` uint8 grey; `scene_luma` is its mean and
+    `face_luma` that of the cheeks, 0 to 255 (without a face, that of the picture).
+    """
+
+    scene: NDArray[np.uint8] = field(repr=False)
+    scene_luma: float
+    face_luma: float
+
+
 class Missing(StrEnum):
     """Why a piece of evidence is absent. Absence is stated, a number is never invented."""
 
@@ -223,7 +236,8 @@ class FaceEvidence:
     """Everything one image says about the face in it.
 
     `detections` holds every face, the main one (largest) first; the rest describes the main one.
-    `chip` is its aligned `(150, 150, 3)` picture, only where it was asked for.
+    `chip` is its aligned `(150, 150, 3)` picture and `trace` what a clip remembers of the frame, both
+    only where they were asked for.
     """
 
     width_px: int
@@ -238,6 +252,7 @@ class FaceEvidence:
     age: Age | Missing
     passive_liveness: PassiveLiveness | Missing
     chip: Pixels | None = field(default=None, repr=False)
+    trace: Trace | Missing = Missing.NOT_REQUESTED
 
     @property
     def is_fit(self) -> bool:

@@ -38,6 +38,7 @@ from pipeline.image.decode import decode, decode_all
 from pipeline.image.feedback import choose_feedback
 from pipeline.image.header import Limits, read_header
 from pipeline.image.quality import assess
+from pipeline.image.trace import trace_of
 from pipeline.ports import Model
 
 DECODE_SIDE_PX = 360  # shorter side at least: enough for both looks of the detector
@@ -56,9 +57,18 @@ class Plan:
     passive_liveness: bool = True
     age: bool = True
     chip: bool = False
+    trace: bool = False
 
 
 FULL = Plan()
+SELFIE = Plan(age=False)
+"""What a face is verified by."""
+REFERENCE = Plan(age=False, chip=True)
+"""What is kept of a face that is enrolled."""
+FRAME = Plan(template=False, passive_liveness=False, age=False, trace=True)
+"""What each frame of a clip is looked at for."""
+AGE = Plan(template=False, passive_liveness=False)
+"""Age alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +96,7 @@ class _Item:
 
     data: bytes = field(repr=False)
     image: Image
+    plan: Plan
     template: Template | Missing
     age: Age | Missing
     passive_liveness: PassiveLiveness | Missing
@@ -118,7 +129,7 @@ class FacePipeline:
         return [
             outcome
             for start in range(0, len(images), WINDOW_MAX)
-            for outcome in self.complete(self.prepare(images[start : start + WINDOW_MAX]), plan)
+            for outcome in self._complete_alike(images[start : start + WINDOW_MAX], plan)
         ]
 
     def prepare(self, images: Sequence[bytes]) -> list[Prepared | Failure]:
@@ -134,29 +145,32 @@ class FacePipeline:
         ]
 
     def complete(
-        self, prepared: Sequence[Prepared | Failure], plan: Plan = FULL
+        self, prepared: Sequence[Prepared | Failure], plans: Sequence[Plan]
     ) -> list[FaceEvidence | Failure]:
         """The second half of `run`: models and measures, in the length and order of `prepared`.
 
-        What could not be prepared stays the failure that it is.
+        What could not be prepared stays the failure that it is. Images of different plans share
+        every run of a model that all of them need.
         """
         entries = [
-            each if isinstance(each, Failure) else self._item(each, plan) for each in prepared
+            each if isinstance(each, Failure) else self._item(each, plan)
+            for each, plan in zip(prepared, plans, strict=True)
         ]
         items = [entry for entry in entries if isinstance(entry, _Item)]
         for stage in (self._detect, self._look_closer, self._fit, self._cut):
             items = _run_stage(stage, items)
-        if plan.template:
-            items = _run_stage(self._embed, items)
-        if plan.age and self._models.age is not None:
-            items = _run_stage(self._estimate_age, items)
-        if plan.passive_liveness and self._models.passive_liveness:
-            items = _run_stage(self._detect_attack, items)
-        _run_stage(self._assess, items)
-        return [
-            _outcome(entry, with_chip=plan.chip) if isinstance(entry, _Item) else entry
-            for entry in entries
-        ]
+        _run_stage(self._embed, _unbroken(items, lambda plan: plan.template))
+        if self._models.age is not None:
+            _run_stage(self._estimate_age, _unbroken(items, lambda plan: plan.age))
+        if self._models.passive_liveness:
+            _run_stage(self._detect_attack, _unbroken(items, lambda plan: plan.passive_liveness))
+        _run_stage(self._assess, _unbroken(items, lambda _plan: True))
+        return [_outcome(entry) if isinstance(entry, _Item) else entry for entry in entries]
+
+    def _complete_alike(
+        self, images: Sequence[bytes], plan: Plan
+    ) -> list[FaceEvidence | Failure]:
+        return self.complete(self.prepare(images), [plan] * len(images))
 
     def warm(self, progress: Callable[[str, int, int], None] | None = None) -> int:
         """Run every model at every size of batch worth it, and say how many runs that took.
@@ -204,6 +218,7 @@ class FacePipeline:
         return _Item(
             prepared.data,
             prepared.image,
+            plan,
             template=_missing(plan.template, available=True),
             age=_missing(plan.age, available=models.age is not None),
             passive_liveness=_missing(
@@ -299,6 +314,11 @@ def _missing(requested: bool, *, available: bool) -> Missing:  # noqa: FBT001 (a
     return Missing.NO_FACE if available else Missing.MODEL_UNAVAILABLE
 
 
+def _unbroken(items: Sequence[_Item], wants: Callable[[Plan], bool]) -> list[_Item]:
+    """The items without a failure whose plan wants something."""
+    return [item for item in items if item.failure is None and wants(item.plan)]
+
+
 def _run_stage(
     stage: Callable[[Sequence[_Item]], list[_Item]], items: Sequence[_Item]
 ) -> list[_Item]:
@@ -315,9 +335,10 @@ def _run_stage(
         return _run_stage(stage, items[:half]) + _run_stage(stage, items[half:])
 
 
-def _outcome(item: _Item, *, with_chip: bool) -> FaceEvidence | Failure:
+def _outcome(item: _Item) -> FaceEvidence | Failure:
     if item.failure is not None:
         return item.failure
+    pixels = item.image.pixels
     full = 1.0 / item.image.scale
     return FaceEvidence(
         width_px=item.image.width_px,
@@ -331,7 +352,8 @@ def _outcome(item: _Item, *, with_chip: bool) -> FaceEvidence | Failure:
         template=item.template,
         age=item.age,
         passive_liveness=item.passive_liveness,
-        chip=item.chip if with_chip else None,
+        chip=item.chip if item.plan.chip else None,
+        trace=trace_of(pixels, item.chip) if item.plan.trace else Missing.NOT_REQUESTED,
     )
 
 

@@ -181,6 +181,14 @@ def fit_square(pixels: Pixels, side_px: int, margin: float) -> tuple[Pixels, Tra
     return warp(pixels, transform, (side_px, side_px)), transform
 
 
+def squeezed(pixels: Pixels, side_px: int) -> Pixels:
+    """The whole picture as `(side_px, side_px, 3)` uint8 RGB, each pixel the mean of what it
+    covers; width and height shrink by factors of their own.
+    """
+    size_px = (side_px, side_px)
+    return np.asarray(cv2.resize(pixels, size_px, interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def rotated_square_crop(
     pixels: Pixels,
     center_xy: tuple[float, float],

@@ -1,0 +1,32 @@
+"""What a person may be asked to do before the camera, and which two are asked for together."""
+
+from enum import StrEnum
+from itertools import permutations
+
+
+class Step(StrEnum):
+    """One thing to do. Left and right are the person's own."""
+
+    TURN_LEFT = "turn_left"
+    TURN_RIGHT = "turn_right"
+    NOD = "nod"
+    BLINK = "blink"
+    MOUTH_OPEN = "mouth_open"
+
+
+HEAD_STEPS = frozenset({Step.TURN_LEFT, Step.TURN_RIGHT, Step.NOD})
+"""Those that move the head as a whole. Only a head that turns shows that it has depth, so each
+challenge has one: eyes and a mouth that move behind a print with holes show none.
+"""
+
+DRAWS: tuple[tuple[Step, Step], ...] = tuple(
+    pair for pair in permutations(Step, 2) if HEAD_STEPS.intersection(pair)
+)
+"""The 18 ordered pairs that are drawn from: a recording of one passes for 1 challenge in 18."""
+
+
+def drawn(random: bytes) -> tuple[Step, Step]:
+    """The challenge that `random`, at least 8 unpredictable bytes, draws; all are as likely, to
+    within one part in 10^18.
+    """
+    return DRAWS[int.from_bytes(random, "big") % len(DRAWS)]

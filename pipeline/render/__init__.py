@@ -1,0 +1,1 @@
+"""Moving heads out of still photos: synthetic clips to test with, never evidence of anything."""
