@@ -1,1 +1,1 @@
-"""Active liveness: what a clip of frames shows, whether it is what was asked for, and of a person."""
+"""Active liveness: whether a clip shows what was asked for, done by a person."""

@@ -5,22 +5,28 @@ from itertools import permutations
 
 
 class Step(StrEnum):
-    """One thing to do. Left and right are the person's own."""
+    """One thing to do. Left and right are the person's own; `HEAD_TURN` is to either side and is
+    never drawn: only callers without a session ask for it.
+    """
 
     TURN_LEFT = "turn_left"
     TURN_RIGHT = "turn_right"
     NOD = "nod"
     BLINK = "blink"
     MOUTH_OPEN = "mouth_open"
+    HEAD_TURN = "head_turn"
 
 
-HEAD_STEPS = frozenset({Step.TURN_LEFT, Step.TURN_RIGHT, Step.NOD})
+DRAWN = (Step.TURN_LEFT, Step.TURN_RIGHT, Step.NOD, Step.BLINK, Step.MOUTH_OPEN)
+"""The five that sessions draw from."""
+
+HEAD_STEPS = frozenset({Step.TURN_LEFT, Step.TURN_RIGHT, Step.HEAD_TURN, Step.NOD})
 """Those that move the head as a whole. Only a head that turns shows that it has depth, so each
 challenge has one: eyes and a mouth that move behind a print with holes show none.
 """
 
 DRAWS: tuple[tuple[Step, Step], ...] = tuple(
-    pair for pair in permutations(Step, 2) if HEAD_STEPS.intersection(pair)
+    pair for pair in permutations(DRAWN, 2) if HEAD_STEPS.intersection(pair)
 )
 """The 18 ordered pairs that are drawn from: a recording of one passes for 1 challenge in 18."""
 
