@@ -236,8 +236,8 @@ class FaceEvidence:
     """Everything one image says about the face in it.
 
     `detections` holds every face, the main one (largest) first; the rest describes the main one.
-    `chip` is its aligned `(150, 150, 3)` picture and `trace` what a clip remembers of the frame, both
-    only where they were asked for.
+    `chip` is its aligned `(150, 150, 3)` picture and `trace` what a clip remembers of the frame,
+    both only where they were asked for.
     """
 
     width_px: int

@@ -1,4 +1,4 @@
-"""How often comparisons err, in the terms of ISO/IEC 19795-1; the only place that imports scipy.
+"""How often comparisons err, in the terms of ISO/IEC 19795-1.
 
 A score says how alike two templates are; a comparison matches when score >= threshold.
 

@@ -38,7 +38,7 @@ from pipeline.image.decode import decode, decode_all
 from pipeline.image.feedback import choose_feedback
 from pipeline.image.header import Limits, read_header
 from pipeline.image.quality import assess
-from pipeline.image.trace import trace_of
+from pipeline.image.imprint import trace_of
 from pipeline.ports import Model
 
 DECODE_SIDE_PX = 360  # shorter side at least: enough for both looks of the detector
@@ -167,9 +167,7 @@ class FacePipeline:
         _run_stage(self._assess, _unbroken(items, lambda _plan: True))
         return [_outcome(entry) if isinstance(entry, _Item) else entry for entry in entries]
 
-    def _complete_alike(
-        self, images: Sequence[bytes], plan: Plan
-    ) -> list[FaceEvidence | Failure]:
+    def _complete_alike(self, images: Sequence[bytes], plan: Plan) -> list[FaceEvidence | Failure]:
         return self.complete(self.prepare(images), [plan] * len(images))
 
     def warm(self, progress: Callable[[str, int, int], None] | None = None) -> int:

@@ -26,6 +26,8 @@ COORDINATE_MAX = 1e9  # beyond it, float64 no longer tells the parts of a pixel 
 OUTPUT_SIDE_PX_MAX = 4_096
 _ROUNDING = 1e-6  # so that a scale of a half in floating point still averages by two
 _SAMPLING_MARGIN_PX = 2  # bilinear sampling reads the neighbours of the outermost samples
+_FIXED_POINT_BITS = 4  # of a corner of a triangle: sixteenths of a pixel
+_FIXED_POINT_MAX_PX = 16_384
 _HALF_PIXEL = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
 _HALF_PIXEL_BACK = np.array([[1.0, 0.0, -0.5], [0.0, 1.0, -0.5], [0.0, 0.0, 1.0]])
 
@@ -187,6 +189,37 @@ def squeezed(pixels: Pixels, side_px: int) -> Pixels:
     """
     size_px = (side_px, side_px)
     return np.asarray(cv2.resize(pixels, size_px, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def sampled(pixels: Pixels, places: NDArray[np.float32], border: Border) -> Pixels:
+    """The picture with each pixel taken from a place of its own: any warp that there is, bilinear.
+
+    `pixels` is `(H, W, 3)` uint8 RGB; `places` is `(h, w, 2)` float32, x then y in the coordinates
+    of the picture, and the outcome `(h, w, 3)`. Nothing is averaged where a warp shrinks.
+    """
+    centred = places - np.float32(0.5)
+    return np.asarray(
+        cv2.remap(
+            pixels, centred[..., 0], centred[..., 1], cv2.INTER_LINEAR, borderMode=border.value
+        ),
+        np.uint8,
+    )
+
+
+def painted(triangles: NDArray[np.float64], size_px: tuple[int, int]) -> NDArray[np.int32]:
+    """Which of `triangles`, `(N, 3, 2)` in pixels, lies uppermost at each pixel; -1 for none.
+
+    They are painted in their order, each over the ones before it. `size_px` is (width, height), the
+    outcome `(height, width)` int32. A triangle takes every pixel that its outline touches, so
+    neighbours leave no gap.
+    """
+    width, height = size_px
+    label = np.full((height, width), -1, np.int32)
+    limit = _FIXED_POINT_MAX_PX
+    fixed = np.clip(triangles - 0.5, -limit, limit) * (1 << _FIXED_POINT_BITS)
+    for number, corners in enumerate(np.rint(fixed).astype(np.int32)):
+        cv2.fillConvexPoly(label, corners, (number,), cv2.LINE_8, _FIXED_POINT_BITS)
+    return label
 
 
 def rotated_square_crop(

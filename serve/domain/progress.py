@@ -138,7 +138,8 @@ def judge(
 ) -> Progress:
     """The session after its current submission was judged.
 
-    An unfit capture is no attempt, but the twentieth ends the session. A failed attempt goes
+    An unfit capture is no attempt, but the twentieth ends the session. An attempt uses its challenge
+    up; the next one has another drawn. A failed attempt goes
     back to capturing while retries are left; the last one declines the session and raises an
     alert where the tenant's reactions ask for it.
     """
@@ -152,7 +153,7 @@ def judge(
             session.model_copy(update={"captures": captures}),
             customer, (Reason.TOO_MANY_CAPTURES,), alert_id, now_ms,
         )  # fmt: skip
-    session = session.model_copy(update={"tries": session.tries + 1})
+    session = session.model_copy(update={"tries": session.tries + 1, "challenge": None})
     if outcome.outcome is Outcome.APPROVED:
         done = moved(session, State.APPROVED, now_ms, reasons=outcome.reasons, submission=None)
         cleared = without_carried(customer, session.reference)

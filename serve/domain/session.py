@@ -15,6 +15,7 @@ from pydantic import Field
 from pipeline.decision.reasons import Reason
 from serve.domain.document import Document
 from serve.domain.ids import Mode
+from serve.domain.liveness.challenge import Challenge
 from serve.domain.tenancy.preferences import Event, Reactions
 from serve.domain.verifications.verification import FaceMatch, LivenessScore
 
@@ -79,7 +80,7 @@ class Session(Document):
     `failed_attempts` includes those carried over from earlier sessions of the same reference;
     `tries` counts verdicts in this session; `captures` counts captures unfit to judge.
     `face_match` and `liveness` are of the last verdict: for the tenant, never for who holds the
-    token.
+    token. `challenge` is that of the attempt to come, None until it is asked for.
     """
 
     id: str
@@ -104,6 +105,7 @@ class Session(Document):
     face_match: FaceMatch | None = Field(default=None, repr=False)
     liveness: LivenessScore | None = Field(default=None, repr=False)
     submission: Submission | None = None
+    challenge: Challenge | None = None
     alert_id: str = ""
     sequence: int = 0
 

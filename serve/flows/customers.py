@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from pipeline.errors import Failure
 from pipeline.evidence import FaceEvidence, Feedback, Template
+from pipeline.face.steps import REFERENCE, SELFIE, Plan
 from pipeline.image.decode import encode_jpeg
 from serve.deps import Deps
 from serve.domain.audit import SERVICE, Action, Actor, AuditEntry, Concern
@@ -108,7 +109,7 @@ async def enrol(
         return replace(answer, is_repeat=not is_own)
     await deps.headroom.check()
     evidence = await fit_evidence(
-        deps, request.image, tenant.id, with_chip=tenant.keep_reference_images
+        deps, request.image, tenant.id, plan=REFERENCE if tenant.keep_reference_images else SELFIE
     )
     face = await _face(new_id(deps, Prefix.FACE, subject), evidence)
     reference = _held(face, evidence, request.consent_id, photo_digest)
@@ -305,14 +306,14 @@ def _owed(reference: Reference, due_ms: int) -> Screening:
 
 
 async def fit_evidence(
-    deps: Deps, image: bytes, tenant_id: str, *, with_chip: bool = False
+    deps: Deps, image: bytes, tenant_id: str, *, plan: Plan = SELFIE
 ) -> FaceEvidence:
     """Evidence of an image fit to be compared with.
 
     Raises `capture_unfit` or the code of an unreadable image as `CaptureUnfit`, `overloaded`,
     `service_unavailable`.
     """
-    evidence = await deps.faces.examine(image, tenant_id=tenant_id, with_chip=with_chip)
+    evidence = await deps.faces.examine(image, tenant_id=tenant_id, plan=plan)
     if isinstance(evidence, Failure):
         if STATUSES.get(evidence.code) != 422:
             raise ServeError(Code.SERVICE_UNAVAILABLE, "the models failed", retry_after_s=1)

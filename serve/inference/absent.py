@@ -2,6 +2,7 @@
 
 from typing import NoReturn
 
+from pipeline.face.steps import SELFIE, Plan
 from serve.errors import Code, ServeError
 
 
@@ -16,9 +17,9 @@ class AbsentFaces:
         """Nothing waits here."""
         return 0.0
 
-    async def examine(self, image: bytes, *, tenant_id: str, with_chip: bool = False) -> NoReturn:
+    async def examine(self, image: bytes, *, tenant_id: str, plan: Plan = SELFIE) -> NoReturn:
         """Raises `service_unavailable`."""
-        _refuse(image, tenant_id, with_chip)
+        _refuse(image, tenant_id, plan)
 
     def compare(self, reference: object, probe: object, /) -> NoReturn:
         """Raises `service_unavailable`."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from pipeline.face.steps import SELFIE, Plan
 from serve.errors import Code, ServeError
 from serve.inference.link.reach import EngineLostError
 from serve.inference.parcels import Outcome
@@ -30,13 +31,13 @@ class FallbackFaces:
         """
         return max(self._first.wait_s(tenant_id), self._second.wait_s(tenant_id))
 
-    async def examine(self, image: bytes, *, tenant_id: str, with_chip: bool = False) -> Outcome:
+    async def examine(self, image: bytes, *, tenant_id: str, plan: Plan = SELFIE) -> Outcome:
         """See `serve.ports.Faces`."""
         try:
-            return await self._first.examine(image, tenant_id=tenant_id, with_chip=with_chip)
+            return await self._first.examine(image, tenant_id=tenant_id, plan=plan)
         except EngineLostError:
             metrics.count_fallback()
-            return await self._second.examine(image, tenant_id=tenant_id, with_chip=with_chip)
+            return await self._second.examine(image, tenant_id=tenant_id, plan=plan)
 
 
 class FallbackIndex:

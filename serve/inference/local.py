@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from pipeline.face.steps import SELFIE, Plan
 from serve.errors import Code, ServeError
 from serve.inference.batching import retry_after_s
 from serve.inference.parcels import Outcome, Parcel, outcome_of
@@ -65,14 +66,14 @@ class LocalFaces:
         """See `serve.ports.Faces`."""
         return self._room.wait_s(tenant_id)
 
-    async def examine(self, image: bytes, *, tenant_id: str, with_chip: bool = False) -> Outcome:
+    async def examine(self, image: bytes, *, tenant_id: str, plan: Plan = SELFIE) -> Outcome:
         """See `serve.ports.Faces`; a caller that is cancelled takes its image with it."""
         self.admit(tenant_id)
         loop = asyncio.get_running_loop()
         arrived_s = loop.time()
         self._asked += 1
         try:
-            answer = await self._room.examine(Parcel(image, tenant_id, with_chip, self._timeout_s))
+            answer = await self._room.examine(Parcel(image, tenant_id, plan, self._timeout_s))
         finally:
             self._asked -= 1
             metrics.set_queue(self.waiting)

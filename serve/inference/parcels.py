@@ -6,7 +6,7 @@ Deadlines travel as seconds that are left: the clocks of two machines do not agr
 import copyreg
 import pickle
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntFlag, StrEnum
 from typing import Any
 
 from pipeline.errors import Failure
@@ -20,7 +20,9 @@ from pipeline.evidence import (
     Pose,
     Quality,
     Template,
+    Trace,
 )
+from pipeline.face.steps import Plan
 from serve.errors import Code, ServeError
 
 
@@ -43,8 +45,33 @@ class Parcel:
 
     image: bytes = field(repr=False)
     tenant_id: str
-    with_chip: bool
+    plan: Plan
     remaining_s: float
+
+
+class Flag(IntFlag):
+    """A plan as it travels: what is asked for beyond detection, mesh, pose and quality."""
+
+    NONE = 0
+    CHIP = 1
+    TEMPLATE = 2
+    PASSIVE_LIVENESS = 4
+    AGE = 8
+    TRACE = 16
+
+    @classmethod
+    def of(cls, plan: Plan) -> "Flag":
+        """What stands for `plan`."""
+        found = cls.NONE
+        for flag in cls:
+            if getattr(plan, str(flag.name).lower()):
+                found |= flag
+        return found
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that it stands for."""
+        return Plan(**{str(flag.name).lower(): flag in self for flag in Flag})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +95,7 @@ def _take_apart(value: Any) -> tuple[type, tuple[Any, ...]]:  # noqa: ANN401 (of
 
 EVIDENCE = (
     FaceEvidence, Failure, Detection, Box, Mesh, Pose, Quality, Template, Age, PassiveLiveness,
+    Trace,
 )  # fmt: skip
 for _kind in EVIDENCE:  # twice as fast as what frozen dataclasses do by themselves
     copyreg.pickle(_kind, _take_apart)

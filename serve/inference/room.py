@@ -36,8 +36,8 @@ class Runner(Protocol):
         """Host work: each image decoded, or why it cannot be."""
         ...
 
-    def complete(self, prepared: Sequence[Any], plan: Plan, /) -> list[Outcome]:
-        """Device work: what `prepare` made, turned into evidence or failure."""
+    def complete(self, prepared: Sequence[Any], plans: Sequence[Plan], /) -> list[Outcome]:
+        """Device work: what `prepare` made, turned into evidence or failure by the plan of each."""
         ...
 
 
@@ -170,8 +170,7 @@ class Room:
             return Lapse.EXPIRED
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + parcel.remaining_s
-        plan = Plan(template=True, passive_liveness=True, age=False, chip=parcel.with_chip)
-        work = _Work(parcel.image, plan, loop.create_future())
+        work = _Work(parcel.image, parcel.plan, loop.create_future())
         number = next(self._numbers)
         pushed_out = self._arrived.offer(Waiting(number, parcel.tenant_id, deadline_s, work))
         if pushed_out is not None:
@@ -278,15 +277,14 @@ def _decode(runner: Runner, work: _Work) -> float:
 
 
 def _run(runner: Runner, batch: Sequence[_Work]) -> _Done:
-    """The batch, on a slot's thread; images of one plan run together."""
+    """The batch, on a slot's thread."""
     wall_s, cpu_s = time.perf_counter(), time.thread_time()
     answers: dict[int, Answer] = {
         place: work.prepared for place, work in enumerate(batch) if isinstance(work.prepared, Lapse)
     }
-    for plan in dict.fromkeys(work.plan for work in batch):
-        places = [n for n, work in enumerate(batch) if work.plan == plan and n not in answers]
-        found = _run_alike(runner, [batch[place] for place in places], plan)
-        answers.update(zip(places, found, strict=True))
+    places = [place for place in range(len(batch)) if place not in answers]
+    found = _run_whole(runner, [batch[place] for place in places])
+    answers.update(zip(places, found, strict=True))
     return _Done(
         [answers[place] for place in range(len(batch))],
         time.thread_time() - cpu_s,
@@ -294,26 +292,26 @@ def _run(runner: Runner, batch: Sequence[_Work]) -> _Done:
     )
 
 
-def _run_alike(runner: Runner, batch: Sequence[_Work], plan: Plan) -> list[Answer]:
-    """Answers of one plan. Where the pipeline itself breaks, the batch is halved until the image
-    that broke it stands alone.
+def _run_whole(runner: Runner, batch: Sequence[_Work]) -> list[Answer]:
+    """Answers in order. Where the pipeline itself breaks, the batch is halved until the image that
+    broke it stands alone.
     """
     if not batch:
         return []
     try:
-        return _look_at(runner, batch, plan)
+        return _look_at(runner, batch)
     except Exception as defect:  # noqa: BLE001 (as above)
         if len(batch) == 1:
             logs.write_error("an image broke the pipeline", defect)
             return [Lapse.LOST]
         half = len(batch) // 2
-        return _run_alike(runner, batch[:half], plan) + _run_alike(runner, batch[half:], plan)
+        return _run_whole(runner, batch[:half]) + _run_whole(runner, batch[half:])
 
 
-def _look_at(runner: Runner, batch: Sequence[_Work], plan: Plan) -> list[Answer]:
+def _look_at(runner: Runner, batch: Sequence[_Work]) -> list[Answer]:
     new = iter(runner.prepare([work.image for work in batch if work.prepared is None]))
     prepared = [next(new) if work.prepared is None else work.prepared for work in batch]
-    answers = runner.complete(prepared, plan)
+    answers = runner.complete(prepared, [work.plan for work in batch])
     if len(answers) != len(batch):
         raise ValueError(f"{len(answers)} answers to {len(batch)} images")
     return [*answers]

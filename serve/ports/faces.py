@@ -6,6 +6,7 @@ from typing import Protocol
 from pipeline.decision.comparison import Comparison
 from pipeline.errors import Failure
 from pipeline.evidence import FaceEvidence, Template
+from pipeline.face.steps import SELFIE, Plan
 
 
 class Engine(Protocol):
@@ -36,9 +37,9 @@ class Faces(Protocol):
         ...
 
     async def examine(
-        self, image: bytes, *, tenant_id: str, with_chip: bool = False
+        self, image: bytes, *, tenant_id: str, plan: Plan = SELFIE
     ) -> FaceEvidence | Failure:
-        """Evidence or failure.
+        """Evidence or failure, of what `plan` asks for.
 
         Raises `overloaded` when the queue is full and this tenant has its share of it, and
         `service_unavailable` when no answer came in time or the engine cannot be reached.

@@ -97,7 +97,7 @@ def test_the_whole_path(pack: LoadedPack, astronaut: Pixels) -> None:
     faces: FacePipeline = pack.faces
     prepared = faces.prepare(photos)
     whole = len(photos) / seconds(partial(faces.run, photos, plan))
-    models = len(photos) / seconds(partial(faces.complete, prepared, plan))
+    models = len(photos) / seconds(partial(faces.complete, prepared, [plan] * len(photos)))
     print(f"\n{pack.options.runtime} {pack.options.precision}: {whole:.0f} images/s on one thread,"
           f" {models:.0f} without decoding")  # fmt: skip
     assert min(whole, models) > 0

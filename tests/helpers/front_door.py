@@ -19,6 +19,7 @@ from pipeline.errors import Code as PipelineCode
 from pipeline.errors import Failure
 from pipeline.evidence import FaceEvidence, Feedback, Template
 from pipeline.face.compare import ScoreScale
+from pipeline.face.steps import SELFIE, Plan
 from serve.api.application import build_application, build_runner
 from serve.api.routes import ROUTES
 from serve.app import Models, build_deps
@@ -71,7 +72,7 @@ class ScriptedFaces:
         return self.waits_s.get(tenant_id, 0.0)
 
     async def examine(
-        self, image: bytes, *, tenant_id: str, with_chip: bool = False
+        self, image: bytes, *, tenant_id: str, plan: Plan = SELFIE
     ) -> FaceEvidence | Failure:
         """A face for each name, none on `nobody`, and a failure for `broken`."""
         self.admit(tenant_id, self.let_in)

@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.errors import Failure
 from pipeline.evidence import FaceEvidence
+from pipeline.face.steps import SELFIE, Plan
 from serve.errors import ServeError
 from tests.helpers.toy_faces import ToyFaces
 
@@ -33,7 +34,7 @@ class ScriptedFaces:
         return 0.0
 
     async def examine(
-        self, image: bytes, *, tenant_id: str, with_chip: bool = False
+        self, image: bytes, *, tenant_id: str, plan: Plan = SELFIE
     ) -> FaceEvidence | Failure:
         self.asked.append(image.decode())
         if self._arrived is not None and self._opened is not None:
@@ -43,7 +44,7 @@ class ScriptedFaces:
             trouble, self.trouble = self.trouble, None
             raise trouble
         (evidence,) = self.engine.run([image])
-        if isinstance(evidence, Failure) or not with_chip:
+        if isinstance(evidence, Failure) or not plan.chip:
             return evidence
         return replace(evidence, chip=np.full((150, 150, 3), 127, np.uint8))
 

@@ -54,7 +54,10 @@ HOMES: dict[str, tuple[str, ...]] = {
     "pydantic_settings": ("serve/settings.py",),
     "rich": ("serve/cli",),
     "yaml": ("serve/inference/cluster",),
-    "scipy": ("pipeline/decision/error_rates.py",),
+    "scipy": (
+        "pipeline/decision/error_rates.py",
+        "pipeline/render/head.py",  # Delaunay triangles, which numpy has not
+    ),
     "simplejpeg": ("pipeline/image/decode.py",),
     "threadpoolctl": ("index/sweep/choose.py",),
     "typer": ("serve/cli",),

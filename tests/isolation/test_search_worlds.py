@@ -21,6 +21,7 @@ from redis.asyncio import Redis
 from index.arena import Arena
 from pipeline.evidence import FaceEvidence, Template
 from pipeline.face.compare import ScoreScale
+from pipeline.face.steps import SELFIE, Plan
 from serve.app import Models, build_deps
 from serve.deps import Deps
 from serve.domain.audit import Actor, ActorKind
@@ -67,9 +68,7 @@ class MeanFaces:
         """Nothing waits."""
         return 0.0
 
-    async def examine(
-        self, image: bytes, *, tenant_id: str, with_chip: bool = False
-    ) -> FaceEvidence:
+    async def examine(self, image: bytes, *, tenant_id: str, plan: Plan = SELFIE) -> FaceEvidence:
         return face_evidence(template=Template(MODEL, vector_of(image.decode())))
 
 

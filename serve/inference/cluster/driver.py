@@ -21,7 +21,7 @@ from ray.serve.handle import DeploymentHandle
 from serve.errors import Code, ServeError
 from serve.inference.cluster.options import APPLICATION, DEPLOYMENT
 from serve.inference.dispatch import ReplicaLostError
-from serve.inference.parcels import Parcel, Report
+from serve.inference.parcels import Flag, Parcel, Report
 
 NAMESPACE = "limen"
 WHY_LENGTH_MAX = 200
@@ -36,7 +36,7 @@ class Driver:
     async def examine(self, envelope: Sequence[Parcel]) -> tuple[Sequence[bytes], Report]:
         """Carry an envelope to a replica and its answers back. Raises ReplicaLostError."""
         items = [
-            (parcel.image, parcel.tenant_id, parcel.with_chip, parcel.remaining_s)
+            (parcel.image, parcel.tenant_id, int(Flag.of(parcel.plan)), parcel.remaining_s)
             for parcel in envelope
         ]
         try:

@@ -14,11 +14,10 @@ from ray import serve as ray_serve
 from ray.exceptions import RayActorError
 from ray.serve.handle import DeploymentHandle
 
-from pipeline.face.steps import Plan
 from serve.inference.cluster.options import APPLICATION, DEPLOYMENT, ReplicaOptions
 from serve.inference.cluster.replica import loaded
 from serve.inference.dispatch import ReplicaLostError
-from serve.inference.parcels import Parcel, Report, pack
+from serve.inference.parcels import Flag, Parcel, Report, pack
 from serve.observe import logs
 
 BATCH_MAX = 16
@@ -42,11 +41,12 @@ class NaiveFaces:
         max_batch_size=BATCH_MAX, batch_wait_timeout_s=WAIT_S
     )
     async def examine(  # type: ignore[misc]
-        self, images: list[bytes], with_chips: list[bool]
+        self, images: list[bytes], asked: list[int]
     ) -> list[Examined]:
         """A packed answer for each image."""
         start_s = time.thread_time()
-        outcomes = self._faces.run(images, Plan(age=False, chip=any(with_chips)))
+        plans = [Flag(each).plan for each in asked]
+        outcomes = self._faces.complete(self._faces.prepare(images), plans)
         cpu_s = (time.thread_time() - start_s) / len(images)
         batches = [(len(images),), *([()] * (len(images) - 1))]  # the first tells of them all
         return [(pack(out), batch, cpu_s) for out, batch in zip(outcomes, batches, strict=True)]
@@ -67,7 +67,7 @@ class NaiveDriver:
         (parcel,) = envelope
         try:
             packed, batches, cpu_s = await self._handle.examine.remote(
-                parcel.image, parcel.with_chip
+                parcel.image, int(Flag.of(parcel.plan))
             )
         except RayActorError as error:
             raise ReplicaLostError(type(error).__name__) from error

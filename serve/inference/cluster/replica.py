@@ -11,12 +11,12 @@ from pipeline.models.load import LoadedPack
 from serve.inference.cluster.options import DEPLOYMENT, ReplicaOptions, options_of
 from serve.inference.cluster.routing import LEAST_LOADED
 from serve.inference.loading import open_pack
-from serve.inference.parcels import Parcel, Report, pack
+from serve.inference.parcels import Flag, Parcel, Report, pack
 from serve.inference.room import Layout, Room, Runner
 from serve.observe import logs
 from serve.settings import load
 
-Item = tuple[bytes, str, bool, float]  # a parcel's fields: plain values pickle in half the time
+Item = tuple[bytes, str, int, float]  # a parcel's fields: plain values pickle in half the time
 Answered = tuple[list[bytes], tuple[tuple[int, ...], float, int, float, int]]
 
 
@@ -47,7 +47,7 @@ class Faces:
 
     async def examine(self, items: Sequence[Item]) -> Answered:
         """A packed answer for each item, in order, and what was done since the last report."""
-        answers = await asyncio.gather(*(self._room.examine(Parcel(*item)) for item in items))
+        answers = await asyncio.gather(*(self._room.examine(_parcel(item)) for item in items))
         report = self._room.report()
         return [pack(answer) for answer in answers], _plain(report)
 
@@ -59,6 +59,11 @@ class Faces:
         """Called by Serve now and then; what raises is replaced."""
         if not self._room.is_healthy:
             raise RuntimeError("the device fails every batch")
+
+
+def _parcel(item: Item) -> Parcel:
+    image, tenant_id, asked, remaining_s = item
+    return Parcel(image, tenant_id, Flag(asked).plan, remaining_s)
 
 
 def _plain(report: Report) -> tuple[tuple[int, ...], float, int, float, int]:

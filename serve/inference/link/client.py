@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from pipeline.face.steps import SELFIE, Plan
 from serve.errors import Code, ServeError
 from serve.inference.batching import ahead_of, expected
 from serve.inference.link import messages
 from serve.inference.link.reach import Reach
-from serve.inference.parcels import Answer, Lapse, Outcome, outcome_of, unpack
+from serve.inference.parcels import Answer, Flag, Lapse, Outcome, outcome_of, unpack
 from serve.observe import metrics
 
 BYTES_MAX = 2**28
@@ -60,14 +61,14 @@ class LinkedFaces:
         ahead = ahead_of(self._tenants.get(tenant_id, 0), others)
         return engine.waited_s(ahead * engine.waiting / self._tenants.total())
 
-    async def examine(self, image: bytes, *, tenant_id: str, with_chip: bool = False) -> Outcome:
+    async def examine(self, image: bytes, *, tenant_id: str, plan: Plan = SELFIE) -> Outcome:
         """See `serve.ports.Faces`; a caller that is cancelled takes its image with it."""
         engine = self.reach.reached()
         self._check_bytes(len(image))
         loop = asyncio.get_running_loop()
         arrived_s, timeout_s = loop.time(), self._limits.timeout_s
         number = self.reach.next_number()
-        parts = messages.examine(number, tenant_id, image, timeout_s, with_chip=with_chip)
+        parts = messages.examine(number, tenant_id, image, timeout_s, Flag.of(plan))
         answer: Answer = Lapse.EXPIRED
         with self._counted(tenant_id, len(image)), suppress(TimeoutError):
             async with asyncio.timeout_at(arrived_s + timeout_s):

@@ -20,12 +20,13 @@ import math
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from typing import NamedTuple
 
+from serve.inference.parcels import Flag
 from serve.inference.search.packing import SEARCH_BYTES_MAX
 
-VERSION = 2
+VERSION = 3
 """Of this page. A door and an engine of different versions do not talk."""
 TENANT_BYTES_MAX = 64
 MODEL_BYTES_MAX = 256
@@ -52,13 +53,6 @@ class Kind(IntEnum):
     ANSWER = 5
     SEARCH = 6
     FOUND = 7
-
-
-class Flag(IntFlag):
-    """What an EXAMINE asks for beyond evidence."""
-
-    NONE = 0
-    CHIP = 1
 
 
 class Bounds(NamedTuple):
@@ -102,12 +96,11 @@ class Frame:
 
 
 def examine(
-    number: int, tenant_id: str, image: bytes, remaining_s: float, *, with_chip: bool
+    number: int, tenant_id: str, image: bytes, remaining_s: float, asked: Flag
 ) -> tuple[bytes, bytes]:
     """EXAMINE, in the parts that are written."""
     tenant = tenant_id.encode()
-    flags = Flag.CHIP if with_chip else Flag.NONE
-    head = _HEAD.pack(Kind.EXAMINE, flags, len(tenant), len(image), number, remaining_s)
+    head = _HEAD.pack(Kind.EXAMINE, asked, len(tenant), len(image), number, remaining_s)
     return head + tenant, image
 
 

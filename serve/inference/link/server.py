@@ -14,8 +14,8 @@ from typing import Protocol
 from serve.errors import Code, ServeError
 from serve.inference.link import messages
 from serve.inference.link.connection import Connection
-from serve.inference.link.messages import Flag, Frame, Head, Kind, LinkBrokenError
-from serve.inference.parcels import Lapse, Parcel, pack
+from serve.inference.link.messages import Frame, Head, Kind, LinkBrokenError
+from serve.inference.parcels import Flag, Lapse, Parcel, pack
 from serve.inference.search.absent import AbsentIndex
 from serve.inference.search.packing import (
     PackingError,
@@ -232,7 +232,7 @@ class _Door(Connection):
         if head.kind == Kind.SEARCH:
             answering = self._search(head, _unpacked(frame.body))
         else:
-            parcel = Parcel(frame.body, frame.text, bool(head.flags & Flag.CHIP), head.value)
+            parcel = Parcel(frame.body, frame.text, Flag(head.flags).plan, head.value)
             answering = self._examine(head.number, parcel)
             self._hall.stir()
         task = asyncio.get_running_loop().create_task(answering)

@@ -20,11 +20,11 @@ BATCH_S, IMAGE_S = 0.02, 0.0005  # what a batch costs: a + b n
 class ToyRunner(toy_runner.ToyRunner):
     """Takes its time, as a device does: more for a `slow` image, and dies of a `deadly` one."""
 
-    def complete(self, prepared: Sequence[str], plan: Plan) -> list[Outcome]:
+    def complete(self, prepared: Sequence[str], plans: Sequence[Plan]) -> list[Outcome]:
         time.sleep(BATCH_S + IMAGE_S * len(prepared) + SLOW_S * prepared.count(SLOW))
         if DEADLY in prepared:
             os._exit(1)
-        return super().complete(["width 1" if text == SLOW else text for text in prepared], plan)
+        return super().complete(["width 1" if text == SLOW else text for text in prepared], plans)
 
 
 class ToyFaces(Faces):

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from pipeline.face.steps import SELFIE
 from serve.inference.dispatch import Dispatcher, Limits
 from serve.inference.parcels import Parcel, Report
 from serve.observe import metrics
@@ -77,7 +78,7 @@ async def ask(
     dispatcher: Dispatcher, *images: bytes, tenant_id: str = "ten_a", timeout_s: float = TIMEOUT_S
 ) -> list[Asked]:
     """Callers, one for each image, who have got as far as they can."""
-    parcels = [Parcel(image, tenant_id, with_chip=False, remaining_s=timeout_s) for image in images]
+    parcels = [Parcel(image, tenant_id, plan=SELFIE, remaining_s=timeout_s) for image in images]
     tasks = [asyncio.create_task(dispatcher.examine(parcel)) for parcel in parcels]
     await everybody_waits()
     return tasks

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.evidence import FaceEvidence
+from pipeline.face.steps import REFERENCE, SELFIE
 from serve.errors import Code, ServeError
 from serve.inference.batching import COMING_PART
 from serve.inference.cluster.options import read_plan
@@ -238,7 +239,7 @@ async def test_a_chip_comes_only_where_it_was_asked_for(opened: Opening) -> None
     """Of two callers with the same image each gets what it wanted."""
     async with opened(Size()) as faces:
         found = await asyncio.gather(
-            *(faces.examine(b"width 7", tenant_id=A, with_chip=chip) for chip in (True, False))
+            *(faces.examine(b"width 7", tenant_id=A, plan=plan) for plan in (REFERENCE, SELFIE))
         )
     chips = [outcome.chip for outcome in found if isinstance(outcome, FaceEvidence)]
     assert chips[0] is not None

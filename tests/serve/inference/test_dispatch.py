@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import Code, Failure
+from pipeline.face.steps import SELFIE
 from serve.inference.dispatch import Dispatcher, Limits, ReplicaLostError
 from serve.inference.parcels import Lapse, Parcel, Report, pack, unpack
 from tests.serve.inference.scripted_replicas import (
@@ -153,7 +154,7 @@ async def test_an_image_without_a_caller_is_not_sent() -> None:
 @in_virtual_time
 async def test_nothing_is_kept_of_an_image_that_was_answered() -> None:
     """Its bytes are let go with its answer, not at its deadline."""
-    parcel = Parcel(b"0", "ten_a", with_chip=False, remaining_s=TIMEOUT_S)
+    parcel = Parcel(b"0", "ten_a", plan=SELFIE, remaining_s=TIMEOUT_S)
     async with dispatching(Replicas(delay_s=1)) as dispatcher:
         before = getrefcount(parcel)
         assert await dispatcher.examine(parcel) == said(b"0")
@@ -269,7 +270,7 @@ async def test_everybody_gets_one_answer_in_time(
     async def caller(number: int, come_s: int, tenant_id: str, limit_s: int, gone_s: int | None,
     ) -> None:  # fmt: skip
         await asyncio.sleep(come_s)
-        parcel = Parcel(b"%d" % number, tenant_id, with_chip=False, remaining_s=limit_s)
+        parcel = Parcel(b"%d" % number, tenant_id, plan=SELFIE, remaining_s=limit_s)
         asked = asyncio.create_task(dispatcher.examine(parcel))
         if gone_s is not None:
             loop.call_later(gone_s, asked.cancel)

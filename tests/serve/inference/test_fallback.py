@@ -9,6 +9,7 @@ import pytest
 from pipeline.errors import Code as PipelineCode
 from pipeline.errors import Failure
 from pipeline.evidence import Template
+from pipeline.face.steps import REFERENCE, SELFIE, Plan
 from serve.domain.ids import Mode
 from serve.domain.search.gallery import GalleryKind
 from serve.errors import Code, ServeError
@@ -31,7 +32,7 @@ class Scripted:
     def __init__(self, name: str, trouble: ServeError | None = None) -> None:
         self.answer = Failure(PipelineCode.IMAGE_CORRUPT, name)
         self.trouble = trouble
-        self.asked: list[tuple[bytes, str, bool]] = []
+        self.asked: list[tuple[bytes, str, Plan]] = []
         self.waits_s = 0.0
 
     def wait_s(self, tenant_id: str) -> float:
@@ -41,8 +42,8 @@ class Scripted:
         if self.trouble is not None:
             raise self.trouble
 
-    async def examine(self, image: bytes, *, tenant_id: str, with_chip: bool = False) -> Outcome:
-        self.asked.append((image, tenant_id, with_chip))
+    async def examine(self, image: bytes, *, tenant_id: str, plan: Plan = SELFIE) -> Outcome:
+        self.asked.append((image, tenant_id, plan))
         self.admit(tenant_id)
         return self.answer
 
@@ -93,8 +94,8 @@ async def test_a_lost_engine_is_stood_in_for() -> None:
     second = Scripted("second")
     faces = FallbackFaces(Scripted("first", LOST), second)
     faces.admit("ten_a")
-    assert await faces.examine(b"x", tenant_id="ten_a", with_chip=True) == second.answer
-    assert second.asked == [(b"x", "ten_a", True)]
+    assert await faces.examine(b"x", tenant_id="ten_a", plan=REFERENCE) == second.answer
+    assert second.asked == [(b"x", "ten_a", REFERENCE)]
     assert fallbacks() == before + 1
 
 

@@ -8,6 +8,7 @@ import pytest
 from pipeline.errors import Code as PipelineCode
 from pipeline.errors import Failure
 from pipeline.evidence import FaceEvidence, Template
+from pipeline.face.steps import REFERENCE
 from serve.errors import Code, ServeError
 from serve.inference.parcels import Answer, Lapse, Parcel, outcome_of, pack, unpack
 from tests.helpers.builders import face_evidence
@@ -56,7 +57,7 @@ def test_a_lapse_may_be_tried_again(lapse: Lapse) -> None:
 
 def test_no_log_shows_an_image() -> None:
     """The text of a parcel tells of everything but the image in it."""
-    parcel = Parcel(b"a face", "ten_a", with_chip=True, remaining_s=1.5)
+    parcel = Parcel(b"a face", "ten_a", plan=REFERENCE, remaining_s=1.5)
     assert "a face" not in repr(parcel)
     others = [field.name for field in dataclasses.fields(parcel) if field.name != "image"]
     assert all(repr(getattr(parcel, name)) in repr(parcel) for name in others)

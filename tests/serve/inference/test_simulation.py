@@ -7,6 +7,7 @@ as the timer makes them and the replica falls behind a load that it could carry.
 import json
 from collections.abc import Sequence
 
+from pipeline.face.steps import SELFIE
 from serve.inference.dispatch import Dispatcher, Limits
 from serve.inference.parcels import Parcel, Report
 from tests.helpers import tree
@@ -33,7 +34,7 @@ async def ours(rate_per_s: float = RATE_PER_S) -> Result:
     async with Dispatcher(call, limits) as dispatcher:
 
         async def examine(image: bytes) -> bytes:
-            parcel = Parcel(image, "ten_a", with_chip=False, remaining_s=20.0)
+            parcel = Parcel(image, "ten_a", plan=SELFIE, remaining_s=20.0)
             return await dispatcher.examine(parcel)
 
         return await offer(examine, device, rate_per_s, SECONDS)

@@ -31,10 +31,12 @@ class ToyRunner:
     def prepare(self, images: Sequence[bytes]) -> list[str]:
         return [image.decode() for image in images]
 
-    def complete(self, prepared: Sequence[str], plan: Plan) -> list[FaceEvidence | Failure]:
+    def complete(
+        self, prepared: Sequence[str], plans: Sequence[Plan]
+    ) -> list[FaceEvidence | Failure]:
         if "defect" in prepared:
             raise RuntimeError("a defect")
-        return [_look(text, plan) for text in prepared]
+        return [_look(*each) for each in zip(prepared, plans, strict=True)]
 
 
 def _look(text: str, plan: Plan) -> FaceEvidence | Failure:

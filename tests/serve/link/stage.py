@@ -6,10 +6,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.face.steps import REFERENCE, SELFIE
 from serve.inference.link import messages
 from serve.inference.link.messages import SAID_BY_ENGINES, Kind
 from serve.inference.link.server import Limits, Work, serve_link
-from serve.inference.parcels import Parcel
+from serve.inference.parcels import Flag, Parcel
 from serve.ports.search import Asked, Found
 from tests.serve.link.ends import PATIENCE_S, End
 
@@ -118,4 +119,4 @@ async def engine(path: Path, limits: Limits = AT_ONCE) -> AsyncIterator[Stage]:
 def ask(door: End, number: int, image: bytes = b"", *, chip: bool = False) -> None:
     """Have an image examined, by default one named like its number."""
     image = image or str(number).encode()
-    door.send(messages.examine(number, "ten_a", image, 1.5, with_chip=chip))
+    door.send(messages.examine(number, "ten_a", image, 1.5, Flag.of(REFERENCE if chip else SELFIE)))

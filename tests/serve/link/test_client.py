@@ -9,12 +9,13 @@ import pytest
 
 from pipeline.errors import Code as PipelineCode
 from pipeline.errors import Failure
+from pipeline.face.steps import REFERENCE, SELFIE
 from serve.errors import Code, ServeError
 from serve.inference.link import messages
 from serve.inference.link.client import Limits, LinkedFaces
-from serve.inference.link.messages import Flag, Kind
+from serve.inference.link.messages import Kind
 from serve.inference.link.reach import EngineLostError, Reach
-from serve.inference.parcels import Answer, Lapse, Outcome, pack
+from serve.inference.parcels import Answer, Flag, Lapse, Outcome, pack
 from serve.observe import metrics
 from tests.serve.link.ends import PATIENCE_S, End, Engines
 
@@ -53,7 +54,7 @@ async def ask(
     faces: LinkedFaces, image: bytes = b"image", tenant_id: str = TENANT, *, chip: bool = False
 ) -> Asked:
     """A caller whose image is on its way."""
-    examined = faces.examine(image, tenant_id=tenant_id, with_chip=chip)
+    examined = faces.examine(image, tenant_id=tenant_id, plan=REFERENCE if chip else SELFIE)
     task = asyncio.create_task(examined)
     await asyncio.sleep(0)
     return task
@@ -117,7 +118,7 @@ async def test_an_image_is_sent_as_it_was_given(engines: Engines) -> None:
             asked = await ask(faces, b"\x00\xff", chip=chip)
             frame = await end.next()
             assert (frame.text, frame.body) == (TENANT, b"\x00\xff")
-            assert frame.head.flags == (Flag.CHIP if chip else Flag.NONE)
+            assert frame.head.flags == Flag.of(REFERENCE if chip else SELFIE)
             assert frame.head.value == PATIENCE_S
             end.send(messages.answer(frame.head.number, pack(ANSWER)))
             assert await asked == ANSWER
@@ -148,7 +149,11 @@ async def test_an_engine_that_goes_is_missed_at_once(engines: Engines) -> None:
     "said",
     [
         messages.hello("another model", QUEUE_MAX),
-        (messages.hello(MODEL, 1)[0].replace(b"\x03\x02", b"\x03\x01", 1),),
+        (
+            messages.hello(MODEL, 1)[0].replace(
+                bytes([Kind.HELLO, messages.VERSION]), b"\x03\x01", 1
+            ),
+        ),
         messages.state(0, 1.0),
         messages.answer(0, pack(ANSWER)),
         messages.cancel(0),

@@ -14,13 +14,13 @@ from serve.inference.link.messages import (
     SAID_BY_DOORS,
     SAID_BY_ENGINES,
     TENANT_BYTES_MAX,
-    Flag,
     Frame,
     FrameReader,
     Head,
     Kind,
     LinkBrokenError,
 )
+from serve.inference.parcels import Flag
 
 Said = tuple[str, bytes, bool]
 SAID = st.tuples(st.text(max_size=16), st.binary(max_size=40), st.booleans())
@@ -59,7 +59,7 @@ def stream(said: list[Said]) -> bytes:
     return b"".join(
         part
         for number, (tenant, image, chip) in enumerate(said)
-        for part in messages.examine(number, tenant, image, 1.5, with_chip=chip)
+        for part in messages.examine(number, tenant, image, 1.5, Flag.CHIP if chip else Flag.NONE)
     )
 
 

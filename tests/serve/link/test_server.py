@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.face.steps import REFERENCE
 from serve.inference.link import messages
 from serve.inference.link.messages import ANSWER_BYTES_MAX, Kind
 from serve.inference.link.server import STATE_EVERY_S, Limits, Work, serve_link
-from serve.inference.parcels import Lapse, Parcel, unpack
+from serve.inference.parcels import Flag, Lapse, Parcel, unpack
 from tests.serve.link.ends import PATIENCE_S
 from tests.serve.link.stage import MODEL, QUEUE_MAX, a_stage, ask, engine
 
@@ -43,7 +44,7 @@ async def test_an_image_arrives_as_it_was_sent(path: Path) -> None:
         door = await stage.door()
         ask(door, 1, b"\x00\xff", chip=True)
         await dispatcher.arrive()
-        assert dispatcher.parcels == [Parcel(b"\x00\xff", "ten_a", with_chip=True, remaining_s=1.5)]
+        assert dispatcher.parcels == [Parcel(b"\x00\xff", "ten_a", plan=REFERENCE, remaining_s=1.5)]
         dispatcher.answer(b"\x00\xff")
 
 
@@ -137,7 +138,7 @@ async def test_a_door_has_so_many_bytes_under_way(path: Path) -> None:
         dispatcher = stage.dispatcher
         door = await stage.door()
         ask(door, 1, b"a" * 20)
-        head, image = messages.examine(2, "ten_a", b"b" * 10, 1.5, with_chip=False)
+        head, image = messages.examine(2, "ten_a", b"b" * 10, 1.5, Flag.NONE)
         door.send([head])
         frame = await door.next()
         assert (frame.head.number, unpack(frame.body)) == (2, Lapse.OVERLOADED)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from pipeline.errors import Code, Failure
 from pipeline.evidence import FaceEvidence
-from pipeline.face.steps import Plan
+from pipeline.face.steps import SELFIE, Plan
 from serve.inference.parcels import Answer, Lapse, Outcome, Parcel
 from serve.inference.room import Layout, Room
 from tests.helpers.builders import face_evidence
@@ -22,9 +22,9 @@ def parcel(
     tenant_id: str = A,
     remaining_s: float = PATIENCE_S,
     *,
-    with_chip: bool = False,
+    plan: Plan = SELFIE,
 ) -> Parcel:
-    return Parcel(str(image).encode(), tenant_id, with_chip, remaining_s)
+    return Parcel(str(image).encode(), tenant_id, plan, remaining_s)
 
 
 class Gate:
@@ -55,7 +55,7 @@ class Scripted:
     def __init__(self) -> None:
         self.decoded: list[list[bytes]] = []
         self.batches: list[list[bytes]] = []
-        self.plans: list[Plan] = []
+        self.plans: list[Sequence[Plan]] = []
         self.decoding, self.running = Gate(), Gate()
 
     def prepare(self, images: Sequence[bytes]) -> list[bytes]:
@@ -67,11 +67,11 @@ class Scripted:
             raise RuntimeError("a defect")
         return [b"decoded " + image for image in images]
 
-    def complete(self, prepared: Sequence[bytes], plan: Plan) -> list[Outcome]:
+    def complete(self, prepared: Sequence[bytes], plans: Sequence[Plan]) -> list[Outcome]:
         images = [each.removeprefix(b"decoded ") for each in prepared]
         assert images != list(prepared)
         self.batches.append(images)
-        self.plans.append(plan)
+        self.plans.append(plans)
         self.running.go_through()
         if b"defect" in images:
             raise RuntimeError("a defect")

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.errors import Failure
 from pipeline.evidence import FaceEvidence, Missing, Pixels, Template
+from pipeline.face.steps import REFERENCE
 from pipeline.image.decode import encode_png
 from pipeline.models.load import LoadedPack
 from serve.errors import Code, ServeError
@@ -72,7 +73,7 @@ async def test_real_faces_through_real_models(pack: LoadedPack, tiles: list[list
     before = {name: sample(name) for name in SAMPLES}
     async with LocalFaces(pack.faces, Limits(2, 64, PATIENCE_S)) as faces:
         found = await asyncio.gather(*(faces.examine(image, tenant_id=TENANT) for image in images))
-        chipped = await faces.examine(images[0], tenant_id=TENANT, with_chip=True)
+        chipped = await faces.examine(images[0], tenant_id=TENANT, plan=REFERENCE)
     for outcome, alone in zip(found[:-1], pack.faces.run(images[:-1]), strict=True):
         assert isinstance(outcome, FaceEvidence)
         assert isinstance(alone, FaceEvidence)

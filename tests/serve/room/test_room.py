@@ -9,6 +9,7 @@ from functools import wraps
 import pytest
 
 from pipeline.errors import Code
+from pipeline.face.steps import FRAME, REFERENCE, SELFIE
 from serve.inference.parcels import Lapse, Report
 from serve.inference.room import DEVICE_FAILURES_MAX
 from tests.serve.inference.toy_runner import PATIENCE_S
@@ -215,18 +216,18 @@ async def test_a_pipeline_that_breaks_its_promise_breaks_it_for_one(image: str) 
         assert await said(await ask(room, 1, image, 3)) == [1, Lapse.LOST, 3]
 
 
-async def test_images_of_different_plans_run_apart() -> None:
-    """A batch with and without chips is two runs, and each caller gets what was asked for."""
+async def test_images_of_different_plans_run_together() -> None:
+    """A batch with and without chips is one run, and each image has the plan that came with it."""
     runner = Scripted()
     async with opened(runner) as room:
         runner.running.let_go()
-        parcels = [parcel(number, with_chip=number % 2 == 0) for number in range(4)]
+        plans = (REFERENCE, SELFIE, FRAME, REFERENCE)
+        parcels = [parcel(number, plan=plan) for number, plan in enumerate(plans)]
         tasks = [asyncio.create_task(room.examine(each)) for each in parcels]
         assert await said(tasks) == [0, 1, 2, 3]
         assert room.report().batches == (4,)
-    assert runner.batches == [numbers(0, 2), numbers(1, 3)]
-    assert [plan.chip for plan in runner.plans] == [True, False]
-    assert not any(plan.age for plan in runner.plans)
+    assert runner.batches == [numbers(0, 1, 2, 3)]
+    assert [tuple(each) for each in runner.plans] == [plans]
 
 
 async def test_the_wait_is_that_of_who_goes_before() -> None:

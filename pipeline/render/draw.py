@@ -1,0 +1,118 @@
+"""A head in a pose as the camera sees it."""
+
+from dataclasses import dataclass
+from math import cos, radians, sin
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.evidence import Pixels
+from pipeline.image.geometry import Border, Transform, painted, sampled
+from pipeline.render.head import SIDE_PX, Head
+from pipeline.render.landmarks import INNER_LIPS
+from pipeline.render.lids import with_lids
+
+_MOUTH_RGB = np.array([52.0, 22.0, 22.0], np.float32)
+_MOUTH_DARK_AT = 0.35  # from this opening on, what lay between the lips is dark
+_AREA_MIN_PX = 1e-6  # of a triangle that can be turned back into the texture
+_UPPER, _LOWER = INNER_LIPS
+_BETWEEN_LIPS = np.concatenate([
+    np.column_stack([_UPPER[:-1], _UPPER[1:], _LOWER[:-1]]),
+    np.column_stack([_UPPER[1:], _LOWER[1:], _LOWER[:-1]]),
+]).astype(np.int32)  # fmt: skip
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Attitude:
+    """What a head does at a moment: angles as `Pose` signs them, the rest 0 to 1.
+
+    `yaw_deg` 0 looks into the camera; `pitch_deg` and `roll_deg` are told from the photo's own.
+    """
+
+    yaw_deg: float = 0.0
+    pitch_deg: float = 0.0
+    roll_deg: float = 0.0
+    eyes_shut: float = 0.0
+    mouth_open: float = 0.0
+
+
+STILL = Attitude()
+
+
+def draw_head(head: Head, attitude: Attitude, camera: Transform | None = None) -> Pixels:
+    """The frame, `(SIDE_PX, SIDE_PX, 3)` uint8 RGB; `camera` moves the picture as a hand does.
+
+    Triangles are painted from the farthest to the nearest.
+    """
+    seen, depth = projected(head, attitude)
+    if camera is not None:
+        seen = seen @ camera[:, :2].T + camera[:, 2]
+    order = np.argsort(-depth[head.triangles].mean(axis=1), kind="stable")
+    triangles = np.concatenate([head.triangles[order], _BETWEEN_LIPS])
+    corners = seen[triangles]
+    uppermost = painted(corners, (SIDE_PX, SIDE_PX))
+    places = _places(corners, head.points[triangles][..., :2], uppermost)
+    texture = with_lids(head.texture, head.points, attitude.eyes_shut)
+    frame = sampled(texture, places, Border.MIRROR)
+    dark = min(attitude.mouth_open / _MOUTH_DARK_AT, 1.0)
+    if dark > 0.0:
+        inside = uppermost >= len(order)
+        shown = (1.0 - 0.9 * dark) * frame[inside] + 0.9 * dark * _MOUTH_RGB
+        frame[inside] = np.rint(shown)
+    return frame
+
+
+def projected(head: Head, attitude: Attitude) -> tuple[Floats, Floats]:
+    """Where the camera sees each point of the head, `(P, 2)` px, and how far off it is, `(P,)`."""
+    relative = head.points - head.pivot
+    distance = head.camera_px
+    # The photo was taken by such a camera too: its picture of a nose is larger than its breadth.
+    relative[:, :2] *= 1.0 + relative[:, 2:] / distance
+    relative += attitude.mouth_open * head.jaw
+    pitch = _turn(0.0, attitude.pitch_deg, 0.0)
+    aside = _turn(attitude.yaw_deg, 0.0, attitude.roll_deg)
+    turned = relative @ (aside @ pitch @ _turn(-head.own_yaw_deg, 0.0, 0.0)).T
+    share = head.weight[:, np.newaxis]
+    turned = share * turned + (1.0 - share) * relative
+    depth = turned[:, 2]
+    seen = turned[:, :2] / (1.0 + depth[:, np.newaxis] / distance) + head.pivot[:2]
+    return seen, depth
+
+
+def _turn(yaw_deg: float, pitch_deg: float, roll_deg: float) -> Floats:
+    """The rotation by pitch, then yaw, then roll, `(3, 3)`."""
+    (yc, ys), (pc, ps), (rc, rs) = (
+        (cos(radians(angle)), sin(radians(angle))) for angle in (yaw_deg, pitch_deg, roll_deg)
+    )
+    yaw = np.array([[yc, 0.0, -ys], [0.0, 1.0, 0.0], [ys, 0.0, yc]])
+    pitch = np.array([[1.0, 0.0, 0.0], [0.0, pc, ps], [0.0, -ps, pc]])
+    roll = np.array([[rc, -rs, 0.0], [rs, rc, 0.0], [0.0, 0.0, 1.0]])
+    return roll @ yaw @ pitch
+
+
+def _places(corners: Floats, sources: Floats, uppermost: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Where on the texture each pixel of the frame lies, `(H, W, 2)` float32.
+
+    `corners` and `sources` `(T, 3, 2)` are the triangles in the frame and on the texture.
+    """
+    edges = corners[:, 1:] - corners[:, :1]
+    area = edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0]
+    area = np.where(np.abs(area) < _AREA_MIN_PX, np.inf, area)
+    back = np.empty_like(edges)
+    back[:, 0, 0], back[:, 0, 1] = edges[:, 1, 1], -edges[:, 0, 1]
+    back[:, 1, 0], back[:, 1, 1] = -edges[:, 1, 0], edges[:, 0, 0]
+    linear = (back / area[:, np.newaxis, np.newaxis]) @ (sources[:, 1:] - sources[:, :1])
+    shift = sources[:, 0] - (corners[:, :1] @ linear)[:, 0]
+    # A pixel outside a sliver of a triangle must not be taken from far beyond its corners.
+    low, high = sources.min(axis=1), sources.max(axis=1)
+    affine = np.concatenate([linear.reshape(-1, 4), shift, low, high], axis=1).astype(np.float32)[
+        uppermost
+    ]
+    y, x = (np.mgrid[0 : uppermost.shape[0], 0 : uppermost.shape[1]] + 0.5).astype(np.float32)
+    places = (
+        x[..., np.newaxis] * affine[..., 0:2] + y[..., np.newaxis] * affine[..., 2:4]
+        + affine[..., 4:6]
+    )  # fmt: skip
+    return np.asarray(np.clip(places, affine[..., 6:8], affine[..., 8:10]), np.float32)

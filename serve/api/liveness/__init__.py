@@ -1,0 +1,1 @@
+"""Liveness over HTTP and over a WebSocket."""

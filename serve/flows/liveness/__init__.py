@@ -1,0 +1,1 @@
+"""Challenges drawn, clips judged, streams followed."""
