@@ -37,8 +37,8 @@ from pipeline.face.pose import pose_of
 from pipeline.image.decode import decode, decode_all
 from pipeline.image.feedback import choose_feedback
 from pipeline.image.header import Limits, read_header
-from pipeline.image.quality import assess
 from pipeline.image.imprint import trace_of
+from pipeline.image.quality import assess
 from pipeline.ports import Model
 
 DECODE_SIDE_PX = 360  # shorter side at least: enough for both looks of the detector

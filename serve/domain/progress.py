@@ -138,8 +138,8 @@ def judge(
 ) -> Progress:
     """The session after its current submission was judged.
 
-    An unfit capture is no attempt, but the twentieth ends the session. An attempt uses its challenge
-    up; the next one has another drawn. A failed attempt goes
+    An unfit capture is no attempt, but the twentieth ends the session. An attempt uses its
+    challenge up; the next one has another drawn. A failed attempt goes
     back to capturing while retries are left; the last one declines the session and raises an
     alert where the tenant's reactions ask for it.
     """
