@@ -89,7 +89,7 @@ def _turn(yaw_deg: float, pitch_deg: float, roll_deg: float) -> Floats:
     yaw = np.array([[yc, 0.0, -ys], [0.0, 1.0, 0.0], [ys, 0.0, yc]])
     pitch = np.array([[1.0, 0.0, 0.0], [0.0, pc, ps], [0.0, -ps, pc]])
     roll = np.array([[rc, -rs, 0.0], [rs, rc, 0.0], [0.0, 0.0, 1.0]])
-    return roll @ yaw @ pitch
+    return np.asarray(roll @ yaw @ pitch)
 
 
 def _places(corners: Floats, sources: Floats, uppermost: NDArray[np.int32]) -> NDArray[np.float32]:

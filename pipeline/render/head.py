@@ -26,7 +26,9 @@ SIDE_PX = 384  # of a frame: its smaller side is what the pipeline decodes whole
 EYE_DISTANCE = 0.2  # of the side
 EYES_Y = 0.45  # of the side, from the top
 CAMERA_EYE_DISTANCES = 9.0  # from head to camera: an arm's length, with eyes 63 mm apart
+_FADING = 0.12  # of a photo's width: there what is not the head becomes the wall
 JAW_DROP = 0.26  # of the distance from eyes to chin, with the mouth wide open
+_RING_LAYOUT = (1.2, 1.5, 2.0)  # where the rings lie when the head is rolled out, of the rim
 _LAYOUT_OPEN = 0.5  # how far the mouth is open where the triangles are laid, so none spans the lips
 
 Floats = NDArray[np.float64]
@@ -75,7 +77,7 @@ def head_of(photo: Pixels, mesh: Mesh, pose: Pose) -> Head:
     points = np.concatenate([face, rings])
     weight = np.concatenate([np.ones(len(face)), ring_weight])
     jaw = _jaw(points)
-    layout = (points + _LAYOUT_OPEN * jaw)[:, :2]
+    layout = _layout(points + _LAYOUT_OPEN * jaw, len(face))
     triangles = Delaunay(layout).simplices.astype(np.int32)
     return Head(
         texture=texture,
@@ -92,7 +94,7 @@ def _texture(photo: Pixels, placed: Transform, face: Floats) -> Pixels:
     """The photo at its place; around it a wall, and hair where the head leaves the photo."""
     size_px = (SIDE_PX, SIDE_PX)
     beyond = warp(photo, placed, size_px, Border.REPLICATE).astype(np.float32)
-    covered = warp(np.full_like(photo, 255), placed, size_px, Border.BLACK)[..., :1] / 255.0
+    covered = warp(_fading(photo.shape[:2]), placed, size_px, Border.BLACK)[..., :1] / 255.0
     edge = photo.shape[1] // 10 + 1
     wall = np.median(np.concatenate([photo[:edge, :edge], photo[:edge, -edge:]]), axis=(0, 1))
     rim = face[OVAL]
@@ -104,7 +106,15 @@ def _texture(photo: Pixels, placed: Transform, face: Floats) -> Pixels:
     reach = np.hypot((x - 0.5 * (low[0] + high[0])) / half, level)
     bare = _smooth((reach - 0.94) / 0.1) * (1.0 - _smooth((y - chin) / half))
     bare = bare[..., np.newaxis] * (1.0 - covered)
-    return np.rint((1.0 - bare) * beyond + bare * wall).astype(np.uint8)
+    return np.asarray(np.rint((1.0 - bare) * beyond + bare * wall), np.uint8)
+
+
+def _fading(size: tuple[int, ...]) -> Pixels:
+    """White, and black towards its sides and its top."""
+    height, width = size
+    y, x = np.mgrid[0:height, 0:width] + 0.5
+    edge = np.minimum(np.minimum(x, width - x), y) / (_FADING * width)
+    return np.repeat((255.0 * _smooth(edge)).astype(np.uint8)[..., np.newaxis], 3, axis=2)
 
 
 def _pivot(face: Floats) -> Floats:
@@ -113,6 +123,21 @@ def _pivot(face: Floats) -> Floats:
     centre = rim.mean(axis=0)
     chin_y = face[CHIN, 1]
     return np.array([centre[0], 0.4 * centre[1] + 0.6 * chin_y, rim[:, 2].max()])
+
+
+def _layout(points: Floats, mesh_points: int) -> Floats:
+    """Where the points lie when the head is rolled out like a map, `(P, 2)`.
+
+    Seen from the front the sides of a face lie over each other; on the map all have their place.
+    """
+    face = points[:mesh_points]
+    centre = face[OVAL].mean(axis=0)
+    axis_z = face[OVAL, 2].max() + 0.3 * np.ptp(face[OVAL, 0])
+    angle = np.arctan2(face[:, 0] - centre[0], axis_z - face[:, 2])
+    flat = np.column_stack([angle * (axis_z - face[:, 2].min()), face[:, 1] - centre[1]])
+    rings = [flat[OVAL] * grown for grown in _RING_LAYOUT]
+    border = (points[mesh_points + len(_RING_LAYOUT) * len(OVAL) :, :2] - centre[:2]) * 6.0
+    return np.concatenate([flat, *rings, border])
 
 
 def _rings(face: Floats) -> tuple[Floats, Floats]:
@@ -167,10 +192,10 @@ def _jaw(points: Floats) -> Floats:
     share[UPPER_LIP] = -0.06 * arch[UPPER_LIP]
     share[LOWER_LIP] = 0.25 + 0.75 * arch[LOWER_LIP]
     share[MOUTH_CORNERS] = share[[78, 308]] = 0.2
-    return drop * share[:, np.newaxis] * np.array([0.0, 1.0, 0.25])
+    return np.asarray(drop * share[:, np.newaxis] * np.array([0.0, 1.0, 0.25]))
 
 
 def _smooth(share: Floats) -> Floats:
     """0 below 0, 1 above 1, without a corner between."""
     inside = np.clip(share, 0.0, 1.0)
-    return inside * inside * (3.0 - 2.0 * inside)
+    return np.asarray(inside * inside * (3.0 - 2.0 * inside))

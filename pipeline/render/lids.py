@@ -16,8 +16,8 @@ Lids = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 _OVERLAP = 0.12  # how far a shut lid reaches below the edge of the lower one, of the eye's height
 _LASHES = 0.25  # how far above its edge the upper lid's skin begins, of the eye's height
-_LINE_PX = 1.6  # width of the line of lashes, about a 25th of an eye
-_LINE_DARK = 0.55
+_LINE_PX = 2.4  # width of the line of lashes, about a 30th of the distance between the eyes
+_LINE_DARK = 0.7
 
 
 def with_lids(texture: Pixels, points: Floats, shut: float) -> Pixels:
