@@ -9,10 +9,19 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.errors import Code, Failure, PipelineError
-from pipeline.evidence import Age, FaceEvidence, Feedback, Mesh, Missing, Pixels, Template
+from pipeline.evidence import (
+    Age,
+    FaceEvidence,
+    Feedback,
+    Mesh,
+    Missing,
+    Pixels,
+    Template,
+    Trace,
+)
 from pipeline.face.batch import up_to
 from pipeline.face.embed import make_templates
-from pipeline.face.steps import FacePipeline, Plan
+from pipeline.face.steps import AGE, FRAME, REFERENCE, SELFIE, FacePipeline, Plan
 from pipeline.image.decode import encode_jpeg, encode_png
 from pipeline.models.load import LoadedPack
 from pipeline.ports import Arrays, Model
@@ -102,6 +111,31 @@ def test_absence_says_why(pack: LoadedPack, photos: list[bytes]) -> None:
     assert evidence(bare.run([photos[0]])[0]).age is Missing.MODEL_UNAVAILABLE
     no_liveness = evidence(pack.faces.run([photos[0]], Plan(passive_liveness=False))[0])
     assert no_liveness.passive_liveness is Missing.NOT_REQUESTED
+
+
+def test_a_frame_is_looked_at_cheaply(pack: LoadedPack, photos: list[bytes]) -> None:
+    """A frame of a clip has mesh, pose, hints and a trace, and no dearer model saw it."""
+    (found,) = pack.faces.run([photos[0]], FRAME)
+    frame = evidence(found)
+    dear = (frame.template, frame.age, frame.passive_liveness)
+    assert dear == (Missing.NOT_REQUESTED,) * 3
+    assert isinstance(frame.trace, Trace)
+    assert isinstance(frame.mesh, Mesh)
+    assert frame.feedback == evidence(pack.faces.run([photos[0]], SELFIE)[0]).feedback
+
+
+def test_each_image_has_its_own_plan(pack: LoadedPack, photos: list[bytes]) -> None:
+    """In a batch of mixed plans each item comes to what it comes to among its like."""
+    plans = [SELFIE, FRAME, AGE, REFERENCE]
+    mixed = pack.faces.complete(pack.faces.prepare(photos[:4]), plans)
+    for plan, photo, outcome in zip(plans, photos, mixed, strict=False):
+        alone, together = evidence(pack.faces.run([photo], plan)[0]), evidence(outcome)
+        for name in ("template", "age", "passive_liveness", "trace"):
+            assert type(getattr(alone, name)) is type(getattr(together, name))
+            assert isinstance(getattr(together, name), Missing) or getattr(plan, name)
+        assert (alone.feedback, together.chip is None) == (together.feedback, not plan.chip)
+        if plan.template:
+            assert float(np.dot(template(alone), template(together))) >= 0.9999
 
 
 class FailsOn:

@@ -8,9 +8,9 @@ import pytest
 from pipeline.errors import Code as PipelineCode
 from pipeline.errors import Failure
 from pipeline.evidence import FaceEvidence, Template
-from pipeline.face.steps import REFERENCE
+from pipeline.face.steps import AGE, FRAME, FULL, REFERENCE, SELFIE, Plan
 from serve.errors import Code, ServeError
-from serve.inference.parcels import Answer, Lapse, Parcel, outcome_of, pack, unpack
+from serve.inference.parcels import Answer, Flag, Lapse, Parcel, outcome_of, pack, unpack
 from tests.helpers.builders import face_evidence
 
 BROKEN = Failure(PipelineCode.IMAGE_CORRUPT, "ends early")
@@ -36,6 +36,16 @@ def test_templates_and_chips_travel_to_the_bit() -> None:
         assert (there.tobytes(), there.dtype, there.shape) == (
             here.tobytes(), here.dtype, here.shape
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [AGE, FRAME, FULL, REFERENCE, SELFIE, Plan(template=False, passive_liveness=False, age=False)],
+)
+def test_a_plan_travels_as_a_number(plan: Plan) -> None:
+    """Every plan comes out of its flags as it went in, and no two have the same."""
+    assert Flag(int(Flag.of(plan))).plan == plan
+    assert len(dataclasses.fields(Plan)) == len(Flag)
 
 
 @pytest.mark.parametrize("answer", [BROKEN, face_evidence()])
