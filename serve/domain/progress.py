@@ -102,12 +102,12 @@ def attach(session: Session, now_ms: int) -> Session:
     return moved(session, State.CAPTURING, now_ms)
 
 
-def begin(session: Session, submission: Submission, now_ms: int) -> Session:
-    """`session` with `submission` being judged.
+def capturing(session: Session, now_ms: int) -> Session:
+    """`session` ready for a capture; a new one is opened for it.
 
     Raises `token_expired`, `attempts_exhausted`, `submission_in_progress` or `session_closed`.
     """
-    session = elapsed(session, now_ms)
+    session = attach(session, now_ms)
     match session.state:
         case State.EXPIRED:
             raise ServeError(Code.TOKEN_EXPIRED, "the session has expired")
@@ -117,10 +117,13 @@ def begin(session: Session, submission: Submission, now_ms: int) -> Session:
             raise ServeError(Code.SUBMISSION_IN_PROGRESS, "another capture is being judged")
         case State.APPROVED | State.NEEDS_REVIEW | State.CANCELED:
             raise ServeError(Code.SESSION_CLOSED, f"the session is {session.state}")
-        case State.CREATED:
-            session = moved(session, State.CAPTURING, now_ms)
-        case State.CAPTURING:
-            pass
+        case _:
+            return session
+
+
+def begin(session: Session, submission: Submission, now_ms: int) -> Session:
+    """`session` with `submission` being judged. Raises what `capturing` raises."""
+    session = capturing(session, now_ms)
     return moved(session, State.PROCESSING, now_ms, submission=submission)
 
 

@@ -34,6 +34,7 @@ from serve.domain.tenancy.tenant import Tenant
 from serve.domain.verifications.rules import view_of
 from serve.errors import STATUSES, Code, ServeError
 from serve.flows.handoff import find_handoff
+from serve.flows.liveness.clip import Capture
 from serve.flows.search.screen import fresh_about, tell_others
 from serve.flows.transact import new_id, new_operation, transact, transact_read
 from serve.flows.verifications.compare import Judged, judge_capture
@@ -73,24 +74,25 @@ class _Finding:
 
 
 async def submit(
-    deps: Deps, token: str, image: bytes, known: Handoff | None = None
+    deps: Deps, token: str, capture: Capture, known: Handoff | None = None
 ) -> SubmitAnswer:
-    """Judge a selfie now. `known` is what the token finds, where that has been read before.
+    """Judge a selfie or a clip now. `known` is what the token finds, where that was read before.
 
     Raises `not_found`; `token_expired` after 10 minutes; `submission_in_progress`,
     `attempts_exhausted` or `session_closed`; and `overloaded` or `service_unavailable`, after
     which the same bytes may be sent again: no attempt was made.
     """
     handoff = known or (await find_handoff(deps, token))[0]
-    capture = await _capture(handoff, token, image)
-    begun = await _begin(deps, handoff, capture, LEASE_MS)
+    assert isinstance(capture, bytes)
+    taken = await _capture(handoff, token, capture)
+    begun = await _begin(deps, handoff, taken, LEASE_MS)
     if isinstance(begun, SubmitAnswer):
         return begun
     try:
-        finding = await _look(deps, capture, begun)
-        return await _finish(deps, capture, finding, begun)
+        finding = await _look(deps, taken, begun)
+        return await _finish(deps, taken, finding, begun)
     except BaseException:
-        await _let_go(deps, capture)
+        await _let_go(deps, taken)
         raise
 
 
