@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pipeline.evidence import FaceEvidence, Feedback, Measure, Mesh, Pose, Trace
 
-Points2 = NDArray[np.float32]  # (468, 2) float32, pixels of the full-size upright frame
+Points3 = NDArray[np.float32]  # (468, 3) float32, pixels of the full-size upright frame
 
 _EYE_CORNERS = (33, 133, 362, 263)  # right outer, right inner, left inner, left outer
 
@@ -18,8 +18,8 @@ class Seen:
 
     `eyes_open` and `mouth_open` are the native numbers of the quality measures of that name
     (`pipeline.image.features`), None where they could not be assessed. `points` are the mesh,
-    `(468, 2)` float32 in pixels of the full-size upright frame; `eye_distance_px` lies between the
-    centres of the eyes. `luma` is the mean brightness of the cheeks, 0 to 255.
+    `(468, 3)` float32 in pixels of the full-size upright frame, depth in the scale of x;
+    `eye_distance_px` lies between the centres of the eyes. `luma` is the mean brightness of the cheeks, 0 to 255.
     """
 
     pose: Pose
@@ -27,7 +27,7 @@ class Seen:
     mouth_open: float | None
     eye_distance_px: float
     luma: float
-    points: Points2 = field(repr=False)
+    points: Points3 = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,8 @@ def _seen(evidence: FaceEvidence, trace: Trace) -> Seen | None:
     if not isinstance(mesh, Mesh) or not isinstance(pose, Pose):
         return None
     native = {quality.measure: quality.native for quality in evidence.quality}
-    points = np.ascontiguousarray(mesh.points[:, :2])
-    right, left = points[list(_EYE_CORNERS)].reshape(2, 2, 2).mean(axis=1)
+    points = mesh.points
+    right, left = points[list(_EYE_CORNERS), :2].reshape(2, 2, 2).mean(axis=1)
     return Seen(
         pose=pose,
         eyes_open=native.get(Measure.EYES_OPEN),
