@@ -1,0 +1,1 @@
+"""Presentation attacks on active liveness, and performances rendered of the same photos."""
