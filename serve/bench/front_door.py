@@ -7,18 +7,14 @@ an open loop, which gives latencies, and above its peak refusals. Sessions are o
 what is measured is `POST /api/v1/kyc/face/submit`, with its writes and its callback.
 """
 
-import asyncio
 import base64
 import json
 import os
-import sys
 import tempfile
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import numpy as np
@@ -27,12 +23,14 @@ from pipeline.evidence import Pixels
 from serve.bench.figures import Place, Point
 from serve.bench.frames import SIZES_PX, make_frame
 from serve.bench.generator import Outcome, Plan
+from serve.bench.helper import Helper, helper
 from serve.bench.schedule import arrivals, at_once, images_at
-from serve.bench.service import BOUNDLESS, Service, run_service
+from serve.bench.service import Service, environment, run_service
 from serve.bench.tenant import enrol, open_sessions
 from serve.bench.watch import watching
-from serve.settings import EngineKind, Settings, variable
+from serve.settings import EngineKind, Settings
 
+GENERATOR = "serve.bench.generator"
 ENGINES = (EngineKind.RAY, EngineKind.LOCAL, EngineKind.NAIVE_SERVE)
 FRAMES = ("1280x720",)
 LOADS = (0.5, 0.8, 1.0, 1.5)
@@ -64,7 +62,7 @@ class Options:
 class _Clients:
     """The process that fires requests, where it takes callbacks, and the bodies that it sends."""
 
-    process: Process
+    process: Helper
     origin: str
     bodies: Mapping[str, tuple[str, ...]]
     reference: bytes
@@ -100,7 +98,8 @@ async def measure(
         folder = Path(name)
         bodies = {frame: _write_bodies(folder, photo, frame) for frame in options.frames}
         reference = make_frame(photo, SIZES_PX[ENROLLED_FRAME])
-        async with _generator() as (process, origin):
+        async with helper(GENERATOR) as process:
+            origin = str((await process.said())["callbacks"])
             clients = _Clients(process, origin, bodies, reference)
             for number in range(1, options.rounds + 1):
                 for engine in options.engines:
@@ -121,7 +120,7 @@ async def _service(
     data_dir: Path, settings: Settings, engine: EngineKind, clients: _Clients, options: Options
 ) -> AsyncIterator[_Bench]:
     """A service with this engine and customers enrolled, until the block ends."""
-    async with run_service(data_dir, _environment(settings, engine)) as service:
+    async with run_service(data_dir, environment(settings, engine)) as service:
         # The key of its test world, which may call back to this machine.
         tenant = json.loads((data_dir / "demo.json").read_bytes())
         headers = {"Authorization": f"Bearer {tenant['test_api_key']}"}
@@ -157,7 +156,7 @@ async def _measured(
     bodies = clients.bodies[place.frame]
     plan = Plan(bench.service.url, bodies, tokens, tuple(times), in_flight_max, has_callbacks)
     async with watching(bench.service, bench.http) as seen:
-        outcome = Outcome(**await _exchange(clients.process, asdict(plan)))
+        outcome = Outcome(**await clients.process.ask(asdict(plan)))
     others = seen.others(outcome.cpu_s)
     return Point(place, rate, outcome, seen.spent, tuple(seen.rss_bytes), seen.lost, others)
 
@@ -175,32 +174,6 @@ def _said_of(point: Point) -> str:
     return f"{point.place}: {point.images_per_s:.1f}{offered} images/s{refused}{lost}{others}"
 
 
-@asynccontextmanager
-async def _generator() -> AsyncIterator[tuple[Process, str]]:
-    """The clients' process, and the origin where it takes callbacks."""
-    command = (sys.executable, "-m", "serve.bench.generator")
-    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, limit=2**20)
-    assert process.stdin is not None
-    try:
-        yield process, str((await _said(process))["callbacks"])
-    finally:
-        process.stdin.close()
-        await process.wait()
-
-
-async def _exchange(generator: Process, document: Mapping[str, Any]) -> dict[str, Any]:
-    assert generator.stdin is not None
-    generator.stdin.write(json.dumps(document).encode() + b"\n")
-    await generator.stdin.drain()
-    return await _said(generator)
-
-
-async def _said(generator: Process) -> dict[str, Any]:
-    assert generator.stdout is not None
-    found: dict[str, Any] = json.loads(await generator.stdout.readline())
-    return found
-
-
 def _write_bodies(folder: Path, photo: Pixels, frame: str) -> tuple[str, ...]:
     """Request bodies of the photo in two lights, on disk; their paths."""
     paths = []
@@ -211,18 +184,3 @@ def _write_bodies(folder: Path, photo: Pixels, frame: str) -> tuple[str, ...]:
         path.write_text(json.dumps({"proof": proof}))
         paths.append(str(path))
     return tuple(paths)
-
-
-def _environment(settings: Settings, engine: EngineKind) -> dict[str, str]:
-    """This process's own, with the models that the command line chose, on free ports."""
-    return {
-        **os.environ,
-        variable("models", "cache_dir"): str(settings.models.cache_dir),
-        variable("pipeline", "detector"): settings.pipeline.detector,
-        variable("pipeline", "threads"): str(settings.pipeline.threads),
-        variable("engine", "kind"): engine,
-        variable("engine", "queue_max"): str(settings.engine.queue_max),
-        variable("admin", "listen"): "127.0.0.1:0",
-        variable("server", "connections_per_address_max"): str(settings.server.connections_max),
-        **{variable("quota", key): value for key, value in BOUNDLESS.items()},
-    }

@@ -1,6 +1,7 @@
 """A service of the benchmark's own: `limen run` in an empty folder, its processes watched."""
 
 import asyncio
+import os
 import re
 import signal
 import sys
@@ -14,6 +15,7 @@ import aiohttp
 
 from serve.domain.quota import Quota
 from serve.errors import Code, ServeError
+from serve.settings import EngineKind, Settings, variable
 
 START_S_MAX = 120.0
 STOP_S_MAX = 60.0
@@ -45,6 +47,21 @@ class Service:
         """All its metrics, in Prometheus' text format."""
         async with http.get(self.metrics_url) as answer:
             return (await answer.content.read(METRICS_BYTES_MAX)).decode()
+
+
+def environment(settings: Settings, engine: EngineKind) -> dict[str, str]:
+    """This process's own, with the models that the command line chose, on free ports."""
+    return {
+        **os.environ,
+        variable("models", "cache_dir"): str(settings.models.cache_dir),
+        variable("pipeline", "detector"): settings.pipeline.detector,
+        variable("pipeline", "threads"): str(settings.pipeline.threads),
+        variable("engine", "kind"): engine,
+        variable("engine", "queue_max"): str(settings.engine.queue_max),
+        variable("admin", "listen"): "127.0.0.1:0",
+        variable("server", "connections_per_address_max"): str(settings.server.connections_max),
+        **{variable("quota", key): value for key, value in BOUNDLESS.items()},
+    }
 
 
 @asynccontextmanager
