@@ -45,11 +45,20 @@ class Code(StrEnum):
     EMBEDDING_INVALID = "embedding_invalid"
     THRESHOLD_TOO_LOW = "threshold_too_low"
     IDENTITY_REFUSED = "identity_refused"
+    # What is said on a stream
+    UPGRADE_INVALID = "upgrade_invalid"
+    ORIGIN_REFUSED = "origin_refused"
+    MESSAGE_INVALID = "message_invalid"
+    FRAME_INVALID = "frame_invalid"
+    TOO_MANY_FRAMES = "too_many_frames"
+    STREAM_TOO_SLOW = "stream_too_slow"
+    STREAM_SUPERSEDED = "stream_superseded"
     # Where the record stands
     TOKEN_EXPIRED = "token_expired"  # noqa: S105 (a code)
     SUBMISSION_IN_PROGRESS = "submission_in_progress"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     SESSION_CLOSED = "session_closed"
+    CHALLENGE_MISMATCH = "challenge_mismatch"
     REFERENCES_FULL = "references_full"
     FLAG_CLOSED = "flag_closed"
     VERIFICATION_CLOSED = "verification_closed"
@@ -156,12 +165,20 @@ SENTENCES: Mapping[PipelineCode | Code, str] = {
     Code.EMBEDDING_INVALID: "The embedding is no template of this install's model.",
     Code.THRESHOLD_TOO_LOW: "The threshold lies below the least at which a search makes sense.",
     Code.IDENTITY_REFUSED: "The identity token is not one that a person can be verified by now.",
+    Code.UPGRADE_INVALID: "The request is no WebSocket handshake for `limen.capture.v1`.",
+    Code.ORIGIN_REFUSED: "Pages of this origin may not use the session.",
+    Code.MESSAGE_INVALID: "A message of the stream breaks the rules of `limen.capture.v1`.",
+    Code.FRAME_INVALID: "A frame of the stream has a wrong tag, or a sequence that went by.",
+    Code.TOO_MANY_FRAMES: "A frame of the stream came without a credit.",
+    Code.STREAM_TOO_SLOW: "The stream was not started, or not submitted, in time.",
+    Code.STREAM_SUPERSEDED: "The session went on in a newer stream.",
     Code.FLAG_CLOSED: "A dismissed flag stays dismissed: they are different people.",
     Code.VERIFICATION_CLOSED: "The verification awaits no decision.",
     Code.TOKEN_EXPIRED: "The session token has expired.",
     Code.SUBMISSION_IN_PROGRESS: "Another capture of this session is being judged.",
     Code.ATTEMPTS_EXHAUSTED: "The session has no submissions left.",
     Code.SESSION_CLOSED: "The session takes no submissions any more.",
+    Code.CHALLENGE_MISMATCH: "The clip is not of the challenge that this attempt has.",
     Code.REFERENCES_FULL: "The customer has as many reference faces as are kept.",
     Code.VERSION_CONFLICT: "The record changed meanwhile; ask again.",
     Code.IDEMPOTENCY_IN_PROGRESS: "The first request under this `Idempotency-Key` still runs.",
@@ -219,12 +236,20 @@ STATUSES: Mapping[PipelineCode | Code, int] = {
     Code.THRESHOLD_TOO_LOW: 422,
     PipelineCode.MODEL_MISMATCH: 422,
     Code.IDENTITY_REFUSED: 403,
+    Code.UPGRADE_INVALID: 400,
+    Code.ORIGIN_REFUSED: 403,
+    Code.MESSAGE_INVALID: 400,
+    Code.FRAME_INVALID: 422,
+    Code.TOO_MANY_FRAMES: 429,
+    Code.STREAM_TOO_SLOW: 408,
+    Code.STREAM_SUPERSEDED: 409,
     Code.FLAG_CLOSED: 409,
     Code.VERIFICATION_CLOSED: 409,
     Code.TOKEN_EXPIRED: 410,
     Code.SUBMISSION_IN_PROGRESS: 409,
     Code.ATTEMPTS_EXHAUSTED: 409,
     Code.SESSION_CLOSED: 409,
+    Code.CHALLENGE_MISMATCH: 409,
     Code.REFERENCES_FULL: 409,
     Code.VERSION_CONFLICT: 409,
     Code.IDEMPOTENCY_KEY_INVALID: 400,

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from pydantic import Field
 
 from pipeline.decision.reasons import Reason
+from pipeline.liveness.judgement import Doubt
 from serve.domain.document import Document
 from serve.domain.ids import Mode
 from serve.domain.liveness.challenge import Challenge
@@ -79,8 +80,8 @@ class Session(Document):
 
     `failed_attempts` includes those carried over from earlier sessions of the same reference;
     `tries` counts verdicts in this session; `captures` counts captures unfit to judge.
-    `face_match` and `liveness` are of the last verdict: for the tenant, never for who holds the
-    token. `challenge` is that of the attempt to come, None until it is asked for.
+    `face_match`, `liveness` and `liveness_doubts` are of the last verdict: for the tenant, never
+    for who holds the token. `challenge` is that of the attempt to come, None until it is asked for.
     """
 
     id: str
@@ -104,6 +105,7 @@ class Session(Document):
     reasons: tuple[Reason, ...] = ()
     face_match: FaceMatch | None = Field(default=None, repr=False)
     liveness: LivenessScore | None = Field(default=None, repr=False)
+    liveness_doubts: tuple[Doubt, ...] = ()
     submission: Submission | None = None
     challenge: Challenge | None = None
     alert_id: str = ""

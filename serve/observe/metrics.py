@@ -21,6 +21,7 @@ from prometheus_client import (
 )
 
 from pipeline.decision.verdict import Outcome
+from pipeline.liveness.judgement import Doubt
 from serve.domain.alert import AlertType
 from serve.domain.audit import Action
 from serve.domain.callback import DeliveryState
@@ -86,6 +87,9 @@ _exempted = counter(
 )
 _verdicts = counter(
     "limen_verdicts_total", "Verdicts reached on submissions, by outcome.", "outcome"
+)
+_doubts = counter(
+    "limen_liveness_doubts_total", "Doubts about clips that were judged, by reason.", "doubt"
 )
 _unfit = counter(
     "limen_captures_unfit_total",
@@ -228,6 +232,12 @@ def count_exemption(reason: Exemption, event: str = "") -> None:
 def count_verdict(outcome: Outcome) -> None:
     """One verdict reached."""
     _verdicts.labels(outcome).inc()
+
+
+def count_doubts(doubts: Iterable[Doubt]) -> None:
+    """What a clip that was judged raised."""
+    for doubt in doubts:
+        _doubts.labels(doubt).inc()
 
 
 def count_unfit(code: str) -> None:

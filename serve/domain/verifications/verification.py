@@ -56,14 +56,20 @@ class FaceMatch(Document):
     is_match: bool
 
 
+class LivenessMethod(StrEnum):
+    """What looked for somebody live."""
+
+    PASSIVE = "passive"  # presentation attack detection on the one image
+    MOTION_CHALLENGE = "motion_challenge"  # a clip of what was asked for, attack detection with it
+
+
 class LivenessScore(Document):
-    """What presentation attack detection said of one image; `score` is the belief, 0 to 1, that
-    somebody live stood before the camera.
-    """
+    """How sure it is that somebody live stood before the camera; `score` is a belief, 0 to 1."""
 
     score: float
     threshold: float
     is_live: bool
+    method: LivenessMethod = LivenessMethod.PASSIVE
 
 
 class Verification(Document):

@@ -29,7 +29,7 @@ from serve.flows.access import tenant_of
 from serve.flows.customers import fit_evidence
 from serve.flows.search.screen import fresh_about, tell_others
 from serve.flows.transact import new_id, transact
-from serve.flows.verifications.compare import Judged, judge_capture
+from serve.flows.verifications.compare import Judged, Probe, judge_capture
 from serve.flows.verifications.identity import holder, subject_of_token
 from serve.observe import metrics
 
@@ -92,7 +92,7 @@ async def _look(
 ) -> Judged:
     tenant = await tenant_of(deps, principal)
     evidence = await fit_evidence(deps, again.request.image, tenant.id)
-    return await judge_capture(deps, again.subject, evidence, references, tenant)
+    return await judge_capture(deps, again.subject, Probe(evidence), references, tenant)
 
 
 async def _finish(

@@ -1,0 +1,1 @@
+"""The steps of a submission: begun, looked at, finished or given back."""
