@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Section(BaseModel):
@@ -54,6 +54,38 @@ class SweepsSection(Section):
 
     share: float = Field(default=0.5, ge=0, le=1)
     """Share of the time that each thread of the service works; 0 leaves all to `limen sweep`."""
+
+
+class StreamSection(Section):
+    """Streams of frames over a WebSocket."""
+
+    sockets_max: int = Field(default=10_000, ge=1, le=10**6)
+    """Streams of one front-door process; for one more the answer is 503."""
+
+    start_seconds_max: float = Field(default=8.0, gt=0, le=60)
+    """Seconds until the first message, which has the token, must have come."""
+
+    frame_bytes_max: int = Field(default=512 * 2**10, ge=2**14, le=512 * 2**10)
+    """Bytes of one encoded frame."""
+
+    frames_per_s_max: float = Field(default=10.0, ge=0.5, le=60)
+    """Frames that one phone may send per second."""
+
+    frames_max: int = Field(default=300, ge=8, le=1_000)
+    """Frames of one clip that are looked at."""
+
+    seconds_max: float = Field(default=60.0, ge=5, le=600)
+    """Seconds from a clip's first frame until it must have been submitted."""
+
+    light_levels: int = Field(default=0, ge=0, le=8)
+    """Grades of brightness that the page is asked to show by turns; 0 asks for none."""
+
+    @field_validator("light_levels")
+    @classmethod
+    def _none_or_several(cls, levels: int) -> int:
+        if levels == 1:
+            raise ValueError("one grade of brightness tells nothing: 0, or 2 to 8")
+        return levels
 
 
 class QuotaSection(Section):

@@ -30,7 +30,7 @@ from pipeline.image.header import DEFAULT_LIMITS
 from pipeline.models.load import Detector
 from pipeline.models.options import Device, Precision, Runtime
 from serve.errors import Code, ServeError
-from serve.sections import IndexSection, QuotaSection, Section, SweepsSection
+from serve.sections import IndexSection, QuotaSection, Section, StreamSection, SweepsSection
 
 ENVIRONMENT_PREFIX = "LIMEN_"
 CONFIG_VARIABLE = "LIMEN_CONFIG"  # names the TOML file; not itself a setting
@@ -261,6 +261,7 @@ class Settings(BaseSettings):
     callbacks: Callbacks = Field(default_factory=Callbacks)
     jobs: JobsSection = Field(default_factory=JobsSection)
     quota: QuotaSection = Field(default_factory=QuotaSection)
+    stream: StreamSection = Field(default_factory=StreamSection)
 
     @classmethod
     def settings_customise_sources(
