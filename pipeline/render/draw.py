@@ -12,7 +12,7 @@ from pipeline.render.head import SIDE_PX, Head
 from pipeline.render.landmarks import INNER_LIPS
 from pipeline.render.lids import with_lids
 
-_MOUTH_RGB = np.array([52.0, 22.0, 22.0], np.float32)
+_MOUTH_RGB = np.array([20.0, 8.0, 8.0], np.float32)  # darker than any lip
 _MOUTH_DARK_AT = 0.35  # from this opening on, what lay between the lips is dark
 _AREA_MIN_PX = 1e-6  # of a triangle that can be turned back into the texture
 _UPPER, _LOWER = INNER_LIPS
@@ -107,12 +107,14 @@ def _places(corners: Floats, sources: Floats, uppermost: NDArray[np.int32]) -> N
     shift = sources[:, 0] - (corners[:, :1] @ linear)[:, 0]
     # A pixel outside a sliver of a triangle must not be taken from far beyond its corners.
     low, high = sources.min(axis=1), sources.max(axis=1)
-    affine = np.concatenate([linear.reshape(-1, 4), shift, low, high], axis=1).astype(np.float32)[
-        uppermost
-    ]
-    y, x = (np.mgrid[0 : uppermost.shape[0], 0 : uppermost.shape[1]] + 0.5).astype(np.float32)
-    places = (
-        x[..., np.newaxis] * affine[..., 0:2] + y[..., np.newaxis] * affine[..., 2:4]
-        + affine[..., 4:6]
-    )  # fmt: skip
-    return np.asarray(np.clip(places, affine[..., 6:8], affine[..., 8:10]), np.float32)
+    columns = [*linear.reshape(-1, 4).T, *shift.T, *low.T, *high.T]
+    xx, xy, yx, yy, x0, y0, x_low, y_low, x_high, y_high = (
+        column.astype(np.float32).take(uppermost) for column in columns
+    )
+    height, width = uppermost.shape
+    y = np.arange(height, dtype=np.float32)[:, np.newaxis] + np.float32(0.5)
+    x = np.arange(width, dtype=np.float32) + np.float32(0.5)
+    places = np.empty((height, width, 2), np.float32)
+    np.clip(x * xx + y * yx + x0, x_low, x_high, out=places[..., 0])
+    np.clip(x * xy + y * yy + y0, y_low, y_high, out=places[..., 1])
+    return places

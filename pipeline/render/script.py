@@ -94,7 +94,7 @@ def _blink(_rng: np.random.Generator) -> Iterator[Stretch]:
 
 
 def _mouth_open(rng: np.random.Generator) -> Iterator[Stretch]:
-    wide = Attitude(mouth_open=float(rng.uniform(0.65, 0.8)))
+    wide = Attitude(mouth_open=float(rng.uniform(0.55, 0.7)))
     yield 0.3, wide
     yield 0.25, wide
     yield 0.3, STILL
