@@ -51,6 +51,11 @@ class Observation:
     feedback: tuple[Feedback, ...]
 
 
+def is_usable(observation: Observation) -> bool:
+    """Whether the frame shows one face alone: a face far behind does not count as another."""
+    return observation.seen is not None and Feedback.MULTI_FACE not in observation.feedback
+
+
 def observe(
     evidence: FaceEvidence,
     number: int,
