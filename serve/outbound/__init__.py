@@ -1,1 +1,1 @@
-"""Other people's servers: signed callbacks, to public addresses only."""
+"""What goes out: signed callbacks, to public addresses only; and the reference client of a phone."""
