@@ -13,6 +13,8 @@ METRIC_OF_ENGINE_S = "limen_engine_cpu_seconds_total"
 METRIC_OF_BATCHES = "limen_engine_batch_images"
 METRIC_OF_ENVELOPES = "limen_engine_envelope_images"
 METRIC_OF_REFUSALS = "limen_refusal_seconds"
+METRIC_OF_FRAMES = "limen_stream_frames_total"
+LABEL_OF_FRAMES = "fate"
 
 _BOUND = re.compile(r'le="([^"]+)"')
 
@@ -52,7 +54,7 @@ class Tally:
 @dataclass(frozen=True, slots=True)
 class Counters:
     """Processor seconds by process and in the threads of the models; images in each batch and in
-    each envelope; seconds that refusals took.
+    each envelope; seconds that refusals took; frames of streams by what became of them.
     """
 
     cpu_s: Mapping[str, float]
@@ -60,16 +62,17 @@ class Counters:
     batches: Tally = Tally()
     envelopes: Tally = Tally()
     refusals: Tally = Tally()
+    frames: Mapping[str, float] = field(default_factory=dict)
 
     def plus(self, other: "Counters", sign: int = 1) -> "Counters":
         """Both together; without the other where `sign` is -1. What is new began at nothing."""
-        names = dict.fromkeys((*self.cpu_s, *other.cpu_s))
         return Counters(
-            {n: self.cpu_s.get(n, 0.0) + sign * other.cpu_s.get(n, 0.0) for n in names},
+            _together(self.cpu_s, other.cpu_s, sign),
             self.engine_s + sign * other.engine_s,
             self.batches.plus(other.batches, sign),
             self.envelopes.plus(other.envelopes, sign),
             self.refusals.plus(other.refusals, sign),
+            _together(self.frames, other.frames, sign),
         )
 
     def since(self, before: "Counters") -> "Counters":
@@ -85,12 +88,24 @@ def counters_of(text: str, cpu_s: Mapping[str, float]) -> Counters:
         tally(text, METRIC_OF_BATCHES),
         tally(text, METRIC_OF_ENVELOPES),
         tally(text, METRIC_OF_REFUSALS),
+        metric_by(text, METRIC_OF_FRAMES, LABEL_OF_FRAMES),
     )
 
 
 def metric_sum(text: str, name: str) -> float:
     """The sum over all labels of one metric; 0 where it is absent."""
     return sum(value for _, value in _samples(text, name))
+
+
+def metric_by(text: str, name: str, label: str) -> dict[str, float]:
+    """The values of one metric by the values of one label, summed over all other labels."""
+    found: dict[str, float] = {}
+    wanted = re.compile(rf'\b{re.escape(label)}="([^"]*)"')
+    for labels, value in _samples(text, name):
+        said = wanted.search(labels)
+        if said is not None:
+            found[said[1]] = found.get(said[1], 0.0) + value
+    return found
 
 
 def tally(text: str, name: str) -> Tally:
@@ -102,6 +117,11 @@ def tally(text: str, name: str) -> Tally:
             bound = float(found[1])
             up_to[bound] = up_to.get(bound, 0.0) + value
     return Tally(metric_sum(text, f"{name}_count"), metric_sum(text, f"{name}_sum"), up_to)
+
+
+def _together(one: Mapping[str, float], other: Mapping[str, float], sign: int) -> dict[str, float]:
+    names = dict.fromkeys((*one, *other))
+    return {name: one.get(name, 0.0) + sign * other.get(name, 0.0) for name in names}
 
 
 def _samples(text: str, name: str) -> Iterator[tuple[str, float]]:

@@ -18,9 +18,10 @@ PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 
 
 async def enrol(
-    http: aiohttp.ClientSession, origin: str, reference: bytes, sessions_max: int
+    http: aiohttp.ClientSession, origin: str, reference: bytes, sessions_max: int, first: int = 0
 ) -> None:
-    """Customers enough for `sessions_max` sessions at once, all with one reference image.
+    """Customers enough for `sessions_max` sessions at once, all with one reference image, numbered
+    from `first` on.
 
     Raises `server_unreachable`, as everything here does that is refused.
     """
@@ -30,16 +31,18 @@ async def enrol(
     await call(http, "PATCH", "/api/v1/kyc/preferences", body)
     image = {"image": base64.b64encode(reference).decode()}
     await _together(
-        call(http, "POST", f"/api/v1/customers/{_customer(number)}/faces", image)
-        for number in range(_customers(sessions_max))
+        call(http, "POST", f"/api/v1/customers/{_customer(first + number)}/faces", image)
+        for number in range(customers_for(sessions_max))
     )
 
 
 async def open_sessions(
-    http: aiohttp.ClientSession, number: int, callback_url: str
+    http: aiohttp.ClientSession, number: int, callback_url: str, first: int = 0
 ) -> tuple[str, ...]:
-    """Tokens of fresh sessions; those of one customer lie as far apart as can be."""
-    places = [divmod(index, _customers(number)) for index in range(number)]
+    """Tokens of fresh sessions; those of one customer lie as far apart as can be. What a customer,
+    from `first` on, had open for the same event is superseded.
+    """
+    places = [divmod(index, customers_for(number)) for index in range(number)]
     answers = await _together(
         call(
             http,
@@ -47,7 +50,7 @@ async def open_sessions(
             "/api/v1/kyc/face/session",
             {
                 "reference": f"bench {index}",
-                "customer_id": _customer(customer),
+                "customer_id": _customer(first + customer),
                 "event": EVENTS[event],
                 "callback_url": callback_url,
             },
@@ -93,9 +96,9 @@ async def _together(
     return await asyncio.gather(*map(one, calls))
 
 
-def _customers(sessions: int) -> int:
-    """So many that hardly two of one customer's captures are judged at once: that is rare, and
-    the later one has to read again what the earlier one changed.
+def customers_for(sessions: int) -> int:
+    """How many customers: so many that hardly two of one customer's captures are judged at once.
+    That is rare, and the later one has to read again what the earlier one changed.
     """
     return max(-(-sessions // len(EVENTS)), min(sessions, CUSTOMERS_MIN))
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from serve.bench.counters import Counters, Tally, counters_of, metric_sum, tally
+from serve.bench.counters import Counters, Tally, counters_of, metric_by, metric_sum, tally
 
 EXPOSED = """\
 # HELP limen_engine_cpu_seconds_total Processor seconds.
@@ -82,3 +82,19 @@ def test_the_engine_s_metrics_are_found_by_name() -> None:
     found = counters_of(EXPOSED, {"redis": 1.0})
     assert (found.cpu_s, found.engine_s) == ({"redis": 1.0}, 3.75)
     assert (found.batches.mean, found.envelopes, found.refusals) == (6.0, Tally(), REFUSALS)
+
+
+def test_a_metric_is_told_apart_by_a_label() -> None:
+    """Values of one label, summed over the others; what comes between two readings."""
+    before = 'limen_stream_frames_total{fate="examined",pid="7"} 2.0\n'
+    after = (
+        'limen_stream_frames_total{fate="examined",pid="7"} 5.0\n'
+        'limen_stream_frames_total{pid="8",fate="examined"} 4.0\n'
+        'limen_stream_frames_total{fate="dropped",pid="8"} 1.0\n'
+    )
+    assert metric_by(after, "limen_stream_frames_total", "fate") == {
+        "examined": 9.0,
+        "dropped": 1.0,
+    }
+    spent = counters_of(after, {}).since(counters_of(before, {}))
+    assert spent.frames == {"examined": 7.0, "dropped": 1.0}

@@ -1,0 +1,1 @@
+"""What streams are measured with: clips, phones that play them, sockets that idle."""
