@@ -14,6 +14,7 @@ from pipeline.render.head import SIDE_PX
 QUALITY = 88
 _READ_NOISE = 1.2  # grey levels, of a black pixel
 _SHOT_NOISE = 0.03  # variance per grey level: light comes in grains
+_GRAIN_SPARE_PX = 64
 _LIGHT_GAIN = 0.25  # how much brighter a face is before a white screen than before a black one
 _LIGHT_REACH = 0.4  # of the side: how far from the middle of the frame the screen's light reaches
 _WAVES_HZ = (0.23, 0.61, 1.13)  # of unrest, faster ones weaker
@@ -36,17 +37,23 @@ class Unrest:
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A camera, and the hand that holds it; `steadiness` 1 is a stand, 0 an ordinary hand."""
+    """A camera, and the hand that holds it; `steadiness` 1 is a stand, 0 an ordinary hand.
+
+    `grain` is a field of noise, larger than a frame: each frame takes it from another place.
+    """
 
     rng: np.random.Generator = field(repr=False)
     hand: Unrest = field(repr=False)
+    grain: NDArray[np.float32] = field(repr=False)
     steadiness: float = 0.0
     quality: int = QUALITY
 
     @classmethod
     def held(cls, rng: np.random.Generator, steadiness: float = 0.0) -> "Camera":
         """A camera in a hand; all chance comes from `rng`."""
-        return cls(rng, Unrest(4, rng), steadiness)
+        side_px = SIDE_PX + _GRAIN_SPARE_PX
+        grain = rng.standard_normal((side_px, side_px, 3), np.float32)
+        return cls(rng, Unrest(4, rng), grain, steadiness)
 
     def place(self, time_s: float) -> Transform:
         """How the hand has moved the picture by then: a similarity about its middle."""
@@ -65,7 +72,8 @@ class Camera:
         bright = scene.astype(np.float32)
         if light != 0.5:
             bright *= 1.0 + _LIGHT_GAIN * (light - 0.5) * _NEAR
-        grain = self.rng.standard_normal(scene.shape, np.float32)
+        top, left = (int(each) for each in self.rng.integers(0, _GRAIN_SPARE_PX, 2))
+        grain = self.grain[top : top + SIDE_PX, left : left + SIDE_PX]
         noisy = bright + grain * np.sqrt(_READ_NOISE**2 + _SHOT_NOISE * bright)
         return encode_jpeg(np.rint(np.clip(noisy, 0.0, 255.0)).astype(np.uint8), self.quality)
 

@@ -33,6 +33,7 @@ from serve.bench.stages import (
 )
 from serve.bench.summary import summarise
 from serve.cli.bench_tables import print_front_door, print_stages
+from serve.cli.liveness.bench import bench_liveness
 from serve.cli.options import AsJson, print_json, read_image, settings_of, write_file
 from serve.cli.search.bench import bench_index
 from serve.cli.sweeps.bench import bench_sweep
@@ -44,6 +45,7 @@ from serve.settings import EngineKind
 app = typer.Typer(help="Measure speed on this machine.")
 app.command(name="index")(bench_index)
 app.command(name="sweep")(bench_sweep)
+app.command(name="liveness")(bench_liveness)
 PHOTO_SIDE_PX = 4096  # decode the photo whole
 SEED = 1
 Portrait = Annotated[Path | None, typer.Option(help="A portrait to make the frames from.")]

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from pipeline.decision.comparison import Comparison
 from pipeline.errors import Failure
 from pipeline.evidence import FaceEvidence, Mesh, Pose, Template
 from pipeline.face.compare import VERIFY_THRESHOLD_SIMILARITY
@@ -48,7 +47,7 @@ def cast_of(photos: Iterable[tuple[str, bytes]], pack: LoadedPack, people: int) 
 
 def same_person(pack: LoadedPack, one: Template, other: Template) -> bool:
     """Whether two templates match at the threshold of 1:1 comparison."""
-    compared: Comparison = pack.scale.compare(one, other)
+    compared = pack.scale.compare(one, other)
     return compared.similarity >= VERIFY_THRESHOLD_SIMILARITY
 
 

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from pipeline.liveness.challenge import Step
+from pipeline.liveness.challenge import DRAWS, Step
 from pipeline.render.draw import STILL, Attitude
 from pipeline.render.perform import Clip, perform
 from pipeline.render.script import Key, script
@@ -38,24 +38,68 @@ class Presentation:
     clip: Clip
 
 
-Maker = Callable[[Actor, Actor, Steps, np.random.Generator], Clip]
+class Takes:
+    """The performances of a cast, each rendered once. Threads may share it; two that ask for the
+    same at once may both render it, and get the same.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._clips: dict[tuple[str, Steps], Clip] = {}
+
+    def __call__(self, actor: Actor, steps: Steps) -> Clip:
+        """The actor doing `steps`; the chance in it comes of the seed and of these two alone."""
+        wanted = (actor.name, steps)
+        if wanted not in self._clips:
+            chance = (self._seed, DRAWS.index(steps), *actor.name.encode())
+            self._clips[wanted] = perform(actor.head, steps, np.random.default_rng(chance))
+        return self._clips[wanted]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a presentation is made of: a person, another one, what is asked, performances."""
+
+    actor: Actor
+    other: Actor
+    steps: Steps
+    rng: np.random.Generator
+    take: Takes
+
+    def taken(self) -> Clip:
+        """The performance of what is asked."""
+        return self.take(self.actor, self.steps)
+
+    def reverse(self) -> Clip:
+        """The performance of the same two steps in the other order."""
+        first, second = self.steps
+        return self.take(self.actor, (second, first))
+
+
+Maker = Callable[[Part], Clip]
 
 
 def presentations(
-    species: Species, cast: Sequence[Actor], per_actor: int, seed: int
+    species: Species,
+    cast: Sequence[Actor],
+    per_actor: int | None,
+    seed: int,
+    take: Takes | None = None,
 ) -> Iterator[Callable[[], Presentation]]:
-    """What makes each presentation of a species: `per_actor` of each actor, draws by turns.
+    """What makes each presentation of a species: `per_actor` of each actor, draws by turns; None
+    for all draws.
 
-    Each has chance of its own, by `seed` and its place, so they can be made in any order.
+    Each has chance of its own, by `seed` and its place, so they can be made in any order, and by
+    threads. `WRONG_CHALLENGE` has none: its clips are the performances of other challenges.
     """
-    draws = draws_for(species)
-    offset = 5 * list(Species).index(species)
+    draws, kind = draws_for(species), list(Species).index(species)
+    takes = take or Takes(seed)
+    turns = per_actor or len(draws)
     for number, actor in enumerate(cast):
         other = cast[(number + 1) % len(cast)]
-        for turn in range(per_actor):
-            steps = draws[(offset + number * per_actor + turn) % len(draws)]
-            chance = (seed, list(Species).index(species), number, turn)
-            yield _Making(species, actor, other, steps, chance)
+        for turn in range(turns):
+            steps = draws[(5 * kind + number * turns + turn) % len(draws)]
+            yield _Making(species, actor, other, steps, (seed, kind, number, turn), takes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,117 +109,82 @@ class _Making:
     other: Actor
     steps: Steps
     chance: tuple[int, ...]
+    take: Takes
 
     def __call__(self) -> Presentation:
         rng = np.random.default_rng(self.chance)
-        clip = _MAKERS[self.species](self.actor, self.other, self.steps, rng)
-        return Presentation(self.species, self.actor.name, self.steps, clip)
+        part = Part(self.actor, self.other, self.steps, rng, self.take)
+        return Presentation(self.species, self.actor.name, self.steps, _MAKERS[self.species](part))
 
 
-def _performance(actor: Actor, _other: Actor, steps: Steps, rng: np.random.Generator) -> Clip:
-    return perform(actor.head, steps, rng)
+def _still(part: Part) -> Clip:
+    return present(sheet_of(part.actor.head), _held(STILL), part.rng, steadiness=1.0)
 
 
-def _still(actor: Actor, _other: Actor, _steps: Steps, rng: np.random.Generator) -> Clip:
-    return present(sheet_of(actor.head), _held(STILL), rng, steadiness=1.0)
-
-
-def _still_in_hand(actor: Actor, _other: Actor, _steps: Steps, rng: np.random.Generator) -> Clip:
+def _still_in_hand(part: Part) -> Clip:
     """An unsteady hand: three times the motion of an ordinary one."""
-    return present(sheet_of(actor.head), _held(STILL), rng, steadiness=-2.0)
+    return present(sheet_of(part.actor.head), _held(STILL), part.rng, steadiness=-2.0)
 
 
-def _still_repeated(actor: Actor, other: Actor, steps: Steps, rng: np.random.Generator) -> Clip:
-    return edits.frozen(_still(actor, other, steps, rng), 0.0)
+def _still_repeated(part: Part) -> Clip:
+    return edits.frozen(part.taken(), 0.0)
 
 
-def _rotated(actor: Actor, _other: Actor, _steps: Steps, rng: np.random.Generator) -> Clip:
-    angle = float(rng.uniform(15.0, 30.0))
+def _rotated(part: Part) -> Clip:
+    angle = float(part.rng.uniform(15.0, 30.0))
     keys = _swung(Attitude(roll_deg=angle), Attitude(roll_deg=-angle))
-    return present(sheet_of(actor.head), keys, rng)
+    return present(sheet_of(part.actor.head), keys, part.rng)
 
 
-def _tilted(actor: Actor, _other: Actor, steps: Steps, rng: np.random.Generator) -> Clip:
-    return present(sheet_of(actor.head), _tilting(steps, rng, holes=frozenset()), rng)
+def _scaled(part: Part) -> Clip:
+    sheet, share = sheet_of(part.actor.head), float(part.rng.uniform(0.1, 0.2))
+    return present(sheet, _held(STILL), part.rng, to_and_fro=share)
 
 
-def _bent(actor: Actor, _other: Actor, steps: Steps, rng: np.random.Generator) -> Clip:
-    """Turned as far as a head is: it has depth of its own."""
-    keys = _without_face(script(steps, rng), frozenset())
-    return present(sheet_of(actor.head, BENT_RADIUS), keys, rng)
+def _print(holes: frozenset[Step]) -> Maker:
+    """A print tilted as the challenge asks, with something alive in its holes."""
 
-
-def _cut_eyes(actor: Actor, _other: Actor, steps: Steps, rng: np.random.Generator) -> Clip:
-    return present(sheet_of(actor.head), _tilting(steps, rng, frozenset({Step.BLINK})), rng)
-
-
-def _cut_mouth(actor: Actor, _other: Actor, steps: Steps, rng: np.random.Generator) -> Clip:
-    return present(sheet_of(actor.head), _tilting(steps, rng, frozenset({Step.MOUTH_OPEN})), rng)
-
-
-def _puppet(actor: Actor, _other: Actor, steps: Steps, rng: np.random.Generator) -> Clip:
-    return present(puppet_of(actor.head), _tilting(steps, rng, frozenset(Step)), rng)
-
-
-def _scaled(actor: Actor, _other: Actor, _steps: Steps, rng: np.random.Generator) -> Clip:
-    return present(sheet_of(actor.head), _held(STILL), rng, to_and_fro=float(rng.uniform(0.1, 0.2)))
-
-
-def _frozen(actor: Actor, other: Actor, steps: Steps, rng: np.random.Generator) -> Clip:
-    return edits.frozen(_performance(actor, other, steps, rng), FREEZES_AT)
-
-
-def _loop(actor: Actor, other: Actor, steps: Steps, rng: np.random.Generator) -> Clip:
-    """The second step, the first, the second, the first: what was asked is in it, in order."""
-    return edits.looped(_performance(actor, other, _reversed(steps), rng), 2)
-
-
-def _splice(actor: Actor, other: Actor, steps: Steps, rng: np.random.Generator) -> Clip:
-    first, second = (_performance(each, each, steps, rng) for each in (actor, other))
-    return edits.joined(first, second, 0.5)
-
-
-def _splice_best_shot(actor: Actor, other: Actor, steps: Steps, rng: np.random.Generator) -> Clip:
-    """The other performs; the first and last frames, which look ahead, are of the actor."""
-    clip = _performance(other, other, steps, rng)
-    return edits.inserted(clip, _still_in_hand(actor, other, steps, rng), 3, 3)
-
-
-def _right(actor: Actor, other: Actor, steps: Steps, rng: np.random.Generator) -> Clip:
-    clip = _performance(actor, other, steps, rng)
-    return replayed(sheet_of(actor.head), clip, rng)
-
-
-def _edited(edit: Callable[[Clip], Clip], *, from_reverse: bool = False) -> Maker:
-    """A performance of what is asked, or of the reverse, edited."""
-
-    def make(actor: Actor, other: Actor, steps: Steps, rng: np.random.Generator) -> Clip:
-        done = _reversed(steps) if from_reverse else steps
-        return edit(_performance(actor, other, done, rng))
+    def make(part: Part) -> Clip:
+        return present(sheet_of(part.actor.head), _tilting(part, holes), part.rng)
 
     return make
 
 
-def _reordered(actor: Actor, other: Actor, steps: Steps, rng: np.random.Generator) -> Clip:
-    return edits.shuffled(_performance(actor, other, steps, rng), rng)
+def _bent(part: Part) -> Clip:
+    """Turned as far as a head is: it has depth of its own."""
+    keys = _without_face(script(part.steps, part.rng), _NO_HOLES)
+    return present(sheet_of(part.actor.head, BENT_RADIUS), keys, part.rng)
 
 
-def _swapped(actor: Actor, other: Actor, steps: Steps, rng: np.random.Generator) -> Clip:
-    return edits.swapped(_performance(actor, other, steps, rng), rng)
+def _puppet(part: Part) -> Clip:
+    return present(puppet_of(part.actor.head), _tilting(part, frozenset(Step)), part.rng)
+
+
+def _frozen(part: Part) -> Clip:
+    return edits.frozen(part.taken(), FREEZES_AT)
+
+
+def _loop(part: Part) -> Clip:
+    """The second step, the first, the second, the first: what was asked is in it, in order."""
+    return edits.looped(part.reverse(), 2)
+
+
+def _splice(part: Part) -> Clip:
+    return edits.joined(part.taken(), part.take(part.other, part.steps), 0.5)
+
+
+def _splice_best_shot(part: Part) -> Clip:
+    """The other performs; the first and last frames, which look ahead, are of the actor."""
+    return edits.inserted(part.take(part.other, part.steps), part.taken(), 3, 3)
+
+
+def _right(part: Part) -> Clip:
+    return replayed(sheet_of(part.actor.head), part.taken(), part.rng)
 
 
 def _anew(maker: Maker) -> Maker:
     """What `maker` makes, each frame coded anew."""
-
-    def make(actor: Actor, other: Actor, steps: Steps, rng: np.random.Generator) -> Clip:
-        return edits.coded_anew(maker(actor, other, steps, rng), rng)
-
-    return make
-
-
-def _reversed(steps: Steps) -> Steps:
-    first, second = steps
-    return second, first
+    return lambda part: edits.coded_anew(maker(part), part.rng)
 
 
 def _held(attitude: Attitude) -> tuple[Key, ...]:
@@ -190,12 +199,12 @@ def _swung(one: Attitude, other: Attitude) -> tuple[Key, ...]:
     )
 
 
-def _tilting(steps: Steps, rng: np.random.Generator, holes: frozenset[Step]) -> tuple[Key, ...]:
+def _tilting(part: Part, holes: frozenset[Step]) -> tuple[Key, ...]:
     """The script of the challenge for a print: tilted further, alive only in its holes."""
-    factor = float(rng.uniform(*TILT))
+    factor = float(part.rng.uniform(*TILT))
     return tuple(
         replace(key, attitude=tilted(key.attitude, factor))
-        for key in _without_face(script(steps, rng), holes)
+        for key in _without_face(script(part.steps, part.rng), holes)
     )
 
 
@@ -217,16 +226,16 @@ def _without_face(keys: Sequence[Key], holes: frozenset[Step]) -> tuple[Key, ...
 
 _MAKERS: Mapping[Species, Maker] = MappingProxyType(
     {
-        Species.PERFORMANCE: _performance,
+        Species.PERFORMANCE: Part.taken,
         Species.STILL: _still,
         Species.STILL_IN_HAND: _still_in_hand,
         Species.STILL_REPEATED: _still_repeated,
         Species.PRINT_ROTATED: _rotated,
         Species.PRINT_SCALED: _scaled,
-        Species.PRINT_TILTED: _tilted,
+        Species.PRINT_TILTED: _print(_NO_HOLES),
         Species.PRINT_BENT: _bent,
-        Species.CUT_OUT_EYES: _cut_eyes,
-        Species.CUT_OUT_MOUTH: _cut_mouth,
+        Species.CUT_OUT_EYES: _print(frozenset({Step.BLINK})),
+        Species.CUT_OUT_MOUTH: _print(frozenset({Step.MOUTH_OPEN})),
         Species.PUPPET: _puppet,
         Species.FROZEN: _frozen,
         Species.FROZEN_ANEW: _anew(_frozen),
@@ -234,14 +243,14 @@ _MAKERS: Mapping[Species, Maker] = MappingProxyType(
         Species.LOOP_ANEW: _anew(_loop),
         Species.SPLICE: _splice,
         Species.SPLICE_BEST_SHOT: _splice_best_shot,
-        Species.REORDERED: _reordered,
-        Species.SWAPPED: _swapped,
-        Species.TOO_FAST: _edited(lambda clip: edits.timed(clip, 1 / 6)),
-        Species.TOO_SLOW: _edited(lambda clip: edits.timed(clip, 10.0)),
-        Species.CLOCK_SET_BACK: _edited(edits.clock_set_back),
-        Species.CLOCK_STOPPED: _edited(edits.clock_stopped),
+        Species.REORDERED: lambda part: edits.shuffled(part.taken(), part.rng),
+        Species.SWAPPED: lambda part: edits.swapped(part.taken(), part.rng),
+        Species.TOO_FAST: lambda part: edits.timed(part.taken(), 1 / 6),
+        Species.TOO_SLOW: lambda part: edits.timed(part.taken(), 10.0),
+        Species.CLOCK_SET_BACK: lambda part: edits.clock_set_back(part.taken()),
+        Species.CLOCK_STOPPED: lambda part: edits.clock_stopped(part.taken()),
         Species.RIGHT_CHALLENGE: _right,
-        Species.BACKWARDS: _edited(edits.backwards, from_reverse=True),
-        Species.HALVES_SWAPPED: _edited(edits.halves_swapped, from_reverse=True),
+        Species.BACKWARDS: lambda part: edits.backwards(part.reverse()),
+        Species.HALVES_SWAPPED: lambda part: edits.halves_swapped(part.reverse()),
     }
 )

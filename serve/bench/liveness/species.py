@@ -65,6 +65,23 @@ class Species(StrEnum):
         return Class.RECORDING if self in RECORDINGS else Class.ATTACK
 
 
+RENDERED = frozenset(
+    {
+        Species.STILL,
+        Species.STILL_IN_HAND,
+        Species.PRINT_ROTATED,
+        Species.PRINT_SCALED,
+        Species.PRINT_TILTED,
+        Species.PRINT_BENT,
+        Species.CUT_OUT_EYES,
+        Species.CUT_OUT_MOUTH,
+        Species.PUPPET,
+        Species.FROZEN_ANEW,
+        Species.LOOP_ANEW,
+        Species.RIGHT_CHALLENGE,
+    }
+)
+"""Those whose frames are made for them alone; all others show frames of performances."""
 RECORDINGS = frozenset({Species.RIGHT_CHALLENGE, Species.BACKWARDS, Species.HALVES_SWAPPED})
 TEXTS: Mapping[Species, str] = MappingProxyType(
     {
