@@ -1,6 +1,8 @@
 """A phone's camera in a hand: what it does to a frame on the way to a JPEG."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import cycle
 from math import cos, pi, radians, sin
 
 import numpy as np
@@ -39,12 +41,13 @@ class Unrest:
 class Camera:
     """A camera, and the hand that holds it; `steadiness` 1 is a stand, 0 an ordinary hand.
 
-    `grain` is a field of noise, larger than a frame: each frame takes it from another place.
+    `grain` is a field of noise, larger than a frame: each frame takes it from another place,
+    and only the 4,097th from the first one's again.
     """
 
-    rng: np.random.Generator = field(repr=False)
     hand: Unrest = field(repr=False)
     grain: NDArray[np.float32] = field(repr=False)
+    places: Iterator[int] = field(repr=False)
     steadiness: float = 0.0
     quality: int = QUALITY
 
@@ -53,7 +56,8 @@ class Camera:
         """A camera in a hand; all chance comes from `rng`."""
         side_px = SIDE_PX + _GRAIN_SPARE_PX
         grain = rng.standard_normal((side_px, side_px, 3), np.float32)
-        return cls(rng, Unrest(4, rng), grain, steadiness)
+        places = cycle(rng.permutation(_GRAIN_SPARE_PX**2).tolist())
+        return cls(Unrest(4, rng), grain, places, steadiness)
 
     def place(self, time_s: float) -> Transform:
         """How the hand has moved the picture by then: a similarity about its middle."""
@@ -72,7 +76,7 @@ class Camera:
         bright = scene.astype(np.float32)
         if light != 0.5:
             bright *= 1.0 + _LIGHT_GAIN * (light - 0.5) * _NEAR
-        top, left = (int(each) for each in self.rng.integers(0, _GRAIN_SPARE_PX, 2))
+        top, left = divmod(next(self.places), _GRAIN_SPARE_PX)
         grain = self.grain[top : top + SIDE_PX, left : left + SIDE_PX]
         noisy = bright + grain * np.sqrt(_READ_NOISE**2 + _SHOT_NOISE * bright)
         return encode_jpeg(np.rint(np.clip(noisy, 0.0, 255.0)).astype(np.uint8), self.quality)
