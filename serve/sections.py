@@ -103,6 +103,9 @@ class QuotaSection(Section):
     search_per_s: int = _per_s(20)
     """Searches for a face, and re-verifications, per second."""
 
+    liveness_per_s: int = _per_s(10)
+    """Clips of active liveness, and faces whose age is estimated, per second."""
+
     read_per_s: int = _per_s(500)
     """Other readings with its keys per second."""
 

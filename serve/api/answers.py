@@ -3,7 +3,6 @@
 Times are RFC 3339 in UTC with milliseconds.
 """
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
 
@@ -17,15 +16,14 @@ from serve.api.wire import (
     EventId,
     FaceId,
     SessionId,
-    TokenIfAny,
     VerificationId,
     Wire,
 )
 from serve.domain.alert import Alert, AlertStatus, AlertType
-from serve.domain.callback import CallbackEvent, DeliveryState, ReasonItem
+from serve.domain.callback import CallbackEvent, DeliveryState
 from serve.domain.erasure import ErasureReceipt, ErasureStep
-from serve.domain.session import KycStatus, Session
-from serve.domain.tenancy.preferences import Event, Preferences, PreferencesPatch
+from serve.domain.session import KycStatus
+from serve.domain.tenancy.preferences import Preferences, PreferencesPatch
 from serve.domain.tenancy.tenant import Tenant
 from serve.domain.verifications.verification import VerificationStatus
 from serve.flows.customers import EnrolAnswer
@@ -55,37 +53,6 @@ def answered_bytes(body: bytes, status: int = 200) -> web.Response:
     return web.Response(status=status, body=body, content_type="application/json")
 
 
-class OpenResponse(Wire):
-    """Whether a face is asked for; `reason` says why not."""
-
-    reference: str
-    token: TokenIfAny
-    reason: str
-    is_required: bool
-    link: str
-    attempts: int
-    max_attempts: int
-
-
-class HandoffResponse(Wire):
-    """The hand-off; the fields of documents are unused for a face, and empty."""
-
-    document: str = ""
-    document_backside: str = ""
-    document_two: str = ""
-    document_two_backside: str = ""
-    address: str = ""
-    face: str = ""
-    mobile_connected: bool
-    is_submitted: bool = False
-
-
-class ConnectResponse(Wire):
-    """Whether a phone is attached."""
-
-    mobile_connected: bool
-
-
 class StatusResponse(Wire):
     """Where a customer's verification stands."""
 
@@ -95,45 +62,6 @@ class StatusResponse(Wire):
 
 class OverviewResponse(RootModel[dict[str, int]]):
     """Counts of the tenant's sessions and alerts, by status."""
-
-
-class SessionResponse(Wire):
-    """A session, as the tenant sees it."""
-
-    id: SessionId
-    reference: str
-    customer_id: str
-    event: Event
-    status: KycStatus
-    reasons: tuple[ReasonItem, ...]
-    attempts: int
-    max_attempts: int
-    retries_remaining: int
-    alert_id: AlertId | None
-    created_at: Timestamp
-    updated_at: Timestamp
-    expires_at: Timestamp
-
-    @classmethod
-    def of(cls, session: Session) -> Self:
-        """`session` on the wire."""
-        return cls(
-            id=session.id,
-            reference=session.reference,
-            customer_id=session.customer_id,
-            event=session.event,
-            status=session.status,
-            reasons=tuple(
-                ReasonItem(code=code, description=code.description) for code in session.reasons
-            ),
-            attempts=session.failed_attempts,
-            max_attempts=session.max_attempts,
-            retries_remaining=session.retries_remaining,
-            alert_id=session.alert_id or None,
-            created_at=timestamp(session.created_at_ms),
-            updated_at=timestamp(session.updated_at_ms),
-            expires_at=timestamp(session.expires_at_ms),
-        )
 
 
 class EnrolResponse(Wire):
@@ -348,17 +276,6 @@ class ListResponse(Wire):
 
     next_cursor: str = ""
     has_more: bool = False
-
-
-class SessionsResponse(ListResponse):
-    """A customer's sessions."""
-
-    data: tuple[SessionResponse, ...]
-
-    @classmethod
-    def of(cls, sessions: Iterable[Session]) -> Self:
-        """The newest sessions, as many as were asked for."""
-        return cls(data=tuple(map(SessionResponse.of, sessions)))
 
 
 class AlertsResponse(ListResponse):

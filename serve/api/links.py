@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from serve.api import answers
+from serve.api import answers, session_answers
 from serve.api.audit import AuditResponse
 from serve.api.call import Route
 from serve.api.search.blocklist import BlocklistResponse, BlockResponse
@@ -28,14 +28,14 @@ Node = dict[str, Any]
 
 # Response model -> pointer into the answer -> the parameter that its value is good for.
 NAMED: Mapping[type[BaseModel], Mapping[str, str]] = {
-    answers.OpenResponse: {"/token": "token"},
+    session_answers.OpenResponse: {"/token": "token"},
     CallbackObject: {"/resource_id": "session_id", "/data/alert_id": "alert_id"},
-    answers.SessionResponse: {
+    session_answers.SessionResponse: {
         "/id": "session_id",
         "/customer_id": "customer_id",
         "/alert_id": "alert_id",
     },
-    answers.SessionsResponse: {"/data/0/id": "session_id", "/data/0/alert_id": "alert_id"},
+    session_answers.SessionsResponse: {"/data/0/id": "session_id", "/data/0/alert_id": "alert_id"},
     answers.EnrolResponse: {"/customer_id": "customer_id"},
     answers.ErasureResponse: {"/erasure_id": "erasure_id"},
     answers.AlertResponse: {

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from serve.api import answers, audit, customers, sessions, tenants, wire
+from serve.api import answers, audit, customers, session_answers, sessions, tenants, wire
 from serve.api.call import IMAGE_CODES, Route
+from serve.api.liveness.routes import LIVENESS_ROUTES
 from serve.api.search.routes import SEARCH_ROUTES
 from serve.api.sweeps.routes import SWEEP_ROUTES
 from serve.api.verifications.routes import VERIFICATION_ROUTES
@@ -33,7 +34,7 @@ SESSION_ROUTES = (
         scope=Scope.SESSIONS,
         body=wire.OpenBody,
         parameters=wire.Empty,
-        response=answers.OpenResponse,
+        response=session_answers.OpenResponse,
         opens_session=True,
         refuses=(Code.URL_REFUSED, Code.STORAGE_LOW),
         summary="Open a session if the event calls for a face.",
@@ -55,10 +56,11 @@ SESSION_ROUTES = (
             Code.SUBMISSION_IN_PROGRESS,
             Code.ATTEMPTS_EXHAUSTED,
             Code.SESSION_CLOSED,
+            Code.CHALLENGE_MISMATCH,
         ),
         has_image=True,
         is_mobile_only=True,
-        summary="Submit a capture; with `Prefer: respond-async` it is judged later.",
+        summary="Submit a selfie or a clip; with `Prefer: respond-async` it is judged later.",
     ),
     Route(
         method="GET",
@@ -80,7 +82,7 @@ SESSION_ROUTES = (
         scope=None,
         body=wire.Empty,
         parameters=wire.TokenParameters,
-        response=answers.HandoffResponse,
+        response=session_answers.HandoffResponse,
         refuses=(Code.TOKEN_EXPIRED,),
         summary="The hand-off: is a phone attached?",
     ),
@@ -92,7 +94,7 @@ SESSION_ROUTES = (
         scope=None,
         body=wire.Empty,
         parameters=wire.TokenParameters,
-        response=answers.HandoffResponse,
+        response=session_answers.HandoffResponse,
         refuses=(Code.TOKEN_EXPIRED,),
         summary="The same, with the token in the query.",
     ),
@@ -104,7 +106,7 @@ SESSION_ROUTES = (
         scope=None,
         body=wire.ConnectBody,
         parameters=wire.Empty,
-        response=answers.ConnectResponse,
+        response=session_answers.ConnectResponse,
         refuses=(Code.TOKEN_EXPIRED,),
         summary="Attach the phone, or let it go.",
     ),
@@ -127,7 +129,7 @@ SESSION_ROUTES = (
         scope=Scope.SESSIONS,
         body=wire.Empty,
         parameters=wire.SessionsParameters,
-        response=answers.SessionsResponse,
+        response=session_answers.SessionsResponse,
         summary="A customer's sessions, the newest first.",
     ),
     Route(
@@ -138,7 +140,7 @@ SESSION_ROUTES = (
         scope=Scope.SESSIONS,
         body=wire.Empty,
         parameters=wire.SessionParameters,
-        response=answers.SessionResponse,
+        response=session_answers.SessionResponse,
         summary="One session.",
     ),
     Route(
@@ -352,6 +354,7 @@ AUDIT_ROUTES = (
 
 ROUTES: tuple[Route[Any, Any], ...] = (
     *SESSION_ROUTES,
+    *LIVENESS_ROUTES,
     *CUSTOMER_ROUTES,
     *VERIFICATION_ROUTES,
     *SEARCH_ROUTES,

@@ -5,18 +5,18 @@ import json
 from aiohttp import web
 
 from pipeline.decision.verdict import Outcome
-from serve.api.answers import (
+from serve.api.answers import OverviewResponse, answered, answered_bytes
+from serve.api.call import Call, prefers_later
+from serve.api.intake import proof
+from serve.api.intake.frames import decoded_frames
+from serve.api.problem import Fault, InputInvalid
+from serve.api.session_answers import (
     ConnectResponse,
     HandoffResponse,
     OpenResponse,
-    OverviewResponse,
     SessionResponse,
     SessionsResponse,
-    answered,
-    answered_bytes,
 )
-from serve.api.call import Call, prefers_later
-from serve.api.intake import proof
 from serve.api.wire import (
     ConnectBody,
     Empty,
@@ -30,6 +30,7 @@ from serve.api.wire import (
 from serve.domain.callback import CallbackObject, callback_object
 from serve.errors import STATUSES, CaptureUnfit, Code
 from serve.flows import handoff, sessions, submit
+from serve.flows.liveness.clip import ClipFrame, FrameBurst
 from serve.observe import metrics
 
 _CODES = {str(code): code for code in STATUSES}
@@ -66,9 +67,12 @@ async def submit_capture(call: Call[SubmitBody, Empty]) -> web.Response:
     """Judges a capture, at once or later if the caller prefers."""
     image = await proof.decoded(call.body.proof)
     is_later = prefers_later(call.request)
+    clip = await _clip(call.body, image, is_later=is_later)
     with metrics.submission():
-        judge = submit.accept if is_later else submit.submit
-        answer = await judge(call.deps, call.token, image, call.handoff)
+        if is_later:
+            answer = await submit.accept(call.deps, call.token, image, call.handoff)
+        else:
+            answer = await submit.submit(call.deps, call.token, clip or image, call.handoff)
     if answer.http_status == 422:
         raise _unfit(answer.body)
     response = answered_bytes(answer.body, answer.http_status)
@@ -135,6 +139,28 @@ async def review_session(call: Call[ReviewBody, SessionParameters]) -> web.Respo
 async def overview(call: Call[Empty, Empty]) -> web.Response:
     """Counts the tenant's sessions and alerts."""
     return answered(OverviewResponse(await sessions.overview(call.deps, call.tenant)))
+
+
+async def _clip(body: SubmitBody, image: bytes, *, is_later: bool) -> FrameBurst | None:
+    """The clip in a request, if one is. Raises `proof_invalid` and `field_invalid`."""
+    if body.frames is None or body.nonce is None:
+        return None
+    if is_later:
+        raise _fault("/frames", "a clip is judged at once: send it without `respond-async`")
+    images = await decoded_frames([frame.image for frame in body.frames], "/frames/{}/image")
+    if image not in images:
+        raise _fault("/proof", "none of the frames, byte for byte")
+    return FrameBurst(
+        body.nonce,
+        tuple(
+            ClipFrame(decoded, frame.captured_ms)
+            for decoded, frame in zip(images, body.frames, strict=True)
+        ),
+    )
+
+
+def _fault(pointer: str, detail: str) -> InputInvalid:
+    return InputInvalid((Fault(pointer=pointer, detail=detail),))
 
 
 def _told(told: CallbackObject) -> web.Response:

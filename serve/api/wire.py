@@ -3,13 +3,22 @@
 Unknown keys are refused, and no value is taken for one of another type.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.json_schema import SkipJsonSchema
 
 from serve.domain.alert import AlertStatus, AlertType
 from serve.domain.audit import Action
 from serve.domain.ids import IDENTITY_PATTERN, TOKEN_PATTERN, Prefix, id_pattern
+from serve.domain.liveness.limits import CAPTURED_MS_MAX, FRAMES_MAX, FRAMES_MIN
 from serve.domain.sweeps.signals import (
     SIGNAL_LENGTH_MAX,
     SIGNAL_LENGTH_MIN,
@@ -22,6 +31,7 @@ from serve.domain.tenancy.tenant import URL_LENGTH_MAX
 NAME_LENGTH_MAX = 256
 LIMIT_MAX = 100
 LIMIT_DEFAULT = 20
+NONCE_LENGTH_MAX = 128
 CURSOR_LENGTH_MAX = 256  # whatever its characters, the head of a request has room for them
 
 NAME_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]+$"  # no control characters, in words every reader knows
@@ -163,13 +173,43 @@ class OpenBody(Body):
     callback_url: Url = Field(default="", repr=False)
 
 
+class FrameBody(Body):
+    """A frame of a clip."""
+
+    image: str = Field(repr=False)
+    """The frame in base64 or as a data URL; 512 KiB at most, and of one size with the others."""
+    captured_ms: float = Field(ge=0, le=CAPTURED_MS_MAX, allow_inf_nan=False)
+    """When it was taken, in milliseconds of a clock of the phone's that never goes back."""
+
+
 class SubmitBody(Body):
-    """A capture."""
+    """A selfie; or a clip of what the challenge asks for, which is judged as a whole and never
+    later: then `nonce` and `frames` come together.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={"dependentRequired": {"nonce": ["frames"], "frames": ["nonce"]}}
+    )
 
     token: Token | None = Field(default=None, repr=False)
     """The session token, unless `Authorization: Bearer` carries it."""
     proof: str = Field(repr=False)
-    """The image of a face, in base64 or as a data URL."""
+    """The image of a face, in base64 or as a data URL; of a clip, one of its frames."""
+    nonce: Annotated[str, Field(max_length=NONCE_LENGTH_MAX)] | SkipJsonSchema[None] = Field(
+        default=None, repr=False
+    )
+    """That of the challenge."""
+    frames: (
+        Annotated[tuple[FrameBody, ...], Field(min_length=FRAMES_MIN, max_length=FRAMES_MAX)]
+        | SkipJsonSchema[None]
+    ) = Field(default=None, repr=False)
+    """The clip, in the order in which it was taken."""
+
+    @model_validator(mode="after")
+    def _bound(self) -> Self:
+        if (self.nonce is None) != (self.frames is None):
+            raise ValueError("`nonce` and `frames` come together")
+        return self
 
 
 class ConnectBody(Body):

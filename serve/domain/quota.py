@@ -31,6 +31,7 @@ class Quota(StrEnum):
     SUBMIT = "submit"
     ENROL = "enrol"
     SEARCH = "search"
+    LIVENESS = "liveness"
     READ = "read"
     WRITE = "write"
     PHONE = "phone"
@@ -164,9 +165,11 @@ SHED_AT: Mapping[tuple[Mode, Quota], float] = MappingProxyType(
         (Mode.TEST, Quota.OPEN): 0.3,
         (Mode.TEST, Quota.ENROL): 0.5,
         (Mode.TEST, Quota.SEARCH): 0.5,
+        (Mode.TEST, Quota.LIVENESS): 0.3,
         (Mode.TEST, Quota.SUBMIT): 0.5,
         (Mode.LIVE, Quota.ENROL): 0.7,
         (Mode.LIVE, Quota.SEARCH): 0.7,
+        (Mode.LIVE, Quota.LIVENESS): 0.5,
         (Mode.LIVE, Quota.OPEN): 0.85,
     }
 )

@@ -18,6 +18,7 @@ from serve.domain.verifications.verification import (
     Applicant,
     DocumentType,
     FaceMatch,
+    LivenessMethod,
     LivenessScore,
     Verification,
     VerificationKind,
@@ -56,13 +57,13 @@ class FaceMatchResponse(Wire):
 
 
 class LivenessResponse(Wire):
-    """Presentation attack detection on the one image."""
+    """Attack detection on one image, or a challenge that was done before the camera."""
 
     available: Literal[True] = True
     is_live: bool
     score: Score
     threshold: Score
-    method: Literal["passive"] = "passive"
+    method: LivenessMethod
 
     @classmethod
     def of(cls, found: LivenessScore) -> Self:
@@ -71,6 +72,7 @@ class LivenessResponse(Wire):
             is_live=found.is_live,
             score=_rounded(found.score),
             threshold=_rounded(found.threshold),
+            method=found.method,
         )
 
 

@@ -10,3 +10,5 @@ ADVISORY_FRAMES_MIN, ADVISORY_FRAMES_MAX = 3, 16
 """Frames of a clip that belongs to no session."""
 CAPTURED_MS_MAX = 2**53 - 1
 """The latest time that a phone may tell: beyond it JSON's numbers are no longer whole."""
+FRAME_PIXELS_MAX = 2**22
+"""Width times height of a frame: four million, where a phone's video has two."""

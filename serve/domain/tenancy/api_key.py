@@ -35,6 +35,7 @@ class Scope(StrEnum):
     SEARCH_EMBEDDING = "search:embedding"  # whoever has it can look for any vector: off by default
     BLOCKLIST = "blocklist"
     SWEEPS = "sweeps"
+    LIVENESS = "liveness"  # clips and faces that belong to no session
     PII = "pii"  # whether names are shown beside what is found
 
 

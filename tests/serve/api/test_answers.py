@@ -7,13 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.decision.reasons import Reason
-from serve.api.answers import (
-    AlertsResponse,
-    EventResponse,
-    EventSummary,
-    SessionResponse,
-    timestamp,
-)
+from serve.api.answers import AlertsResponse, EventResponse, EventSummary, timestamp
+from serve.api.session_answers import SessionResponse
 from serve.domain.alert import AlertType
 from serve.domain.callback import DeliveryAttempt
 from serve.domain.session import State

@@ -44,6 +44,9 @@ POST   /api/v1/blocklist                               blocklist
 GET    /api/v1/blocklist                               blocklist
 GET    /api/v1/blocklist/{block_id}                    blocklist
 DELETE /api/v1/blocklist/{block_id}                    blocklist
+POST   /api/v1/kyc/face/challenge
+POST   /api/v1/active-liveness                         liveness
+POST   /api/v1/age-estimate                            liveness
 POST   /api/v1/sweeps                                  sweeps
 GET    /api/v1/sweeps                                  sweeps
 GET    /api/v1/sweeps/{sweep_id}                       sweeps
@@ -80,6 +83,8 @@ CLASSES = {
     "block_face": Quota.ENROL,
     "search_face": Quota.SEARCH,
     "repeat_verification": Quota.SEARCH,
+    "check_liveness": Quota.LIVENESS,
+    "estimate_age": Quota.LIVENESS,
 }
 
 
@@ -103,5 +108,5 @@ def test_only_routes_with_images_take_large_bodies() -> None:
     """An image is in the body exactly where the limit is high."""
     for route in ROUTES:
         body: type[BaseModel] = route.body
-        images = {"proof", "image", "selfie"} & set(body.model_fields)
+        images = {"proof", "image", "selfie", "frames"} & set(body.model_fields)
         assert route.has_image == bool(images), route.path

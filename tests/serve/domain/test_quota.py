@@ -130,8 +130,11 @@ def test_test_mode_has_its_share(quota: Quota) -> None:
 
 
 ORDER = [
-    {(Mode.TEST, Quota.OPEN)},
-    {(Mode.TEST, Quota.ENROL), (Mode.TEST, Quota.SEARCH), (Mode.TEST, Quota.SUBMIT)},
+    {(Mode.TEST, Quota.OPEN), (Mode.TEST, Quota.LIVENESS)},
+    {
+        *((Mode.TEST, quota) for quota in (Quota.ENROL, Quota.SEARCH, Quota.SUBMIT)),
+        (Mode.LIVE, Quota.LIVENESS),
+    },
     {(Mode.LIVE, Quota.ENROL), (Mode.LIVE, Quota.SEARCH)},
     {(Mode.LIVE, Quota.OPEN)},
 ]
