@@ -8,19 +8,26 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from pipeline.evidence import Pixels
+from pipeline.image.decode import decode
+from pipeline.image.header import Limits, read_header
 from serve.api.intake.body import parse
 from serve.api.problem import InputInvalid
 from serve.app import open_deps
+from serve.bench.frames import default_photo
 from serve.deps import Deps
 from serve.domain.document import Document
 from serve.errors import Code, ServeError
 from serve.settings import Settings, replaced
 
 JSON_SWITCH = "--json"
+PHOTO_SIDE_PX = 4096  # decode a portrait whole
 AsJson = Annotated[bool, typer.Option(JSON_SWITCH, help="Print one JSON document instead.")]
 DataDir = Annotated[
     Path | None, typer.Option(help="Folder of records and keys; else that of the settings.")
 ]
+Portrait = Annotated[Path | None, typer.Option(help="A portrait to make the frames from.")]
+Picture = Annotated[Path | None, typer.Option(help="Write the figures as a picture here.")]
 Outcome = TypeVar("Outcome")
 Given = TypeVar("Given", bound=Document)
 
@@ -81,6 +88,24 @@ def read_image(context: typer.Context, path: Path) -> bytes:
     Raises `file_unreadable`.
     """
     return read_bounded(path, settings_of(context).pipeline.image_bytes_max)
+
+
+def read_portrait(context: typer.Context, path: Path | None) -> Pixels:
+    """A portrait to measure with, `(H, W, 3)` uint8 RGB; without a path the default one.
+
+    Raises what the gate raises for an image that it refuses, and `file_unreadable`.
+    """
+    if path is None:
+        return default_photo()
+    data = read_image(context, path)
+    pipeline = settings_of(context).pipeline
+    limits = Limits(pipeline.image_bytes_max, pipeline.image_pixels_max)
+    return decode(data, read_header(data, limits), PHOTO_SIDE_PX).pixels
+
+
+def named(image: Path | None) -> str:
+    """What a portrait is called in a report."""
+    return "default portrait" if image is None else image.name
 
 
 def read_bounded(path: Path, size_max: int) -> bytes:

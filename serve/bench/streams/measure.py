@@ -66,7 +66,7 @@ class Options:
     @property
     def files(self) -> int:
         """Open files that one process of the generator, and the front door, may need."""
-        return max(self.idle + self.active, *self.sockets) + SPARE_FILES
+        return max([self.idle + self.active, *self.sockets]) + SPARE_FILES
 
 
 @dataclass(frozen=True, slots=True)
