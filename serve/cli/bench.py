@@ -4,20 +4,16 @@ import asyncio
 import shlex
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from pipeline.evidence import Pixels
-from pipeline.image.decode import decode
-from pipeline.image.header import Limits, read_header
 from serve.app import OpenedPipeline, open_cache, open_pipeline
 from serve.bench.baseline import DlibEmbedder, dlib_embedder
 from serve.bench.figures import pooled_by_place
-from serve.bench.frames import SIZES_PX, default_photo, make_frame
+from serve.bench.frames import SIZES_PX, make_frame
 from serve.bench.front_door import ENGINES, FRAMES, LOADS, Options, measure
 from serve.bench.goals import goals
 from serve.bench.measure import describe_machine
@@ -34,7 +30,17 @@ from serve.bench.stages import (
 from serve.bench.summary import summarise
 from serve.cli.bench_tables import print_front_door, print_stages
 from serve.cli.liveness.bench import bench_liveness
-from serve.cli.options import AsJson, print_json, read_image, settings_of, write_file
+from serve.cli.liveness.stream_bench import bench_stream
+from serve.cli.options import (
+    AsJson,
+    Picture,
+    Portrait,
+    named,
+    print_json,
+    read_portrait,
+    settings_of,
+    write_file,
+)
 from serve.cli.search.bench import bench_index
 from serve.cli.sweeps.bench import bench_sweep
 from serve.inference.room import BATCH_MAX
@@ -46,10 +52,8 @@ app = typer.Typer(help="Measure speed on this machine.")
 app.command(name="index")(bench_index)
 app.command(name="sweep")(bench_sweep)
 app.command(name="liveness")(bench_liveness)
-PHOTO_SIDE_PX = 4096  # decode the photo whole
+app.command(name="stream")(bench_stream)
 SEED = 1
-Portrait = Annotated[Path | None, typer.Option(help="A portrait to make the frames from.")]
-Picture = Annotated[Path | None, typer.Option(help="Write the figures as a picture here.")]
 
 
 @app.callback()
@@ -68,7 +72,7 @@ def pipeline(
 ) -> None:
     """Time every stage and the whole path by batch and threads, beside dlib in the same run."""
     opened = open_pipeline(settings_of(context))
-    photo = _photo(context, image)
+    photo = read_portrait(context, image)
     frames = {name: make_frame(photo, size) for name, size in SIZES_PX.items()}
     cache = open_cache(settings_of(context))
     baseline = dlib_embedder(cache)
@@ -81,7 +85,7 @@ def pipeline(
             bars.advance(task)
     report = {
         "machine": describe_machine(),
-        "photo": _named(image),
+        "photo": named(image),
         "rounds": rounds,
         "engine": _engine(opened),
         "models": [entry.id for pack in opened.pack.manifests for entry in pack.models],
@@ -133,11 +137,11 @@ def front_door(  # noqa: PLR0913 (typer makes an option of each)
         raise typer.BadParameter(f"no frame is called {min(unknown)}", param_hint="--frame")
     settings = settings_of(context)
     say = Console(stderr=True).print
-    points = asyncio.run(measure(settings, _photo(context, image), options, say))
+    points = asyncio.run(measure(settings, read_portrait(context, image), options, say))
     report = {
         "machine": describe_machine(),
         "command": shlex.join(["limen", *sys.argv[1:]]),
-        "photo": _named(image),
+        "photo": named(image),
         "rounds": rounds,
         "images": images,
         "batch_max": BATCH_MAX,
@@ -152,19 +156,6 @@ def front_door(  # noqa: PLR0913 (typer makes an option of each)
         print_json(report)
     else:
         print_front_door(report)
-
-
-def _photo(context: typer.Context, image: Path | None) -> Pixels:
-    if image is None:
-        return default_photo()
-    data = read_image(context, image)
-    pipeline_settings = settings_of(context).pipeline
-    limits = Limits(pipeline_settings.image_bytes_max, pipeline_settings.image_pixels_max)
-    return decode(data, read_header(data, limits), PHOTO_SIDE_PX).pixels
-
-
-def _named(image: Path | None) -> str:
-    return "default portrait" if image is None else image.name
 
 
 def _engine(opened: OpenedPipeline) -> dict[str, str]:
