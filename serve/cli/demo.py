@@ -13,12 +13,12 @@ from rich.padding import Padding
 
 from pipeline.models.cache import write_atomically
 from serve.api.sweeps.answers import EdgeResponse, PairResponse, RingResponse, SweepResponse
-from serve.app import open_cache
+from serve.app import open_cache, open_pipeline
 from serve.cli.options import AsJson, print_json, settings_of
 from serve.demo.credentials import FILE_NAME
 from serve.demo.crowd import Found
 from serve.demo.notebook import Kind, Line, Notebook
-from serve.demo.stage import demonstrate, take_crowd, take_selfies
+from serve.demo.stage import demonstrate, take_troupe
 from serve.domain.ids import Mode
 from serve.errors import Code, ServeError
 from serve.pictures.sweeps.content import Report, bars_of
@@ -65,10 +65,10 @@ def demo(  # noqa: PLR0913 (typer makes an option of each)
         text = STYLES[line.kind].format(text=escape(line.text), detail=escape(line.detail))
         console.print(Padding(text, SPACE_ABOVE if line.kind is Kind.STEP else INDENTED))
 
-    selfies = take_selfies(open_cache(settings), lambda *_: None)
-    crowd = take_crowd(open_cache(settings), lambda *_: None)
+    faces = open_pipeline(settings).pack.faces
+    troupe = take_troupe(open_cache(settings), faces, lambda *_: None)
     notes = Notebook(tell)
-    found = asyncio.run(demonstrate(url, path, selfies, crowd, notes, wait_s=wait))
+    found = asyncio.run(demonstrate(url, path, troupe, notes, wait_s=wait))
     if found is not None:
         _write(found, report or path.with_name(REPORT), notes)
     if as_json:

@@ -1,18 +1,22 @@
 """Sets the stage: faces, clients and receiver for the story, and the server waited for."""
 
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 
+from pipeline.face.steps import FacePipeline
 from pipeline.models.cache import ModelCache
 from pipeline.models.fetch import Progress
 from serve.demo.caller import DESKTOP_AGENT, MOBILE_AGENT, Caller
+from serve.demo.cast import Cast, Selfies
 from serve.demo.credentials import read_credentials
 from serve.demo.crowd import Crowd, Found, find_the_man
 from serve.demo.notebook import Notebook
+from serve.demo.performer import Performer, performer_of
 from serve.demo.receiver import Receiver
-from serve.demo.story import Cast, Selfies, play
+from serve.demo.story import play
 from serve.demo.tiles import (
     COLUMNS,
     ENROLLED,
@@ -51,8 +55,23 @@ def _tile(place: tuple[int, int]) -> str:
     return f"{place[0]}-{place[1]:02d}"
 
 
-async def demonstrate(  # noqa: PLR0913 (who plays, where, and how patient they are)
-    url: str, credentials: Path, selfies: Selfies, crowd: Crowd, notes: Notebook, *, wait_s: float
+@dataclass(frozen=True, slots=True)
+class Troupe:
+    """All faces of the story: selfies, the man who moves, and the crowd of the last scene."""
+
+    selfies: Selfies
+    man: Performer
+    crowd: Crowd
+
+
+def take_troupe(cache: ModelCache, faces: FacePipeline, progress: Progress) -> Troupe:
+    """Real faces, and one of them as a head that moves, for which `faces` finds his mesh."""
+    selfies = take_selfies(cache, progress)
+    return Troupe(selfies, performer_of(faces, selfies.same_man), take_crowd(cache, progress))
+
+
+async def demonstrate(
+    url: str, credentials: Path, troupe: Troupe, notes: Notebook, *, wait_s: float
 ) -> Found | None:
     """Play the story against the server at `url`, once it is up; what its sweep found.
 
@@ -70,9 +89,10 @@ async def demonstrate(  # noqa: PLR0913 (who plays, where, and how patient they 
                 desktop=desktop,
                 phone=Caller(http, desktop.base_url, {"User-Agent": MOBILE_AGENT}),
                 receiver=receiver,
-                selfies=selfies,
+                selfies=troupe.selfies,
+                man=troupe.man,
                 customer_id=f"demo-{secrets.token_hex(8)}",
                 callback_s_max=wait_s,
             )
             await play(cast, notes)
-            return await find_the_man(cast.tenant, crowd, f"{cast.customer_id}-", notes)
+            return await find_the_man(cast.tenant, troupe.crowd, f"{cast.customer_id}-", notes)

@@ -4,15 +4,14 @@ It is played with a key of the test world, against whatever server stands at the
 the URL, and leaves the tenant's settings as they were.
 """
 
-import base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
-from serve.demo.caller import Answer, Caller
+from serve.demo.caller import Answer
+from serve.demo.capture import do_the_challenge, hold_up_a_photo, only_a_selfie
+from serve.demo.cast import Cast, data_url, open_session, submit_selfie
 from serve.demo.notebook import Notebook
-from serve.demo.receiver import Receiver
 
 RETRIES = 1  # so that two selfies of the stranger exhaust them
 FREEZE_MINUTES = 60
@@ -30,36 +29,12 @@ TENANT = "/api/v1/tenant"
 ALERTS = "/api/v1/kyc/alerts"
 
 
-@dataclass(frozen=True, slots=True)
-class Selfies:
-    """Encoded images: of the customer when enrolled and later, of somebody else, of nobody."""
-
-    enrolled: tuple[bytes, ...] = field(repr=False)
-    same_man: bytes = field(repr=False)
-    stranger: tuple[bytes, ...] = field(repr=False)
-    blank: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Cast:
-    """Who plays, with what. `customer_id` is one that nobody else uses; a callback is waited for
-    `callback_s_max` seconds.
-    """
-
-    tenant: Caller
-    desktop: Caller
-    phone: Caller
-    receiver: Receiver
-    selfies: Selfies
-    customer_id: str = field(repr=False)
-    callback_s_max: float
-
-
 async def play(cast: Cast, notes: Notebook) -> None:
     """Every scene in order. Raises `server_unreachable`."""
     async with _prepared(cast, notes):
         await _enrol(cast, notes)
         approved = await _approve(cast, notes)
+        await only_a_selfie(cast, notes)
         declined = await _decline(cast, notes)
         await _alert(cast, notes, declined)
         await _thresholds(cast, notes)
@@ -104,11 +79,11 @@ async def _prepared(cast: Cast, notes: Notebook) -> AsyncIterator[None]:
 
 async def _enrol(cast: Cast, notes: Notebook) -> None:
     notes.step("The customer was verified before: his reference faces are enrolled")
-    unknown = await _open(cast, "login")
+    unknown = await open_session(cast, "login")
     notes.expect("before that a login passes through", unknown.at("is_required"), wanted=False)
     notes.expect("and says why", unknown.at("reason"), "The customer has no prior KYC.")
     for selfie in cast.selfies.enrolled:
-        body = {"image": _text(selfie), "consent_id": "consent-demo"}
+        body = {"image": data_url(selfie), "consent_id": "consent-demo"}
         answer = await cast.tenant.call("POST", f"/api/v1/customers/{cast.customer_id}/faces", body)
         notes.expect("a reference is enrolled", answer.status, 201)
         notes.expect("with nothing to improve", answer.at("feedback"), ["ok"])
@@ -116,8 +91,8 @@ async def _enrol(cast: Cast, notes: Notebook) -> None:
 
 async def _approve(cast: Cast, notes: Notebook) -> str:
     """The id of a session that ends approved."""
-    notes.step("He logs in from a new browser: a session, a hand-off to his phone, a selfie")
-    opened = await _open(cast, "login")
+    notes.step("He logs in from a new browser: a session, a hand-off to his phone, a challenge")
+    opened = await open_session(cast, "login")
     token = str(opened.at("token"))
     notes.expect("the login calls for a face", opened.at("is_required"), wanted=True)
     notes.expect(f"{RETRIES + 1} attempts are given", opened.at("max_attempts"), RETRIES + 1)
@@ -129,40 +104,35 @@ async def _approve(cast: Cast, notes: Notebook) -> str:
     notes.expect("the phone attaches itself", connected.at("mobile_connected"), wanted=True)
     seen = await cast.desktop.call("GET", path)
     notes.expect("the desktop sees it", seen.at("mobile_connected"), wanted=True)
-    refused = await _submit(cast.desktop, token, cast.selfies.same_man)
+    refused = await submit_selfie(cast.desktop, token, cast.selfies.same_man)
     notes.expect("a selfie from the desktop is refused", refused.status, 400)
-    unfit = await _submit(cast.phone, token, cast.selfies.blank)
+    unfit = await submit_selfie(cast.phone, token, cast.selfies.blank)
     notes.expect("a capture without a face is answered 422", unfit.status, 422)
     notes.expect("with a hint", unfit.at("feedback"), ["face_not_found"])
     status = await cast.phone.call("GET", f"/api/v1/kyc/face/verify/{token}")
     notes.expect("and costs no attempt", status.at("data.retries_remaining"), RETRIES + 1)
-    answer = await _submit(cast.phone, token, cast.selfies.same_man)
-    notes.expect("a selfie of the same man is approved", answer.at("status"), "approved")
-    notes.expect("his account is not blocked", answer.at("data.block"), wanted=False)
-    codes = [reason.get("code") for reason in answer.at("reasons") or ()]
-    notes.expect("the answer says what was not checked", codes, ["liveness_not_checked"])
-    again = await _submit(cast.phone, token, cast.selfies.same_man)
-    notes.expect("the same bytes again get the same answer", again.document, answer.document)
+    await hold_up_a_photo(cast, notes, token, RETRIES)
+    answer = await do_the_challenge(cast, notes, token)
     return str(answer.at("resource_id"))
 
 
 async def _decline(cast: Cast, notes: Notebook) -> Answer:
     """The last answer of a session that ends declined."""
     notes.step("Somebody else has his password: a stranger's selfies")
-    token = str((await _open(cast, "login")).at("token"))
-    first = await _submit(cast.phone, token, cast.selfies.stranger[0])
+    token = str((await open_session(cast, "login")).at("token"))
+    first = await submit_selfie(cast.phone, token, cast.selfies.stranger[0])
     notes.expect("the stranger is declined", first.at("status"), "declined")
     notes.expect("because of the face", first.at("reasons.0.code"), "face_mismatch")
     notes.expect(f"retries left: {RETRIES}", first.at("data.retries_remaining"), RETRIES)
     notes.expect("nothing is blocked yet", first.at("data.block"), wanted=False)
-    last = await _submit(cast.phone, token, cast.selfies.stranger[1])
+    last = await submit_selfie(cast.phone, token, cast.selfies.stranger[1])
     notes.expect("the retries are exhausted", last.at("data.retry_limit_exceeded"), wanted=True)
     notes.expect("the tenant's app is told to block", last.at("data.block"), wanted=True)
     notes.expect("to log the user out", last.at("data.enforce_logout"), wanted=True)
     notes.expect("to freeze the account", last.at("data.freeze_account"), wanted=True)
     minutes = last.at("data.freeze_duration_minutes")
     notes.expect(f"for {FREEZE_MINUTES} minutes", minutes, FREEZE_MINUTES)
-    over = await _submit(cast.phone, token, cast.selfies.same_man)
+    over = await submit_selfie(cast.phone, token, cast.selfies.same_man)
     notes.expect("not even the right face is taken now", over.status, 409)
     return last
 
@@ -182,17 +152,18 @@ async def _alert(cast: Cast, notes: Notebook, declined: Answer) -> None:
 
 async def _thresholds(cast: Cast, notes: Notebook) -> None:
     notes.step(f"He withdraws money; from {THRESHOLD_USD} USD his face is asked for")
-    small = await _open(cast, "withdrawal", amount=THRESHOLD_USD - 1)
+    small = await open_session(cast, "withdrawal", amount=THRESHOLD_USD - 1)
     notes.expect("below the threshold it passes through", small.at("is_required"), wanted=False)
     notes.expect("no token is given out", small.at("token") == "", wanted=True)
-    large = await _open(cast, "withdrawal", amount=THRESHOLD_USD)
+    large = await open_session(cast, "withdrawal", amount=THRESHOLD_USD)
     notes.expect("at the threshold it does not", large.at("is_required"), wanted=True)
 
 
 async def _callbacks(cast: Cast, notes: Notebook, approved: str, declined: Answer) -> None:
     notes.step("The tenant's server has heard of it all, signed")
-    told = await cast.receiver.wait_for(approved, 1, cast.callback_s_max)
-    notes.expect("of the approval", [callback.status for callback in told], ["approved"])
+    told = await cast.receiver.wait_for(approved, 2, cast.callback_s_max)
+    words = [callback.status for callback in told]
+    notes.expect("of the photo, and of the approval", words, ["declined", "approved"])
     told = await cast.receiver.wait_for(str(declined.at("resource_id")), 2, cast.callback_s_max)
     notes.expect("of both declines", [callback.status for callback in told], ["declined"] * 2)
     notes.expect("in this sequence", [callback.sequence for callback in told], [1, 2])
@@ -216,26 +187,5 @@ async def _erase(cast: Cast, notes: Notebook) -> None:
     notes.expect("two of them are done", done[:2], ["search", "store"])
     kept = await cast.tenant.call("GET", f"/api/v1/erasures/{receipt.at('erasure_id')}")
     notes.expect("it can be read again", kept.at("erasure_id"), receipt.at("erasure_id"))
-    after = await _open(cast, "login")
+    after = await open_session(cast, "login")
     notes.expect("his face is gone", after.at("reason"), "The customer has no prior KYC.")
-
-
-async def _open(cast: Cast, event: str, *, amount: float | None = None) -> Answer:
-    body: dict[str, Any] = {
-        "reference": f"{cast.customer_id}-{event}",
-        "customer_id": cast.customer_id,
-        "event": event,
-        "callback_url": cast.receiver.url,
-    }
-    if amount is not None:
-        body["amount"] = amount
-    return await cast.tenant.call("POST", "/api/v1/kyc/face/session", body)
-
-
-async def _submit(caller: Caller, token: str, selfie: bytes) -> Answer:
-    body = {"token": token, "proof": _text(selfie)}
-    return await caller.call("POST", "/api/v1/kyc/face/submit", body)
-
-
-def _text(selfie: bytes) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(selfie).decode()

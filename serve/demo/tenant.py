@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-from pipeline.decision.policy import LivenessPolicy
 from pipeline.models.cache import write_atomically
 from serve.demo.credentials import FILE_NAME
 from serve.deps import Deps
@@ -17,14 +16,13 @@ NAME = "demo"
 async def ensure_demo_tenant(deps: Deps, data_dir: Path) -> CreatedTenant | None:
     """The demo tenant just made, with its secrets; None where there is one already.
 
-    It approves on the match alone: without a liveness pack nothing else could be approved. Its
+    Its policies are those of any new tenant: a match counts with a challenge that was passed. Its
     secrets are also left in `demo.json`, mode 0600, where the demonstration reads them. Raises
     `file_unwritable`.
     """
     if any(tenant.name == NAME for tenant in await list_tenants(deps)):
         return None
-    policy = TenantPatch(liveness_policy=LivenessPolicy.MATCH_ONLY)
-    created = await create_tenant(deps, NAME, policy)
+    created = await create_tenant(deps, NAME, TenantPatch())
     credentials = {
         "tenant_id": created.tenant.id,
         "api_key": created.api_key,

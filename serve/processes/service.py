@@ -132,7 +132,7 @@ async def announce_install(settings: Settings, say: Say, *, demo: bool) -> str:
         if not demo:
             return "" if await list_tenants(deps) else NO_TENANT
         made = await ensure_demo_tenant(deps, settings.state.data_dir)
-    say("demo tenant: approves on the match alone (liveness_policy match_only)")
+    say("demo tenant: approves a match with a challenge that was passed, as any tenant does")
     if made is None:
         say(f"its keys were shown when it was made; see {settings.state.data_dir / FILE_NAME}")
         return ""

@@ -56,7 +56,11 @@ async def open_clients(
     key = service.credentials()["test_api_key"]
     tenant = Caller(http, service.url, {"Authorization": f"Bearer {key}"})
     settled = [
-        await tenant.call("PATCH", "/api/v1/tenant", {"allowed_origins": [receiver.origin]}),
+        await tenant.call(
+            "PATCH",
+            "/api/v1/tenant",
+            {"allowed_origins": [receiver.origin], "liveness_policy": "match_only"},
+        ),
         await tenant.call("PATCH", "/api/v1/kyc/preferences", TRIGGERS),
     ]
     assert [answer.status for answer in settled] == [200, 200]

@@ -7,11 +7,14 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from serve.demo.caller import Caller
+from serve.demo.cast import Cast, Selfies
 from serve.demo.notebook import Kind, Line, Notebook
+from serve.demo.performer import Performer
 from serve.demo.receiver import Receiver
-from serve.demo.story import Cast, Selfies, play
+from serve.demo.story import play
 
 SECRET = "whsec_" + base64.b64encode(bytes(24)).decode()
+MAN = Performer(b"three", None)  # type: ignore[arg-type]  # nobody asks him to move
 SELFIES = Selfies((b"one", b"two"), b"three", (b"four", b"five"), b"six")
 
 
@@ -33,7 +36,7 @@ async def test_a_server_that_answers_nothing_fails_the_story() -> None:
         Receiver(SECRET) as receiver,
     ):
         caller = Caller(http, str(server.make_url("")).rstrip("/"), {})
-        await play(Cast(caller, caller, caller, receiver, SELFIES, "somebody", 0.01), notes)
+        await play(Cast(caller, caller, caller, receiver, SELFIES, MAN, "somebody", 0.01), notes)
     assert notes.failed > 20
     assert [line.text for line in lines if line.kind is Kind.STEP][-1].startswith("The customer")
     assert asked[-1] == "PATCH /api/v1/tenant"  # it tidies up all the same

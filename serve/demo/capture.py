@@ -1,0 +1,79 @@
+"""The scenes before the camera: a photo that is held up, the man himself, a selfie without life."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.render.perform import Clip
+from serve.demo.caller import Answer
+from serve.demo.cast import Cast, open_session, submit_selfie
+from serve.demo.notebook import Notebook
+from serve.outbound.phone import Ended, Phone, Refused, Start, opened
+
+PHOTO = "a photo of him, held before the camera, is declined"
+
+Act = Callable[[Phone], Clip]
+
+
+async def hold_up_a_photo(cast: Cast, notes: Notebook, token: str, retries: int) -> None:
+    """The right face on paper: it matches, and does nothing of what is asked."""
+    answer, _ = await _stream(cast, token, lambda _phone: cast.man.hold_up())
+    notes.expect(PHOTO, answer.at("status"), "declined")
+    notes.expect("because it does not live", answer.at("reasons.0.code"), "liveness_failed")
+    notes.expect(f"retries left: {retries}", answer.at("data.retries_remaining"), retries)
+
+
+async def do_the_challenge(cast: Cast, notes: Notebook, token: str) -> Answer:
+    """The man himself; the answer, which is an approval."""
+
+    def perform(phone: Phone) -> Clip:
+        notes.note(f"he is asked to: {', then '.join(phone.steps)}")
+        return cast.man.perform(phone.steps)
+
+    answer, stream = await _stream(cast, token, perform)
+    notes.expect("he does what he is asked to, and is approved", answer.at("status"), "approved")
+    notes.expect("nothing was left unchecked", answer.at("reasons"), [])
+    notes.expect("his account is not blocked", answer.at("data.block"), wanted=False)
+    again, _ = await _stream(cast, token, None, resume=stream)
+    notes.expect("an answer lost on its way is said again", again.document, answer.document)
+    return answer
+
+
+async def only_a_selfie(cast: Cast, notes: Notebook) -> None:
+    """One picture matches, and says nothing of a live person: a reviewer decides."""
+    notes.step("A selfie alone shows his face, and not that he is there")
+    opened_one = await open_session(cast, "login")
+    answer = await submit_selfie(cast.phone, str(opened_one.at("token")), cast.selfies.same_man)
+    if answer.at("status") == "approved":
+        notes.note("passive liveness is installed here: it takes one picture for enough")
+        return
+    notes.expect("it is not approved", answer.at("status"), "needs_review")
+    codes = [reason.get("code") for reason in answer.at("reasons") or ()]
+    notes.expect("for want of liveness", codes, ["liveness_unavailable"])
+    path = f"/api/v1/kyc/face/sessions/{answer.at('resource_id')}/review"
+    decided = await cast.tenant.call("POST", path, {"decision": "approved"})
+    notes.expect("a reviewer may approve it", decided.at("status"), "approved")
+
+
+async def _stream(
+    cast: Cast, token: str, act: Act | None, *, resume: str = ""
+) -> tuple[Answer, str]:
+    """One stream of a phone: what it was answered, and its name."""
+    start = Start(cast.phone.base_url, token, resume, cast.phone.headers)
+    try:
+        async with opened(cast.phone.http, start) as phone:
+            if act is not None and phone.is_open:
+                clip = await asyncio.to_thread(act, phone)
+                for frame, captured_ms in zip(clip.frames, clip.captured_ms, strict=True):
+                    await phone.send(frame, captured_ms)
+                return _answer(await phone.submit()), phone.stream
+            return _answer(await phone.ended()), phone.stream
+    except Refused as refused:
+        return _answer(refused.ended), ""
+    except (ConnectionError, TimeoutError) as error:
+        return Answer(0, {"code": type(error).__name__}), ""
+
+
+def _answer(ended: Ended) -> Answer:
+    result: Any = ended.message.get("result", ended.message)
+    return Answer(ended.status, result)
