@@ -2,89 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
-from pipeline.liveness.challenge import Step
-from serve.domain.liveness.wire import (
-    STREAM_PATH,
-    SUBPROTOCOL,
-    Terms,
-    hello,
-    read_frame,
-    read_message,
-)
-from serve.domain.liveness.wire import (
-    Start as StartMessage,
-)
+from serve.domain.liveness.wire import STREAM_PATH
 from serve.outbound.phone import Refused, Start, opened
-
-NONCE = bytes(range(16))
-TERMS = Terms(2**19, 10.0, 100, 60.0)
-STEPS = (Step.NOD, Step.BLINK)
-DONE = {"type": "done", "status": 200, "result": {"status": "approved"}}
-RETAKE = {"type": "done", "status": 422, "code": "capture_unfit", "feedback": ["blur", "dark"]}
-PROBLEM = {"type": "problem", "status": 410, "code": "token_expired"}
-
-
-@dataclass(slots=True)
-class Script:
-    """What the server says: its first message, and what it does with frames and the submit."""
-
-    credit: int = 2
-    least: int = 0
-    first: Mapping[str, Any] | None = None
-    last: Mapping[str, Any] | None = field(default_factory=lambda: DONE)
-    grants: bool = True
-    seen: list[tuple[int, int, bytes]] = field(default_factory=list)
-    started: list[tuple[str, str | None]] = field(default_factory=list)
-    asked_for: list[str] = field(default_factory=list)
-
-    async def serve(self, request: web.Request) -> web.WebSocketResponse:
-        """One connection, every message read as a front door reads it."""
-        self.asked_for.append(str(request.rel_url))
-        socket = web.WebSocketResponse(protocols=(SUBPROTOCOL,))
-        await socket.prepare(request)
-        assert socket.ws_protocol == SUBPROTOCOL
-        start = read_message((await socket.receive()).data)
-        assert isinstance(start, StartMessage)
-        self.started.append((start.token, start.resume))
-        await socket.send_json(self.first or self._hello())
-        async for received in socket:
-            if received.type is aiohttp.WSMsgType.TEXT:
-                read_message(received.data)
-                if self.last is not None:
-                    await socket.send_json(self.last)
-                break
-            frame = read_frame(received.data, NONCE, len(self.seen))
-            self.seen.append((frame.seq, frame.captured_ms, frame.image))
-            await socket.send_json({"type": "hint", "seq": frame.seq, "feedback": ["ok"]})
-            if self.grants:
-                await socket.send_json({"type": "credits", "credits": 1})
-        await socket.close()
-        return socket
-
-    def _hello(self) -> dict[str, object]:
-        return hello(
-            stream="a" * 32, nonce=NONCE.hex(), steps=STEPS, done=0, terms=TERMS,
-            credit=self.credit, least=self.least,
-        )  # fmt: skip
-
-
-@asynccontextmanager
-async def serving(script: Script) -> AsyncIterator[tuple[aiohttp.ClientSession, str]]:
-    """A client, and the URL of a server that follows the script."""
-    app = web.Application()
-    app.router.add_get(STREAM_PATH, script.serve)
-    async with TestServer(app) as server, aiohttp.ClientSession() as http:
-        yield http, str(server.make_url(""))
+from tests.serve.outbound.capture_server import DONE, PROBLEM, RETAKE, Script, serving
 
 
 async def test_frames_are_numbered_and_tagged_one_for_each_credit() -> None:
