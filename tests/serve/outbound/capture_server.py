@@ -36,6 +36,7 @@ class Script:
     first: Mapping[str, Any] | None = None
     last: Mapping[str, Any] | None = field(default_factory=lambda: DONE)
     grants: bool = True
+    hints_every: int = 1
     seen: list[tuple[int, int, bytes]] = field(default_factory=list)
     started: list[tuple[str, str | None]] = field(default_factory=list)
     asked_for: list[str] = field(default_factory=list)
@@ -46,19 +47,25 @@ class Script:
         socket = web.WebSocketResponse(protocols=(SUBPROTOCOL,))
         await socket.prepare(request)
         assert socket.ws_protocol == SUBPROTOCOL
-        start = read_message((await socket.receive()).data)
+        received = await socket.receive()
+        if received.type is not aiohttp.WSMsgType.TEXT:
+            return socket  # it said nothing, and went
+        start = read_message(received.data)
         assert isinstance(start, Start)
         self.started.append((start.token, start.resume))
         await socket.send_json(self.first or self._hello())
+        least = self.least
         async for received in socket:
             if received.type is aiohttp.WSMsgType.TEXT:
                 read_message(received.data)
                 if self.last is not None:
                     await socket.send_json(self.last)
                 break
-            frame = read_frame(received.data, NONCE, len(self.seen))
+            frame = read_frame(received.data, NONCE, least)
+            least = frame.seq + 1
             self.seen.append((frame.seq, frame.captured_ms, frame.image))
-            await socket.send_json({"type": "hint", "seq": frame.seq, "feedback": ["ok"]})
+            if (frame.seq + 1) % self.hints_every == 0:
+                await socket.send_json({"type": "hint", "seq": frame.seq, "feedback": ["ok"]})
             if self.grants:
                 await socket.send_json({"type": "credits", "credits": 1})
         await socket.close()

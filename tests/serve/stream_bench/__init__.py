@@ -1,0 +1,1 @@
+"""The benchmark of streams: its phones, its crowds, its figures, and the whole in short."""
