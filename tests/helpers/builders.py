@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from pipeline.evidence import FaceEvidence, Feedback, ImageFormat, Missing
+import numpy as np
+
+from pipeline.evidence import FaceEvidence, Feedback, ImageFormat, Missing, Trace
 
 
 def face_evidence(**overrides: Any) -> FaceEvidence:
@@ -21,3 +23,8 @@ def face_evidence(**overrides: Any) -> FaceEvidence:
         "passive_liveness": Missing.NOT_REQUESTED,
     }
     return FaceEvidence(**{**fields, **overrides})
+
+
+def a_trace(luma: int = 128) -> Trace:
+    """What is remembered of a frame of one grey."""
+    return Trace(np.full((32, 32), luma, np.uint8), luma, luma)

@@ -17,7 +17,15 @@ from pipeline.decision.comparison import Comparison
 from pipeline.decision.policy import LivenessPolicy
 from pipeline.errors import Code as PipelineCode
 from pipeline.errors import Failure
-from pipeline.evidence import FaceEvidence, Feedback, Template
+from pipeline.evidence import (
+    Age,
+    Box,
+    Detection,
+    FaceEvidence,
+    Feedback,
+    Missing,
+    Template,
+)
 from pipeline.face.compare import ScoreScale
 from pipeline.face.steps import SELFIE, Plan
 from serve.api.application import build_application, build_runner
@@ -31,7 +39,7 @@ from serve.flows.tenants import CreatedTenant, create_tenant
 from serve.sections import QuotaSection
 from serve.settings import Server, Settings, replaced
 from serve.store.vault.keyring import Keyring
-from tests.helpers.builders import face_evidence
+from tests.helpers.builders import a_trace, face_evidence
 from tests.helpers.records import MODEL, a_template
 from tests.helpers.search.read_index import ReadIndex
 
@@ -44,6 +52,10 @@ SCALE = ScoreScale(MODEL, search_floor=0.5, verify_threshold=MATCH_MIN, dimensio
 WAIT_S = 7
 BOUNDLESS = QuotaSection.model_validate(service.BOUNDLESS)
 KYC = "/api/v1/kyc"
+A_FACE = Detection(
+    Box(200.0, 120.0, 440.0, 360.0), 0.9, np.array([[260.0, 200.0], [380.0, 200.0]], np.float32)
+)
+AN_AGE = Age(31.4, 25.0, 38.0, 0.8)
 
 
 @dataclass(slots=True)
@@ -52,12 +64,13 @@ class ScriptedFaces:
 
     For images of the tenants in `crowded` there is no room. `examined` counts the others, and
     `let_in` is what the door said last of those it has let in. Those of a tenant in `waits_s` would
-    wait so long. While there is a `gate`, all do until it is set.
+    wait so long. While there is a `gate`, all do until it is set. Everybody is of that `age`.
     """
 
     crowded: set[str] = field(default_factory=set)
     waits_s: dict[str, float] = field(default_factory=dict)
     gate: asyncio.Event | None = None
+    age: Age | Missing = AN_AGE
     examined: int = 0
     let_in: int = 0
 
@@ -81,9 +94,15 @@ class ScriptedFaces:
             await self.gate.wait()
         if image == BROKEN:
             return Failure(PipelineCode.IMAGE_CORRUPT, "ends early")
+        trace = a_trace() if plan.trace else Missing.NOT_REQUESTED
         if image == NOBODY:
-            return face_evidence(feedback=(Feedback.FACE_NOT_FOUND,))
-        return face_evidence(template=a_template(seed=int.from_bytes(image[:4])))
+            return face_evidence(feedback=(Feedback.FACE_NOT_FOUND,), trace=trace)
+        return face_evidence(
+            template=a_template(seed=int.from_bytes(image[:4])),
+            trace=trace,
+            detections=(A_FACE,),
+            age=self.age if plan.age else Missing.NOT_REQUESTED,
+        )
 
     def compare(self, reference: Template, probe: Template, /) -> Comparison:
         """The cosine, which is 1 for the same name."""

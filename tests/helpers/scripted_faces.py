@@ -11,16 +11,20 @@ from pipeline.errors import Failure
 from pipeline.evidence import FaceEvidence
 from pipeline.face.steps import SELFIE, Plan
 from serve.errors import ServeError
+from tests.helpers.builders import a_trace
 from tests.helpers.toy_faces import ToyFaces
 
 
 @dataclass(slots=True)
 class ScriptedFaces:
-    """What toy images show. `asked` are the images so far; `trouble` is raised for the next."""
+    """What toy images show. `asked` are the images so far, and `plans` what was asked of each;
+    `trouble` is raised for the next. A frame of a clip shows no face to follow.
+    """
 
     engine: ToyFaces = field(default_factory=ToyFaces)
     asked: list[str] = field(default_factory=list)
     trouble: ServeError | None = None
+    plans: list[Plan] = field(default_factory=list)
     _arrived: asyncio.Event | None = None
     _opened: asyncio.Event | None = None
 
@@ -37,6 +41,7 @@ class ScriptedFaces:
         self, image: bytes, *, tenant_id: str, plan: Plan = SELFIE
     ) -> FaceEvidence | Failure:
         self.asked.append(image.decode())
+        self.plans.append(plan)
         if self._arrived is not None and self._opened is not None:
             self._arrived.set()
             await self._opened.wait()
@@ -44,9 +49,11 @@ class ScriptedFaces:
             trouble, self.trouble = self.trouble, None
             raise trouble
         (evidence,) = self.engine.run([image])
-        if isinstance(evidence, Failure) or not plan.chip:
+        if isinstance(evidence, Failure):
             return evidence
-        return replace(evidence, chip=np.full((150, 150, 3), 127, np.uint8))
+        if plan.trace:
+            return replace(evidence, trace=a_trace())
+        return replace(evidence, chip=np.full((150, 150, 3), 127, np.uint8) if plan.chip else None)
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[asyncio.Event]:

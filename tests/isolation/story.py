@@ -67,6 +67,7 @@ class Story:
         self.ask("connect", {"token": token, "is_disconnect": True})
         self.ask("read_handoff", token=token)
         self.ask("find_handoff", token=token)
+        self.clips(token)
         self.ask("submit_capture", {"token": token, "proof": JOHN})
         for event in ("password_change", "name_change"):
             token = self.open(event)
@@ -98,6 +99,17 @@ class Story:
         receipt = self.ask("erase", customer_id=word("customer-9"))
         self.ask("read_erasure", erasure_id=receipt["erasure_id"])
         self.rest()
+
+    def clips(self, token: str) -> None:
+        """A challenge, a clip of it and one of another, and opinions of what belongs to nobody."""
+        drawn = self.ask("read_challenge", {"token": token})
+        assert self.ask("read_challenge", {"token": token}) == drawn
+        frames = [{"image": JOHN, "captured_ms": 100 * number} for number in range(8)]
+        for nonce in (drawn["nonce"], drawn["nonce"][::-1]):
+            clip = {"token": token, "proof": JOHN, "nonce": nonce, "frames": frames}
+            self.ask("submit_capture", clip)
+        self.ask("check_liveness", {"frames": [JOHN] * 3})
+        assert self.ask("estimate_age", {"image": JOHN})["face_found"]
 
     def searches(self) -> None:
         """One face searched, two flags decided, and two faces blocked, one for good."""
