@@ -44,6 +44,8 @@ from serve.store.intake.idempotency import RedisIdempotency
 from serve.store.ledger import RedisLedger
 from serve.store.link import Link, open_link
 from serve.store.listings import RedisListings
+from serve.store.liveness.endings import RedisEndings
+from serve.store.liveness.parking import RedisParking
 from serve.store.local.embedded import join_embedded
 from serve.store.local.places import places
 from serve.store.queues import RedisDeadlines, RedisJobs, RedisOutbox
@@ -212,6 +214,8 @@ def build_deps(link: Link, keyring: Keyring, settings: Settings, models: Models)
         verifications=RedisVerifications(link, keyring),
         sweeps=RedisSweeps(link, keyring, (state.replicas_min, state.replicas_wait_ms)),
         gallery_log=RedisGalleryLog(link, keyring),
+        endings=RedisEndings(link),
+        parking=RedisParking(link, keyring),
         scale=models.scale,
         model_id=models.model_id,
         random=secrets.token_bytes,

@@ -33,6 +33,7 @@ from serve.ports import (
     Tombstones,
     Verifications,
 )
+from serve.ports.liveness import Endings, Parking
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ class Deps:
     verifications: Verifications
     sweeps: Sweeps
     gallery_log: GalleryLog
+    endings: Endings
+    parking: Parking
     scale: Comparator
     model_id: str
     random: Callable[[int], bytes]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from serve.api.answers import HealthResponse, answered, answered_bytes
 from serve.api.call import (
+    ADDRESS,
     HANDOFF,
     PRINCIPAL,
     TOKEN,
@@ -40,6 +41,7 @@ from serve.api.intake.body import (
 from serve.api.intake.connections import ConnectionLimits, DoorRunner
 from serve.api.intake.idempotency import answered_once
 from serve.api.intake.quota import Meter
+from serve.api.liveness.socket import StreamDoor
 from serve.api.middleware import DEPS, ORIGINS, PUBLIC_METHODS, observe, preflight, refuse, share
 from serve.api.openapi import document
 from serve.api.problem import Fault, InputInvalid, parameter_faults
@@ -47,6 +49,7 @@ from serve.api.routes import HEALTH_PATH, OPENAPI_PATH, ROUTES
 from serve.api.wire import Parameters
 from serve.deps import Deps
 from serve.domain.handoff import Handoff, check_readable
+from serve.domain.liveness.wire import STREAM_PATH
 from serve.domain.quota import Bucket
 from serve.domain.tenancy.api_key import Principal
 from serve.errors import Code, ServeError
@@ -55,7 +58,6 @@ from serve.flows.transact import new_operation
 from serve.settings import Server, Settings
 
 METER = web.AppKey("meter", Meter)
-ADDRESS = web.RequestKey("address", str)
 
 
 def build_application(deps: Deps, settings: Settings) -> web.Application:
@@ -65,12 +67,16 @@ def build_application(deps: Deps, settings: Settings) -> web.Application:
     application[METER] = door.meter
     application.on_cleanup.append(door.meter.close)
     application[DEPS] = deps
-    application[ORIGINS] = access.KnownOrigins()
+    application[ORIGINS] = origins = access.KnownOrigins()
     application[PUBLIC_METHODS] = public_methods()
     for route in ROUTES:
         _add(application, route.method, route.path, door.endpoint(route))
     for path in application[PUBLIC_METHODS]:
         application.router.add_route("OPTIONS", path, preflight)
+    streams = StreamDoor(deps, settings.stream, door.meter, door.guesses, door.bodies, origins)
+    application.router.add_route("GET", STREAM_PATH, streams.answer)
+    application.on_shutdown.append(streams.part)
+    application.on_cleanup.append(streams.close)
     described = document(ROUTES)
 
     async def openapi(_request: web.Request) -> web.Response:

@@ -40,6 +40,7 @@ IMAGE_CODES: tuple[PipelineCode | Code, ...] = (
 
 TOKEN = web.RequestKey("token", str)
 REQUEST_ID = web.RequestKey("request_id", str)
+ADDRESS = web.RequestKey("address", str)
 HANDOFF = web.RequestKey("handoff", Handoff)
 PRINCIPAL = web.RequestKey("principal", Principal)
 CODE = web.RequestKey("code", str)

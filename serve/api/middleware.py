@@ -57,6 +57,8 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     request_id = f"req_{request.app[DEPS].random(REQUEST_ID_BYTES).hex()}"
     request[REQUEST_ID] = request_id
     response = await handler(request)
+    if response.prepared:
+        return response  # a stream, which has told of itself
     response.headers["X-Request-Id"] = request_id
     response.headers.update(SAFE_HEADERS)
     if standing := request.get(STANDING):

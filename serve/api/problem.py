@@ -83,14 +83,13 @@ def refusal_of(error: ServeError) -> Refusal:
     )
 
 
-def rendered(refusal: Refusal, request_id: str) -> web.Response:
-    """The response, with its request id, `Retry-After` and `WWW-Authenticate` where they belong."""
+def document_of(refusal: Refusal, request_id: str) -> dict[str, object]:
+    """The members of the problem document."""
     code, sentence = refusal.code, SENTENCES[refusal.code]
-    status = STATUSES[code]
     document: dict[str, object] = {
         "type": f"{TYPE_PREFIX}{code}",
         "title": sentence,
-        "status": status,
+        "status": STATUSES[code],
         "code": code,
         "request_id": request_id,
         "error": {"message": sentence, "code": code},
@@ -101,14 +100,24 @@ def rendered(refusal: Refusal, request_id: str) -> web.Response:
         document["feedback"] = list(refusal.feedback)
     if refusal.faults:
         document["errors"] = list(refusal.faults)
+    return document
+
+
+def rendered(refusal: Refusal, request_id: str) -> web.Response:
+    """The response, with its request id, `Retry-After` and `WWW-Authenticate` where they belong."""
+    code = refusal.code
     headers = {**refusal.headers, "X-Request-Id": request_id}
     wait_s = refusal.retry_after_s or RETRY_AFTER_S.get(code)
     if wait_s is not None:
         headers["Retry-After"] = str(wait_s)
     if code is Code.KEY_INVALID:
         headers["WWW-Authenticate"] = "Bearer"
-    body = json.dumps(document).encode()
-    return web.Response(status=status, body=body, content_type=CONTENT_TYPE, headers=headers)
+    return web.Response(
+        status=STATUSES[code],
+        body=json.dumps(document_of(refusal, request_id)).encode(),
+        content_type=CONTENT_TYPE,
+        headers=headers,
+    )
 
 
 def body_faults(error: ValidationError) -> tuple[Fault, ...]:

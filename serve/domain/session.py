@@ -50,6 +50,7 @@ class KycStatus(StrEnum):
 
 
 _ENDED = frozenset({State.EXPIRED, State.CANCELED})
+_UNDER_WAY = frozenset({State.CREATED, State.CAPTURING, State.PROCESSING})
 MOVES: Mapping[State, frozenset[State]] = MappingProxyType(
     {
         State.CREATED: frozenset({State.CAPTURING}) | _ENDED,
@@ -125,6 +126,11 @@ class Session(Document):
     def is_new(self) -> bool:
         """Whether nothing has moved it since it was opened."""
         return self.updated_at_ms == self.created_at_ms
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a capture may be made for it, or is being judged."""
+        return self.state in _UNDER_WAY
 
     @property
     def is_over(self) -> bool:

@@ -32,6 +32,7 @@ from serve.domain.tenancy.preferences import Event
 from serve.domain.tenancy.trigger import Exemption
 from serve.observe import registry
 from serve.observe import search as _search  # noqa: F401 (its metrics are in the catalog too)
+from serve.observe import stream as _stream  # noqa: F401 (and theirs)
 from serve.observe import sweeps as _sweeps  # noqa: F401 (and its)
 from serve.observe.registry import BATCH_SIZES, SECONDS, counter, gauge, histogram
 from serve.observe.reserve import give_back

@@ -20,8 +20,10 @@ from serve.domain.search.duplicate import DuplicateFlag
 from serve.domain.search.screening import Screening
 from serve.domain.session import REVIEW_MS_MAX, Session
 from serve.domain.verifications.verification import Verification
+from serve.ports.liveness import Ending
 from serve.store import names
 from serve.store.audit import added_at, fields_of
+from serve.store.liveness.endings import told
 from serve.store.scripts import Argument
 from serve.store.vault.sealing import seal
 
@@ -67,6 +69,11 @@ class Batch:
         key = names.audit(subject.partition, subject.tenant_id, subject.mode)
         self.add("XADD", key, *added_at(now_ms, fields_of(Concern.of(subject), entry)))
         self.add("PEXPIREAT", key, now_ms + names.AUDIT_KEPT_MS)
+
+    def end_streams(self, partition: int, ending: Ending, now_ms: int) -> None:
+        """Tell every door that streams are to end."""
+        self.add("XADD", names.ended(partition), *told(ending))
+        self.add("PEXPIREAT", names.ended(partition), now_ms + names.ENDED_KEPT_MS)
 
     def put(self, key: str, fields: Sequence[Argument], expires_at_ms: int) -> None:
         """Replace a hash's fields, given as name, value, …, and say when it goes."""
@@ -163,6 +170,9 @@ class Writer:
         sealed = self._seal(session.dump(), f"session|{session.id}")
         self.batch.put(key, ("u", names.locator(subject), "d", sealed), expires_at_ms)
         self._own(key, expires_at_ms)
+        if not session.is_under_way:
+            ending = Ending(subject.locator, session.id, session.status)
+            self.batch.end_streams(partition, ending, self.snapshot.now_ms)
         if due_ms is None:
             self.batch.add("ZREM", names.deadlines(partition), session.id)
         else:

@@ -34,6 +34,7 @@ from serve.domain.session import Session
 from serve.domain.tenancy.tenant import Tenant
 from serve.errors import Code, ServeError
 from serve.ports import Committed, Records
+from serve.ports.liveness import Ending
 from serve.store import names
 from serve.store.changes import COMMANDS_MAX, Batch, Writer
 from serve.store.link import ask_together, reaching_redis
@@ -268,6 +269,7 @@ class RedisLedger:
         batch.add("SET", names.erased(subject), *since)
         if receipt.due_ms is not None:
             batch.add("ZADD", names.erasures(subject.partition), receipt.due_ms, receipt.id)
+        batch.end_streams(subject.partition, Ending(locator), snapshot.now_ms)
         for told in audit:
             batch.append_audit(subject, told, snapshot.now_ms)
         return await self._commit(snapshot, batch, op_id, "", receipt.dump())

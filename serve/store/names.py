@@ -20,6 +20,10 @@ IDENTITY_REVOKED_KEPT_MS = 30 * 24 * 3_600_000
 AUDIT_KEPT_MS = 365 * 24 * 3_600_000
 ERASURE_KEPT_MS = 10 * 365 * 24 * 3_600_000  # proof that it happened; it names nobody
 
+ENDED_MAX = 1_024  # of a partition, about
+ENDED_KEPT_MS = 600_000  # longer than any door is behind and still serves
+PARKED_KEPT_MS = 15_000
+
 INSTALL = "{limen}:install"
 TENANTS = "{limen}:tenants"
 WAKE_OUTBOX = "{limen}:wake:outbox"  # publish/subscribe channels, not keys
@@ -185,6 +189,19 @@ def capture(partition: int, session_id: str) -> str:
 def handoff(partition: int, token_sha256: str) -> str:
     """STRING: the hand-off record, JSON without personal data."""
     return _in(partition, f"handoff:{token_sha256}")
+
+
+def ended(partition: int) -> str:
+    """STREAM, what ends streams of frames: `u` locator; `s` session and `w` its status; `n` the
+    newer stream, by its digest, and `r` the digest of the one that it goes on with. Without `s` the
+    customer was erased. The newest thousand or so; a log that nobody adds to goes after 10 minutes.
+    """
+    return _in(partition, "ended")
+
+
+def parked(partition: int, name: str) -> str:
+    """STRING: a sealed stream of frames without a connection, for 15 s."""
+    return _in(partition, f"parked:{name}")
 
 
 def alert(partition: int, alert_id: str) -> str:

@@ -71,12 +71,18 @@ class Meter:
         Raises `too_many_requests`.
         """
         is_leased = route.quota is Quota.SUBMIT and not prefers_later(request)
+        await self.count(route.quota, request, tenant_id, mode, is_leased=is_leased)
+
+    async def count(
+        self, asked: Quota, request: web.Request, tenant_id: str, mode: Mode, *, is_leased: bool
+    ) -> None:
+        """The same of one of a class, under way until `leave` where `is_leased`."""
         lease = request[REQUEST_ID] if is_leased else ""
-        standing, refused = await quota.take(self._deps, tenant_id, mode, route.quota, lease)
+        standing, refused = await quota.take(self._deps, tenant_id, mode, asked, lease)
         request[STANDING] = standing
         if refused is not None:
             wait_s = standing.retry_after_s() if refused is Cause.QUOTA else INFLIGHT_RETRY_S
-            raise _refusal(route.quota, refused, wait_s)
+            raise _refusal(asked, refused, wait_s)
         if is_leased:
             request[_LEASED] = (tenant_id, mode)
 

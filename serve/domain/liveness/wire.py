@@ -48,9 +48,11 @@ stream ends, no attempt is counted unless it was submitted.
 
 import hashlib
 import hmac
+import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -58,7 +60,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pipeline.liveness.challenge import Step
 from serve.domain.document import Document
 from serve.domain.liveness.limits import CAPTURED_MS_MAX
-from serve.errors import STATUSES, Code, ServeError
+from serve.domain.progress import SubmitAnswer
+from serve.errors import Code, ServeError
 
 STREAM_PATH = "/api/v1/kyc/face/stream"
 SUBPROTOCOL = "limen.capture.v1"
@@ -146,26 +149,48 @@ def write_frame(frame: Frame, nonce: bytes) -> bytes:
     return tagged + _tag(nonce, tagged, frame.image) + frame.image
 
 
-def hello(
-    *, stream: str, nonce: str, steps: Sequence[Step], done: int, terms: Terms, credit: int, least: int
-) -> dict[str, object]:
-    """The members of a hello but its light."""
-    return {
-        "type": "hello",
-        "stream": stream,
-        "nonce": nonce,
-        "steps": list(steps),
-        "step": steps[done] if done < len(steps) else None,
-        "done": done,
-        "limits": {
-            "frame_bytes_max": terms.frame_bytes_max,
-            "frames_per_s_max": terms.frames_per_s_max,
-            "frames_max": terms.frames_max,
-            "seconds_max": terms.seconds_max,
-        },
-        "credits": credit,
-        "next": least,
-    }
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What a server says first. `light` is None where no brightness is asked for."""
+
+    stream: str = field(repr=False)
+    nonce: str = field(repr=False)
+    steps: Sequence[Step]
+    done: int
+    terms: Terms
+    credits_left: int
+    least: int
+    light: float | None = None
+
+    @property
+    def message(self) -> dict[str, object]:
+        """Its members on the wire."""
+        terms = self.terms
+        return {
+            "type": "hello",
+            "stream": self.stream,
+            "nonce": self.nonce,
+            "steps": list(self.steps),
+            "step": self.steps[self.done] if self.done < len(self.steps) else None,
+            "done": self.done,
+            "limits": {
+                "frame_bytes_max": terms.frame_bytes_max,
+                "frames_per_s_max": terms.frames_per_s_max,
+                "frames_max": terms.frames_max,
+                "seconds_max": terms.seconds_max,
+            },
+            "credits": self.credits_left,
+            "next": self.least,
+            **({} if self.light is None else {"light": self.light}),
+        }
+
+
+def done(answer: SubmitAnswer) -> dict[str, object]:
+    """What is told of a submission."""
+    body = json.loads(answer.body)
+    if answer.http_status == HTTPStatus.OK:
+        return {"type": "done", "status": answer.http_status, "result": body}
+    return {"type": "done", "status": answer.http_status, **body}
 
 
 def light_level(nonce: bytes, number: int, levels: int) -> float:
@@ -179,11 +204,6 @@ def light_level(nonce: bytes, number: int, levels: int) -> float:
         drawn = hmac.digest(nonce, b"light" + each.to_bytes(4, "big"), "sha256")
         grade = left[int.from_bytes(drawn[:8], "big") % len(left)]
     return grade / (levels - 1)
-
-
-def closing_code(code: str) -> int:
-    """What a WebSocket is closed with for a problem of this code."""
-    return CLOSED_MIN + next((STATUSES[each] for each in STATUSES if each == code), 500)
 
 
 def _tag(nonce: bytes, tagged: bytes, image: bytes) -> bytes:

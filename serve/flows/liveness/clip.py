@@ -39,11 +39,14 @@ class FrameBurst:
 class StreamClip:
     """A stream that is over: what was seen in each frame, in order, and the bytes of the few frames
     that a Keeper kept, by the number of their observation.
+
+    `light` is when the page was asked for how much brightness, by the clock of `received_ms`.
     """
 
     nonce: str = field(repr=False)
     observations: tuple[Observation, ...] = field(repr=False)
     kept: Mapping[int, bytes] = field(repr=False)
+    light: tuple[tuple[float, float], ...] = ()
 
     @property
     def digest(self) -> bytes:

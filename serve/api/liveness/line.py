@@ -1,0 +1,89 @@
+"""What is sent over one WebSocket, in its order, and how it is closed: once."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+
+from aiohttp import WSCloseCode, web
+
+from serve.api.problem import document_of, refusal_of
+from serve.domain.liveness.wire import CLOSED_MIN, GOING_AWAY
+from serve.errors import STATUSES, Code, ServeError
+
+ABNORMAL = int(WSCloseCode.ABNORMAL_CLOSURE)  # in no close frame: the connection was lost
+
+
+class Line:
+    """The way to one client. Nothing waits for it: what cannot be sent is lost with it.
+
+    `close_code` is what it was closed with by either side, `error` what it was closed for.
+    """
+
+    __slots__ = ("_closing", "_request_id", "_sent", "_ws", "close_code", "error", "is_done")
+
+    def __init__(self, ws: web.WebSocketResponse, request_id: str) -> None:
+        self._ws = ws
+        self._request_id = request_id
+        self._sent: set[asyncio.Task[None]] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self.close_code = 0
+        self.error: ServeError | None = None
+        self.is_done = False
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it has been told to close."""
+        return self._closing is not None
+
+    def tell(self, message: Mapping[str, object]) -> None:
+        """Send a message, unless it is being closed."""
+        if self._closing is not None or self._ws.closed:
+            return
+        if self._sent is None:
+            self._sent = set()
+        self._sent.add(task := asyncio.create_task(self._send(message)))
+        task.add_done_callback(self._sent.discard)
+
+    def end(self, error: ServeError) -> None:
+        """Tell a problem, and close with its code."""
+        if self._closing is not None:
+            return
+        refusal = refusal_of(error)
+        self.error = error
+        code = CLOSED_MIN + STATUSES[refusal.code]
+        message = {"type": "problem", **document_of(refusal, self._request_id)}
+        self._closing = asyncio.create_task(self._close(message, code, str(refusal.code)))
+
+    def finish(self, message: Mapping[str, object]) -> None:
+        """Tell what came of it, and close."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(message, int(WSCloseCode.OK), ""))
+
+    def go_away(self) -> None:
+        """Close because this door does: the client goes on at another."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(
+                self._close(None, GOING_AWAY, str(Code.SERVICE_UNAVAILABLE))
+            )
+
+    async def closed(self) -> None:
+        """Wait until it is."""
+        if self._closing is not None:
+            await self._closing
+        elif not self.close_code:
+            self.close_code = self._ws.close_code or ABNORMAL
+
+    async def _send(self, message: Mapping[str, object]) -> None:
+        try:
+            await self._ws.send_str(json.dumps(message, separators=(",", ":")))
+        except (ConnectionError, RuntimeError):
+            return  # whoever receives hears of it
+
+    async def _close(self, message: Mapping[str, object] | None, code: int, reason: str) -> None:
+        if message is not None and not self._ws.closed:
+            await self._send(message)
+        was_open = not self._ws.closed
+        await self._ws.close(code=code, message=reason.encode())
+        is_answered = was_open and self._ws.close_code not in (None, ABNORMAL)
+        self.is_done = is_answered and code == int(WSCloseCode.OK)
+        self.close_code = code if is_answered or self.error else ABNORMAL

@@ -1,0 +1,231 @@
+"""One stream of frames, from its start to what becomes of it; `serve.domain.liveness.wire` says
+how both sides speak.
+
+Until the first frame comes it holds next to nothing: thousands wait for a person to begin.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline.errors import Failure
+from pipeline.evidence import FaceEvidence
+from pipeline.face.steps import FRAME
+from pipeline.liveness.challenge import Step
+from serve.deps import Deps
+from serve.domain.handoff import Handoff
+from serve.domain.ids import Subject
+from serve.domain.liveness.credits import CREDITS
+from serve.domain.liveness.sight import Sight
+from serve.domain.liveness.wire import STREAM_ID_BYTES, Hello, Terms, light_level, read_frame
+from serve.domain.progress import SubmitAnswer
+from serve.errors import Code, ServeError
+from serve.flows.liveness.challenge import ensure_challenge
+from serve.flows.liveness.clip import StreamClip
+from serve.flows.liveness.parking import Parked, name_of, park, unpark
+from serve.flows.liveness.viewing import Client, Room, Viewing
+from serve.flows.liveness.watch import Watch
+from serve.flows.submit import submit
+
+UNPARK_TRIES = 6  # the older door may only now learn that its connection is lost
+UNPARK_PAUSE_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """What all streams of a door share."""
+
+    deps: Deps
+    watch: Watch
+    terms: Terms
+
+
+class Stream:
+    """A stream that was started with a token that is known.
+
+    `answer` is what it was answered, once it was submitted; `gives_way` says that a newer stream
+    goes on with it.
+    """
+
+    __slots__ = (
+        "_client", "_epoch_ms", "_handoff", "_is_submitted", "_least", "_nonce", "_room", "_shared",
+        "_steps", "_timers", "_token", "_viewing", "answer", "frames", "gives_way", "name",
+        "stream_id",
+    )  # fmt: skip
+
+    def __init__(
+        self, shared: Streams, token: str, handoff: Handoff, client: Client, room: Room
+    ) -> None:
+        self._shared = shared
+        self._token = token
+        self._handoff = handoff
+        self._client = client
+        self._room = room
+        self.stream_id = shared.deps.random(STREAM_ID_BYTES).hex()
+        self.name = name_of(token, self.stream_id)
+        self._nonce = ""
+        self._steps: tuple[Step, ...] = ()
+        self._least = 0
+        self._epoch_ms = 0.0  # of the records' clock, when the event loop's was 0
+        self._viewing: Viewing | None = None
+        self._timers: tuple[asyncio.TimerHandle, ...] = ()
+        self._is_submitted = False
+        self.frames = 0
+        self.answer: SubmitAnswer | None = None
+        self.gives_way = False
+
+    @property
+    def session_id(self) -> str:
+        """The session that it captures for."""
+        return self._handoff.session_id
+
+    @property
+    def subject(self) -> Subject:
+        """Whose session it is."""
+        return self._handoff.subject
+
+    @property
+    def tenant_id(self) -> str:
+        """Whose customer that is."""
+        return self._handoff.tenant_id
+
+    async def begin(self, resume: str | None) -> Mapping[str, object] | None:
+        """The hello; None where the stream that it goes on with has its `answer` already.
+
+        An older stream of the session gives way. Raises what `ensure_challenge` raises, and
+        `state_unavailable`.
+        """
+        deps, watch, terms = self._shared.deps, self._shared.watch, self._shared.terms
+        resumed = "" if resume is None else name_of(self._token, resume)
+        await watch.join(self, resumed)
+        parked = None if resume is None else await self._found(resumed)
+        if parked is not None and parked.answer is not None:
+            self.answer = parked.answer
+            return None
+        session, challenge, now_ms = await ensure_challenge(deps, self._token, self._handoff)
+        loop = asyncio.get_running_loop()
+        self._epoch_ms = now_ms - 1_000 * loop.time()
+        self._nonce, self._steps = challenge.nonce, challenge.steps
+        left_s = (session.expires_at_ms - now_ms) / 1_000
+        self._end_in(left_s, Code.TOKEN_EXPIRED, "the session has expired")
+        if parked is not None and parked.nonce == challenge.nonce:
+            self._go_on(parked)
+        return self._hello(terms)
+
+    def frame(self, data: bytes) -> None:
+        """A binary message. Raises `message_invalid`, `frame_invalid`, `too_many_frames`."""
+        viewing = self._viewing or self._view(Sight.begun(self._steps))
+        viewing.credits.spend()
+        if self._is_submitted:
+            return
+        frame = read_frame(data, bytes.fromhex(self._nonce), self._least)
+        self._least = frame.seq + 1
+        self.frames += 1
+        viewing.take(frame)
+
+    async def submit(self) -> SubmitAnswer:
+        """Have all that has come judged.
+
+        Raises what the flow of that name raises, and `message_invalid` where nothing has come.
+        """
+        viewing = self._viewing
+        if viewing is None or self._is_submitted:
+            raise ServeError(Code.MESSAGE_INVALID, "there is nothing to submit, or it was")
+        self._is_submitted = True
+        self._cancel_timers()
+        sight = await viewing.settled()
+        if not sight.observations:
+            raise ServeError(Code.MESSAGE_INVALID, "no frame could be looked at")
+        clip = StreamClip(
+            self._nonce, tuple(sight.observations), dict(sight.images), tuple(viewing.light)
+        )
+        self.answer = await submit(self._shared.deps, self._token, clip, self._handoff)
+        return self.answer
+
+    def end(self, error: ServeError) -> None:
+        """End it, unless it is being judged: then the judgement says what became of it."""
+        if not self._is_submitted:
+            self._client.end(error)
+
+    def give_way(self, resumed: str) -> None:
+        """The session went on in a newer stream, perhaps with what this one has seen."""
+        self.gives_way = resumed == self.name
+        self.end(ServeError(Code.STREAM_SUPERSEDED, "the session went on in a newer stream"))
+
+    async def leave(self, *, keeps: bool) -> None:
+        """It is over here. Where it `keeps`, what it has come to waits for a resume."""
+        self._cancel_timers()
+        self._shared.watch.leave(self)
+        viewing = self._viewing
+        if viewing is not None:
+            viewing.close()
+        if (keeps or self.gives_way) and (viewing is not None or self.answer is not None):
+            parked = Parked(
+                self._nonce,
+                self._least,
+                self._steps,
+                None if viewing is None else viewing.sight,
+                () if viewing is None else viewing.light,
+                self.answer,
+            )
+            await park(self._shared.deps, self._handoff, self.name, parked)
+
+    async def _found(self, name: str) -> Parked | None:
+        """The stream to go on with, once its door has let it go."""
+        for _ in range(UNPARK_TRIES - 1):
+            if (found := await unpark(self._shared.deps, self._handoff, name)) is not None:
+                return found
+            await asyncio.sleep(UNPARK_PAUSE_S)
+        return await unpark(self._shared.deps, self._handoff, name)
+
+    def _go_on(self, parked: Parked) -> None:
+        self._least = parked.least
+        if parked.sight is not None:
+            self._view(parked.sight).light.extend(parked.light)
+
+    def _view(self, sight: Sight) -> Viewing:
+        """The clip begins, or goes on; it is to be submitted in time."""
+        terms = self._shared.terms
+        first_ms = self._clock_ms()
+        if sight.observations:
+            first_ms = sight.observations[0].received_ms or first_ms
+        left_s = terms.seconds_max - (self._clock_ms() - first_ms) / 1_000
+        nonce = bytes.fromhex(self._nonce)
+        self._viewing = Viewing(
+            self._look, terms, sight, nonce, self._client, self._room, self._clock_ms
+        )
+        detail = f"submit within {terms.seconds_max:g} s of the first frame"
+        self._end_in(left_s, Code.STREAM_TOO_SLOW, detail)
+        return self._viewing
+
+    def _hello(self, terms: Terms) -> dict[str, object]:
+        viewing, levels = self._viewing, terms.light_levels
+        light = light_level(bytes.fromhex(self._nonce), 0, levels) if levels else None
+        return Hello(
+            stream=self.stream_id,
+            nonce=self._nonce,
+            steps=self._steps,
+            done=0 if viewing is None else viewing.sight.progress.done,
+            terms=terms,
+            credits_left=CREDITS if viewing is None else viewing.credits.left,
+            least=self._least,
+            light=light,
+        ).message
+
+    async def _look(self, image: bytes) -> FaceEvidence | Failure:
+        faces = self._shared.deps.faces
+        return await faces.examine(image, tenant_id=self.tenant_id, plan=FRAME)
+
+    def _clock_ms(self) -> float:
+        """The records' clock."""
+        return self._epoch_ms + 1_000 * asyncio.get_running_loop().time()
+
+    def _end_in(self, seconds: float, code: Code, detail: str) -> None:
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(max(0.0, seconds), self.end, ServeError(code, detail))
+        self._timers = (*self._timers, timer)
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers = ()
