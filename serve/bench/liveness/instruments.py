@@ -20,7 +20,7 @@ from serve.bench.liveness.sheet import (
     sheet_of,
     tilted,
 )
-from serve.bench.liveness.species import Species, Steps, draws_for
+from serve.bench.liveness.species import RENDERED, Species, Steps, draws_for
 
 SECONDS = 4.5  # of a presentation that follows no challenge
 TILT = (1.3, 2.3)  # how much further than a head a print is tilted to look turned
@@ -82,23 +82,23 @@ Maker = Callable[[Part], Clip]
 def presentations(
     species: Species,
     cast: Sequence[Actor],
-    per_actor: int | None,
+    per_actor: int,
     seed: int,
     take: Takes | None = None,
 ) -> Iterator[Callable[[], Presentation]]:
-    """What makes each presentation of a species: `per_actor` of each actor, draws by turns; None
-    for all draws.
+    """What makes each presentation of a species: `per_actor` of each actor, draws by turns.
 
     Each has chance of its own, by `seed` and its place, so they can be made in any order, and by
     threads. `WRONG_CHALLENGE` has none: its clips are the performances of other challenges.
     """
     draws, kind = draws_for(species), list(Species).index(species)
     takes = take or Takes(seed)
-    turns = per_actor or len(draws)
+    # Different draws for what is rendered anyway; the same ones for what shares performances.
+    first = 5 * kind if species in RENDERED else 0
     for number, actor in enumerate(cast):
         other = cast[(number + 1) % len(cast)]
-        for turn in range(turns):
-            steps = draws[(5 * kind + number * turns + turn) % len(draws)]
+        for turn in range(per_actor):
+            steps = draws[(first + number * per_actor + turn) % len(draws)]
             yield _Making(species, actor, other, steps, (seed, kind, number, turn), takes)
 
 

@@ -10,7 +10,7 @@ from serve.bench.liveness.assess import Examiner
 from serve.bench.liveness.cast import Actor
 from serve.bench.liveness.figures import Outcome
 from serve.bench.liveness.instruments import Presentation, Takes, presentations
-from serve.bench.liveness.species import RENDERED, Species
+from serve.bench.liveness.species import RENDERED, Species, draws_for
 
 Work = Callable[[], list[Outcome]]
 Tell = Callable[[int, int], None]  # done, and of how many
@@ -18,9 +18,12 @@ Tell = Callable[[int, int], None]  # done, and of how many
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """Who is shown and how often: what has to be rendered, on `per_actor` draws of each actor."""
+    """Who is shown and how often: each actor performs `performances` draws; attacks made of
+    performances are shown on as many, and those that have to be rendered on `per_actor`.
+    """
 
     cast: Sequence[Actor] = field(repr=False)
+    performances: int
     per_actor: int
     seed: int
     threads: int
@@ -29,23 +32,26 @@ class Suite:
 def run_suite(suite: Suite, examiner: Examiner, tell: Tell) -> list[Outcome]:
     """What came of every presentation.
 
-    Each actor performs every draw, and each performance is also held against all other draws. What
-    is made of performances is presented on every draw that it fits.
+    Each performance is also held against all other draws: it is a recording of the wrong one.
     """
     cast, seed, take = suite.cast, suite.seed, Takes(suite.seed)
     performed = [
         partial(_performed, examiner, make)
-        for make in presentations(Species.PERFORMANCE, cast, None, seed, take)
+        for make in presentations(Species.PERFORMANCE, cast, suite.performances, seed, take)
     ]
     attacks = [
         partial(_presented, examiner, make)
         for species in Species
         if species not in {Species.PERFORMANCE, Species.WRONG_CHALLENGE}
-        for make in presentations(
-            species, cast, suite.per_actor if species in RENDERED else None, seed, take
-        )
+        for make in presentations(species, cast, _turns(suite, species), seed, take)
     ]
     return list(_all_done([*performed, *attacks], suite.threads, tell))
+
+
+def _turns(suite: Suite, species: Species) -> int:
+    """Presentations of a species with each actor: no draw twice."""
+    wanted = suite.per_actor if species in RENDERED else suite.performances
+    return min(wanted, len(draws_for(species)))
 
 
 def _all_done(works: Sequence[Work], threads: int, tell: Tell) -> Iterator[Outcome]:

@@ -16,6 +16,7 @@ from rich.progress import Progress
 from pipeline.errors import Failure
 from pipeline.evidence import PassiveLiveness
 from pipeline.face.steps import SELFIE
+from pipeline.liveness.challenge import DRAWS
 from pipeline.liveness.judgement import SCORE_MIN
 from pipeline.models.load import LIVENESS_PACK, LoadedPack
 from serve.app import open_cache, open_pipeline
@@ -33,7 +34,7 @@ from serve.pictures.liveness import draw_liveness
 from serve.settings import Settings
 
 SEED = 1
-PEOPLE, DRAWS_EACH = 8, 3
+PEOPLE, DRAWS_EACH = 8, 3  # about two minutes on two cores
 PEOPLE_MIN = 2  # a splice is of two
 NOTE = (
     "Bona fides are rendered from photos and named so: they say nothing about people before "
@@ -52,8 +53,11 @@ def bench_liveness(  # noqa: PLR0913 (typer makes an option of each)
     people: Annotated[
         int, typer.Option(min=PEOPLE_MIN, max=100, help="People who are shown.")
     ] = PEOPLE,
+    performances: Annotated[
+        int, typer.Option(min=1, max=len(DRAWS), help="Draws that each person performs.")
+    ] = len(DRAWS),
     draws: Annotated[
-        int, typer.Option(min=1, max=18, help="Draws each rendered attack is tried on, a person.")
+        int, typer.Option(min=1, max=len(DRAWS), help="Draws for each attack that is rendered.")
     ] = DRAWS_EACH,
     stills: Annotated[
         Path | None,
@@ -70,7 +74,7 @@ def bench_liveness(  # noqa: PLR0913 (typer makes an option of each)
     settings = settings_of(context)
     opened = open_pipeline(settings)
     cast = _cast(settings, opened.pack, photos, people)
-    suite = Suite(cast, draws, seed, os.cpu_count() or 1)
+    suite = Suite(cast, performances, draws, seed, os.cpu_count() or 1)
     with Progress(console=Console(stderr=True)) as bars:
         task = bars.add_task("present")
         outcomes = run_suite(
@@ -84,6 +88,7 @@ def bench_liveness(  # noqa: PLR0913 (typer makes an option of each)
         "command": shlex.join(["limen", *sys.argv[1:]]),
         "models": [entry.id for pack in opened.pack.manifests for entry in pack.models],
         "people": len(cast),
+        "performances_each": performances,
         "draws_each": draws,
         "seed": seed,
         "seconds": round(perf_counter() - started_s, 1),

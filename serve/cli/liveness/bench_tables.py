@@ -27,8 +27,9 @@ def print_liveness(report: dict[str, Any]) -> None:
     console.print(described_machine(report))
     console.print(report["command"], markup=False)
     console.print(
-        f"{report['people']} people, {report['draws_each']} draws each, threshold "
-        f"{report['threshold']}, {report['seconds']:.0f} s"
+        f"{report['people']} people, {report['performances_each']} performances each, "
+        f"{report['draws_each']} draws of each rendered attack; threshold {report['threshold']}, "
+        f"{report['seconds']:.0f} s"
     )
     console.print(report["note"])
     for kind in Class:
