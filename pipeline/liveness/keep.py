@@ -1,20 +1,48 @@
-"""Which frames of a clip must not be forgotten."""
+"""Which frames of a clip must not be forgotten: the few that dearer models look at."""
 
+import math
 from collections.abc import Sequence
 
+from pipeline.evidence import Feedback
 from pipeline.liveness.challenge import Step
-from pipeline.liveness.follow import Progress
-from pipeline.liveness.observation import Observation
+from pipeline.liveness.follow import Follower, Progress
+from pipeline.liveness.observation import Observation, Seen, is_usable
 
 KEPT_MAX = 6
+_EXTREMES_MAX = KEPT_MAX - 3  # beside best shot, first and last
+_Rank = tuple[bool, float]
 
 
 class Keeper:
-    """Chooses while the clip is running: best shot, first, extreme of each step, last."""
+    """Chooses while the clip is running: best shot, first, extreme of each step, last.
+
+    Frames without one face are never chosen. The best shot is, of the frames that are fit to
+    compare if there is one, the one that looks most straight ahead.
+    """
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self._steps = tuple(steps)
-        self._kept: list[int] = []
+        self._first: int | None = None
+        self._first_pitch_deg = 0.0
+        self._last: int | None = None
+        self._best: tuple[_Rank, int] | None = None
+        self._done = 0
+        self._extremes: list[tuple[float, int] | None] = [None] * len(self._steps)
+
+    @property
+    def best_shot(self) -> int | None:
+        """The frame to compare with the reference, None while no frame is fit for it."""
+        return self._best[1] if self._best is not None and self._best[0][0] else None
+
+    @property
+    def nearest(self) -> int | None:
+        """The best shot, or the frame that comes nearest to being one."""
+        return None if self._best is None else self._best[1]
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The frames chosen so far, ascending."""
+        return tuple(sorted(self._kept()))
 
     def offer(self, observation: Observation, progress: Progress) -> frozenset[int]:
         """Numbers of the frames, at most `KEPT_MAX`, whose bytes are still wanted.
@@ -22,6 +50,55 @@ class Keeper:
         `progress` is the Follower's after this very frame. Whatever is not in the answer may be
         forgotten; a number that was left out once never comes back.
         """
-        del progress
-        self._kept = [*self._kept, observation.number][-KEPT_MAX:]
-        return frozenset(self._kept)
+        seen = observation.seen
+        if seen is not None and is_usable(observation):
+            self._take(observation, seen)
+        self._done = progress.done
+        return self._kept()
+
+    def _take(self, observation: Observation, seen: Seen) -> None:
+        number, pose = observation.number, seen.pose
+        if self._first is None:
+            self._first, self._first_pitch_deg = number, pose.pitch_deg
+        self._last = number
+        aside = abs(pose.yaw_deg) + abs(pose.pitch_deg) + 0.5 * abs(pose.roll_deg)
+        rank = (observation.feedback == (Feedback.OK,), -aside)
+        if self._best is None or rank > self._best[0]:
+            self._best = (rank, number)
+        if self._done < min(len(self._steps), _EXTREMES_MAX):
+            extent = _extent(self._steps[self._done], seen, self._first_pitch_deg)
+            before = self._extremes[self._done]
+            if before is None or extent > before[0]:
+                self._extremes[self._done] = (extent, number)
+
+    def _kept(self) -> frozenset[int]:
+        chosen = [each[1] for each in self._extremes if each is not None]
+        best = None if self._best is None else self._best[1]
+        ends = (number for number in (best, self._first, self._last) if number is not None)
+        return frozenset((*chosen, *ends))
+
+
+def key_frames(steps: Sequence[Step], observations: Sequence[Observation]) -> tuple[int, ...]:
+    """The frames, at most `KEPT_MAX`, ascending, that need a `Look`: what a Keeper has kept."""
+    follower, keeper = Follower(steps), Keeper(steps)
+    kept: frozenset[int] = frozenset()
+    for observation in observations:
+        kept = keeper.offer(observation, follower.add(observation))
+    return tuple(sorted(kept))
+
+
+def _extent(step: Step, seen: Seen, first_pitch_deg: float) -> float:
+    """How far a step has gone in a frame, to be compared with other frames of the clip only."""
+    match step:
+        case Step.TURN_LEFT:
+            return seen.pose.yaw_deg
+        case Step.TURN_RIGHT:
+            return -seen.pose.yaw_deg
+        case Step.HEAD_TURN:
+            return abs(seen.pose.yaw_deg)
+        case Step.NOD:
+            return abs(seen.pose.pitch_deg - first_pitch_deg)
+        case Step.BLINK:
+            return -math.inf if seen.eyes_open is None else -seen.eyes_open
+        case Step.MOUTH_OPEN:
+            return -math.inf if seen.mouth_open is None else seen.mouth_open

@@ -1,5 +1,6 @@
 """One frame of a clip as the rules of liveness see it: numbers and points, no picture."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +20,8 @@ class Seen:
     `eyes_open` and `mouth_open` are the native numbers of the quality measures of that name
     (`pipeline.image.features`), None where they could not be assessed. `points` are the mesh,
     `(468, 3)` float32 in pixels of the full-size upright frame, depth in the scale of x;
-    `eye_distance_px` lies between the centres of the eyes. `luma` is the mean brightness of the cheeks, 0 to 255.
+    `eye_distance_px` lies between the centres of the eyes. `luma` is the mean brightness of the
+    cheeks, 0 to 255.
     """
 
     pose: Pose
@@ -52,8 +54,15 @@ class Observation:
 
 
 def is_usable(observation: Observation) -> bool:
-    """Whether the frame shows one face alone: a face far behind does not count as another."""
-    return observation.seen is not None and Feedback.MULTI_FACE not in observation.feedback
+    """Whether the frame shows one face alone, in numbers that can be reckoned with.
+
+    A face far behind does not count as another.
+    """
+    seen = observation.seen
+    if seen is None or Feedback.MULTI_FACE in observation.feedback:
+        return False
+    angles = seen.pose.yaw_deg + seen.pose.pitch_deg + seen.pose.roll_deg
+    return math.isfinite(angles + float(seen.points.sum())) and seen.eye_distance_px >= 1.0
 
 
 def observe(

@@ -1,0 +1,62 @@
+"""Whether a face moves from frame to frame as a head before a camera can."""
+
+import math
+from collections.abc import Sequence
+
+from pipeline.liveness.bars import DEFAULT_BARS, Bars
+from pipeline.liveness.observation import Observation, Seen
+
+_NOSE_BRIDGE = 168  # between the eyes: neither turns nor nods move it far
+
+
+def jump(frames: Sequence[Observation], bars: Bars = DEFAULT_BARS) -> float:
+    """The greatest change over what a head can do in the time between; above 1, no head does.
+
+    Looked at are yaw, pitch and roll (degrees), the place between the eyes (distances between the
+    eyes) and the size (natural logarithm), of each frame against the next that is at least
+    `bars.stride_seconds` later by the clock of capture. Frames without times are compared with
+    their neighbours, `bars.untimed_seconds` apart. All frames have a face; fewer than two give 0.
+    """
+    worst, later = 0.0, 1
+    for place, frame in enumerate(frames):
+        later = max(later, place + 1)
+        while (
+            later < len(frames) - 1 and _seconds(frame, frames[later], bars) < bars.stride_seconds
+        ):
+            later += 1
+        if later >= len(frames):
+            break
+        after = frames[later]
+        assert frame.seen is not None
+        assert after.seen is not None
+        share = _share(frame.seen, after.seen, _seconds(frame, after, bars), bars)
+        worst = max(worst, share)
+    return worst
+
+
+def _share(before: Seen, after: Seen, seconds: float, bars: Bars) -> float:
+    eyes = before.eye_distance_px
+    x, y = (
+        float(each) for each in after.points[_NOSE_BRIDGE, :2] - before.points[_NOSE_BRIDGE, :2]
+    )
+    changes = (
+        (bars.yaw_speed, after.pose.yaw_deg - before.pose.yaw_deg),
+        (bars.pitch_speed, after.pose.pitch_deg - before.pose.pitch_deg),
+        (bars.roll_speed, after.pose.roll_deg - before.pose.roll_deg),
+        (bars.shift_speed, math.hypot(x, y) / eyes),
+        (bars.size_speed, math.log(_height(after) / _height(before))),
+    )
+    return max(speed.share(change, seconds) for speed, change in changes)
+
+
+def _height(seen: Seen) -> float:
+    """From forehead to the base of the nose, px: turning aside does not shorten it."""
+    x, y = (float(each) for each in seen.points[10, :2] - seen.points[2, :2])
+    return max(math.hypot(x, y), 1.0)
+
+
+def _seconds(before: Observation, after: Observation, bars: Bars) -> float:
+    if before.captured_ms is None or after.captured_ms is None:
+        return bars.untimed_seconds
+    seconds = (after.captured_ms - before.captured_ms) / 1000.0
+    return min(max(seconds, bars.shortest_seconds), bars.untimed_seconds)
