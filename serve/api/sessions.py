@@ -143,7 +143,7 @@ async def overview(call: Call[Empty, Empty]) -> web.Response:
 
 async def _clip(body: SubmitBody, image: bytes, *, is_later: bool) -> FrameBurst | None:
     """The clip in a request, if one is. Raises `proof_invalid` and `field_invalid`."""
-    if body.frames is None or body.nonce is None:
+    if not body.frames:
         return None
     if is_later:
         raise _fault("/frames", "a clip is judged at once: send it without `respond-async`")

@@ -3,7 +3,7 @@
 Unknown keys are refused, and no value is taken for one of another type.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AliasChoices,
@@ -13,7 +13,6 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
-from pydantic.json_schema import SkipJsonSchema
 
 from serve.domain.alert import AlertStatus, AlertType
 from serve.domain.audit import Action
@@ -173,6 +172,11 @@ class OpenBody(Body):
     callback_url: Url = Field(default="", repr=False)
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    """What is absent is absent: there is no value that says the same."""
+    schema.pop("default", None)
+
+
 class FrameBody(Body):
     """A frame of a clip."""
 
@@ -195,19 +199,22 @@ class SubmitBody(Body):
     """The session token, unless `Authorization: Bearer` carries it."""
     proof: str = Field(repr=False)
     """The image of a face, in base64 or as a data URL; of a clip, one of its frames."""
-    nonce: Annotated[str, Field(max_length=NONCE_LENGTH_MAX)] | SkipJsonSchema[None] = Field(
-        default=None, repr=False
+    nonce: str = Field(
+        default="", max_length=NONCE_LENGTH_MAX, repr=False, json_schema_extra=_without_default
     )
     """That of the challenge."""
-    frames: (
-        Annotated[tuple[FrameBody, ...], Field(min_length=FRAMES_MIN, max_length=FRAMES_MAX)]
-        | SkipJsonSchema[None]
-    ) = Field(default=None, repr=False)
+    frames: tuple[FrameBody, ...] = Field(
+        default=(),
+        min_length=FRAMES_MIN,
+        max_length=FRAMES_MAX,
+        repr=False,
+        json_schema_extra=_without_default,
+    )
     """The clip, in the order in which it was taken."""
 
     @model_validator(mode="after")
     def _bound(self) -> Self:
-        if (self.nonce is None) != (self.frames is None):
+        if len({"nonce", "frames"} & self.model_fields_set) == 1:
             raise ValueError("`nonce` and `frames` come together")
         return self
 

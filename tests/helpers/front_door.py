@@ -46,7 +46,7 @@ from tests.helpers.search.read_index import ReadIndex
 ORIGIN = "https://tenant.example"
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15"
 DESKTOP = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/120.0 Safari/537.36"
-JOHN, MARY, NOBODY, BROKEN = b"john", b"mary", b"nobody", b"broken"
+JOHN, MARY, NOBODY, BROKEN, CROWD = b"john", b"mary", b"nobody", b"broken", b"crowd"
 MATCH_MIN = 0.9
 SCALE = ScoreScale(MODEL, search_floor=0.5, verify_threshold=MATCH_MIN, dimension=128)
 WAIT_S = 7
@@ -87,7 +87,7 @@ class ScriptedFaces:
     async def examine(
         self, image: bytes, *, tenant_id: str, plan: Plan = SELFIE
     ) -> FaceEvidence | Failure:
-        """A face for each name, none on `nobody`, and a failure for `broken`."""
+        """A face for each name, none on `nobody`, two on `crowd`, a failure for `broken`."""
         self.admit(tenant_id, self.let_in)
         self.examined += 1
         if self.gate is not None:
@@ -97,6 +97,9 @@ class ScriptedFaces:
         trace = a_trace() if plan.trace else Missing.NOT_REQUESTED
         if image == NOBODY:
             return face_evidence(feedback=(Feedback.FACE_NOT_FOUND,), trace=trace)
+        if image == CROWD:
+            two = (A_FACE, A_FACE)
+            return face_evidence(feedback=(Feedback.MULTI_FACE,), trace=trace, detections=two)
         return face_evidence(
             template=a_template(seed=int.from_bytes(image[:4])),
             trace=trace,

@@ -1,0 +1,1 @@
+"""Challenges, clips, advisory liveness and age."""
