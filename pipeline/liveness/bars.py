@@ -68,16 +68,16 @@ class Bars:
     nod_deg: float = 9.0
     nod_seconds: float = 0.15
     nod_yaw_deg: float = 12.0
-    shut: float = 0.25
+    shut: float = 0.18
     shut_seconds: float = 0.25
     gape: float = 0.06
     gape_seconds: float = 0.15
     back: float = 0.5
 
     # Unasked actions of full size.
-    unasked_turn_deg: float = 20.0
-    unasked_nod_deg: float = 14.0
-    unasked_gape: float = 0.12
+    unasked_turn_deg: float = 18.0
+    unasked_nod_deg: float = 13.0
+    unasked_gape: float = 0.1
 
     # Motion: what a head can do in a second, and the mesh's noise.
     yaw_speed: Speed = Speed(250.0, 4.0)

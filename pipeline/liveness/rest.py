@@ -48,18 +48,20 @@ class Neutral:
 
 
 def neutral_of(frames: Sequence[Seen], bars: Bars = DEFAULT_BARS) -> Neutral | None:
-    """The rest of a whole clip, for few frames without times: the most frontal third of them.
+    """The rest of a whole clip, for few frames without times; None where no frame is frontal.
 
-    None where no frame is frontal. Eyes are at rest when open and a mouth when closed, so their
-    rest is the median of the frames in which they are more so than in half.
+    The head rests as in the first frontal frame and those like it. Eyes are at rest when open and
+    a mouth when closed: theirs is the median of the frames in which they are so more than in half.
     """
-    frontal = sorted(
-        (seen for seen in frames if _is_frontal(seen, bars)),
-        key=lambda seen: abs(seen.pose.yaw_deg),
-    )
-    if not frontal:
+    first = next((seen.pose for seen in frames if _is_frontal(seen, bars)), None)
+    if first is None:
         return None
-    poses = [seen.pose for seen in frontal[: max(1, len(frames) // 3)]]
+    poses = [
+        seen.pose
+        for seen in frames
+        if abs(seen.pose.yaw_deg - first.yaw_deg) <= bars.quiet_yaw_deg
+        and abs(seen.pose.pitch_deg - first.pitch_deg) <= bars.quiet_pitch_deg
+    ]
     eyes = sorted(value for seen in frames if (value := seen.eyes_open) is not None)
     mouths = sorted(value for seen in frames if (value := seen.mouth_open) is not None)
     return Neutral(
