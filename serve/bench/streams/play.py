@@ -47,12 +47,13 @@ class Play:
 class Played:
     """What came of it.
 
-    `answers` counts how streams ended: KycStatus, code, hint of a recapture, or `no_answer`.
-    `made` frames were taken by cameras in the `window_s` seconds that count, and `sent` of them;
-    `all_sent` are those of the whole time. Histograms: `covering` from sending a frame to the first
-    hint that covers it, `newest` to the hint that names it, `finishing` from submit to done,
-    `greeting` from connecting to hello. `late_ms` is how far behind its schedule the generator was,
-    99th percentile, and `cpu_s` what it cost. `without_token` sockets ran out of sessions.
+    `answers` counts how streams ended: KycStatus, code, code and hint of a recapture, or
+    `no_answer` and why. `made` frames were taken by cameras in the `window_s` seconds
+    that count, and `sent` of them; `all_sent` are those of the whole time. Histograms: `covering`
+    from sending a frame to the first hint that covers it, `newest` to the hint that names it,
+    `finishing` from submit to done, `greeting` from connecting to hello. `late_ms` is how far
+    behind its schedule the generator was, 99th percentile, and `cpu_s` what it cost.
+    `without_token` sockets ran out of sessions.
     """
 
     answers: dict[str, int]
@@ -172,8 +173,11 @@ async def _socket(
         except Refused as refused:
             tally.answers[refused.ended.word] += 1
             await asyncio.sleep(PAUSE_S)
-        except (ConnectionError, TimeoutError, aiohttp.ClientError, ValueError, KeyError):
-            tally.answers[NO_ANSWER] += 1
+        except ConnectionError as error:
+            tally.answers[f"{NO_ANSWER}: {error}"] += 1
+            await asyncio.sleep(PAUSE_S)
+        except (TimeoutError, aiohttp.ClientError, ValueError, KeyError) as error:
+            tally.answers[f"{NO_ANSWER}: {type(error).__name__}"] += 1
             await asyncio.sleep(PAUSE_S)
 
 

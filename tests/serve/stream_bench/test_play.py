@@ -86,7 +86,7 @@ async def test_a_hint_covers_what_was_sent_before_it(clips: str) -> None:
     [
         (Script(last=RETAKE), {"capture_unfit: blur": 2}),
         (Script(first=PROBLEM), {"token_expired": 2}),
-        (Script(last=None), {"no_answer": 2}),
+        (Script(last=None), {"no_answer: the stream was closed: 1000": 2}),
     ],
 )
 async def test_ends_are_counted_by_what_was_said(
