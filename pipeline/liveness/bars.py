@@ -69,7 +69,7 @@ class Bars:
     nod_seconds: float = 0.15
     nod_yaw_deg: float = 12.0
     shut: float = 0.18
-    shut_seconds: float = 0.25
+    shut_seconds: float = 0.32
     gape: float = 0.06
     gape_seconds: float = 0.15
     back: float = 0.5

@@ -96,9 +96,12 @@ class Follower:
         values = _values(posture, own_yaw_deg, self._bars)
         found: list[Span] = []
         for step, swing in self._swings:
-            value = swing.sign * values[step]
-            if math.isnan(value):
+            read = values[step]
+            if read is None:
                 swing.drop()
+                continue
+            value = swing.sign * read
+            if math.isnan(value):
                 continue
             self.furthest[step] = max(self.furthest.get(step, 0.0), value)
             ended = swing.add(number, seconds, value)
@@ -126,8 +129,9 @@ def _answers(done: Step, asked: Step) -> bool:
     return done is asked or (asked is Step.HEAD_TURN and done in _TURNS)
 
 
-def _values(posture: Posture, own_yaw_deg: float, bars: Bars) -> dict[Step, float]:
-    """How far each action has gone in a frame; NaN where the frame cannot say.
+def _values(posture: Posture, own_yaw_deg: float, bars: Bars) -> dict[Step, float | None]:
+    """How far each action has gone in a frame; NaN where it was not measured, None where it
+    cannot be told.
 
     A turn also has to be one by the head's own angle, so that a clip that begins half turned has
     nothing to come back from. A head turned aside does not read as nodding, nor one that nods as
@@ -140,9 +144,9 @@ def _values(posture: Posture, own_yaw_deg: float, bars: Bars) -> dict[Step, floa
     return {
         Step.TURN_LEFT: min(yaw, own_yaw_deg + spare),
         Step.TURN_RIGHT: min(-yaw, -own_yaw_deg + spare),
-        Step.NOD: math.nan if is_aside else pitch,
-        Step.BLINK: math.nan if is_away else posture.shut,
-        Step.MOUTH_OPEN: math.nan if is_aside else posture.gape,
+        Step.NOD: None if is_aside else pitch,
+        Step.BLINK: None if is_away else posture.shut,
+        Step.MOUTH_OPEN: None if is_aside else posture.gape,
     }
 
 

@@ -10,6 +10,8 @@ against the clip.
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
 from pipeline.evidence import Feedback, Template
 from pipeline.liveness.bars import DEFAULT_BARS
 from pipeline.liveness.challenge import Step
@@ -49,8 +51,10 @@ def judge(
         keeper.offer(observation, follower.add(observation))
     wanted = keeper.kept
     alive, passive = is_alive(wanted, looks)
+    with np.errstate(all="ignore"):  # nonsense becomes NaN, and NaN a doubt
+        found = [rule(clip) for rule in RULES]
     findings = [
-        *(rule(clip) for rule in RULES),
+        *found,
         same_person(wanted, keeper.best_shot, looks, compare, DEFAULT_BARS),
         alive,
     ]

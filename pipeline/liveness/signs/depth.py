@@ -18,6 +18,7 @@ Floats = NDArray[np.float64]
 
 _ROUNDS = 6  # of Gauss and Newton; from the mesh's own angles three are enough
 _DAMPING = 1e-9
+_TINY = 1e-12
 # Lips move by themselves; every other point is of bone, or of skin close to it.
 _LIPS = (
     0, 11, 12, 13, 14, 15, 16, 17, 37, 38, 39, 40, 41, 42, 61, 62, 72, 73, 74, 76, 77, 78, 80, 81,
@@ -72,36 +73,36 @@ def sheet_error(one: Floats, other: Floats) -> float:
     return _rms(other[:, :2] - terms @ factors)
 
 
-def head_error(shape: Floats, other: Floats, start: Floats) -> tuple[float, float]:
+def head_error(shape: Floats, other: Floats, start: Floats) -> float:
     """Root mean square distance from `other` to the best view of `shape` as a rigid body, in the
-    unit of `other`, and by how many degrees it is turned out of its plane to look so.
+    unit of `other`.
 
     The camera is a distant one: rotation, uniform scale, shift. `start` `(3, 3)` is a first guess
-    of the rotation.
+    of the rotation, which Gauss and Newton make better.
     """
     body = shape - shape.mean(axis=0)
     seen = other[:, :2] - other[:, :2].mean(axis=0)
     rotation = start
     for _ in range(_ROUNDS):
-        turned = body @ rotation.T
-        flat = turned[:, :2]
-        scale = float((flat * seen).sum() / (flat * flat).sum())
-        x, y, z = turned.T
-        zeros = np.zeros_like(x)
-        columns = np.stack([
-            np.stack([zeros, -z], axis=1).ravel(),
-            np.stack([z, zeros], axis=1).ravel(),
-            np.stack([-y, x], axis=1).ravel(),
-            flat.ravel() / scale,
-        ], axis=1) * scale  # fmt: skip
-        square = columns.T @ columns
+        x, y, z = turned = rotation @ body.T
+        missed, scale = _missed(turned, seen)
+        still = np.zeros_like(x)
+        slopes = scale * np.array([
+            np.concatenate([still, -z]), np.concatenate([z, still]), np.concatenate([-y, x]),
+            np.concatenate([x, y]),
+        ])  # fmt: skip
+        square = slopes @ slopes.T
         square[np.diag_indices(4)] += _DAMPING * np.trace(square)
-        step = np.linalg.solve(square, columns.T @ (seen - scale * flat).ravel())
-        rotation = _turn(step[:3]) @ rotation
-    flat = (body @ rotation.T)[:, :2]
-    scale = float((flat * seen).sum() / (flat * flat).sum())
-    aside = math.degrees(math.atan2(math.hypot(rotation[0, 2], rotation[1, 2]), rotation[2, 2]))
-    return _rms(seen - scale * flat), aside
+        step = np.linalg.solve(square, slopes @ missed.ravel())
+        rotation = _turn(np.asarray(step[:3], np.float64)) @ rotation
+    return _rms(_missed(rotation @ body.T, seen)[0].T)
+
+
+def _missed(turned: Floats, seen: Floats) -> tuple[Floats, float]:
+    """What a body in its best size leaves of what is seen, `(2, N)`, and that size."""
+    flat = turned[:2]
+    scale = float((flat * seen.T).sum()) / max(float((flat * flat).sum()), _TINY)
+    return seen.T - scale * flat, scale
 
 
 def rotation_of(yaw_deg: float, pitch_deg: float, roll_deg: float) -> Floats:
@@ -123,7 +124,7 @@ def rotation_of(yaw_deg: float, pitch_deg: float, roll_deg: float) -> Floats:
 def _turn(vector: Floats) -> Floats:
     """The rotation about a vector by its length, radians (Rodrigues)."""
     angle = float(np.linalg.norm(vector))
-    if angle < 1e-12:
+    if angle < _TINY:
         return np.eye(3)
     x, y, z = vector / angle
     cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
@@ -135,14 +136,14 @@ def _laid_over(shape: Floats, first: Floats) -> Floats:
     """A shape brought over another by rotation and scale (Kabsch)."""
     left, values, right = np.linalg.svd(shape.T @ first)
     sign = np.diag([1.0, 1.0, float(np.sign(np.linalg.det(left @ right)))])
-    scale = float((values * np.diag(sign)).sum() / (shape * shape).sum())
+    scale = float((values * np.diag(sign)).sum()) / max(float((shape * shape).sum()), _TINY)
     return np.asarray(scale * shape @ (left @ sign @ right))
 
 
 def _normalised(points: Floats) -> tuple[Floats, Floats]:
     """Points centred and scaled to a mean distance of root 2, and the transform that did it."""
     centre = points.mean(axis=0)
-    scale = math.sqrt(2.0) / max(_rms(points - centre), 1e-12)
+    scale = math.sqrt(2.0) / max(_rms(points - centre), _TINY)
     transform = np.array([
         [scale, 0.0, -scale * centre[0]], [0.0, scale, -scale * centre[1]], [0.0, 0.0, 1.0]
     ])  # fmt: skip

@@ -94,7 +94,7 @@ def _errors(shape: Floats, frame: Framed) -> tuple[float, float, float]:
     """Of the best plane, the best bent sheet and the best head."""
     other, posture = stiff_shape(frame.seen), frame.posture
     start = rotation_of(posture.yaw_deg, posture.pitch_deg, posture.roll_deg)
-    return plane_error(shape, other), sheet_error(shape, other), head_error(shape, other, start)[0]
+    return plane_error(shape, other), sheet_error(shape, other), head_error(shape, other, start)
 
 
 def _aside(posture: Posture) -> float:
