@@ -36,7 +36,7 @@ from serve.deps import Deps
 from serve.domain.tenancy.tenant import TenantPatch
 from serve.errors import Code, ServeError
 from serve.flows.tenants import CreatedTenant, create_tenant
-from serve.sections import QuotaSection
+from serve.sections import QuotaSection, StreamSection
 from serve.settings import Server, Settings, replaced
 from serve.store.vault.keyring import Keyring
 from tests.helpers.builders import a_trace, face_evidence
@@ -223,9 +223,10 @@ def text(image: bytes) -> str:
 @asynccontextmanager
 async def front_door(link: Redis, keyring: Keyring, **server: Any) -> AsyncIterator[Door]:
     """A door with two tenants whose policy is `match_only`; `server` are settings, with a `quota`
-    among them for that section.
+    and a `stream` among them for those sections.
     """
     quota: QuotaSection = server.pop("quota", BOUNDLESS)
+    stream: StreamSection = server.pop("stream", StreamSection())
     faces = ScriptedFaces()
     deps = deps_on(link, keyring, faces, quota)
     patch = TenantPatch(
@@ -237,7 +238,7 @@ async def front_door(link: Redis, keyring: Keyring, **server: Any) -> AsyncItera
     stranger = await create_tenant(
         deps, "Second", TenantPatch(allowed_origins=("https://b.example",))
     )
-    settings = Settings(server=Server(**server), quota=quota)
+    settings = Settings(server=Server(**server), quota=quota, stream=stream)
     application = build_application(deps, settings)
     async with serving(application, settings.server) as url, ClientSession() as client:
         yield Door(url, client, deps, tenant, stranger, faces)

@@ -187,7 +187,9 @@ class StreamDoor:
         Raises `stream_too_slow` and `message_invalid`.
         """
         try:
-            message = await held.ws.receive(timeout=self.section.start_seconds_max)
+            # A timeout of the library's own begins anew with every ping.
+            async with asyncio.timeout(self.section.start_seconds_max):
+                message = await held.ws.receive()
         except TimeoutError:
             detail = f"say what is to start within {self.section.start_seconds_max:g} s"
             raise ServeError(Code.STREAM_TOO_SLOW, detail) from None
