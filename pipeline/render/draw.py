@@ -55,7 +55,7 @@ def draw_head(head: Head, attitude: Attitude, camera: Transform | None = None) -
     uppermost = painted(corners, (SIDE_PX, SIDE_PX))
     places = _places(corners, head.points[triangles][..., :2], uppermost)
     texture = with_lids(head.texture, head.points, attitude.eyes_shut)
-    frame = sampled(texture, places, Border.MIRROR)
+    frame = sampled(texture, places, Border.REPLICATE)
     dark = min(attitude.mouth_open / _MOUTH_DARK_AT, 1.0)
     if dark > 0.0:
         inside = uppermost >= len(order)

@@ -86,19 +86,20 @@ def presentations(
     seed: int,
     take: Takes | None = None,
 ) -> Iterator[Callable[[], Presentation]]:
-    """What makes each presentation of a species: `per_actor` of each actor, draws by turns.
+    """What makes each presentation of a species: `per_actor` of each actor, draws by turns,
+    none twice.
 
     Each has chance of its own, by `seed` and its place, so they can be made in any order, and by
     threads. `WRONG_CHALLENGE` has none: its clips are the performances of other challenges.
     """
     draws, kind = draws_for(species), list(Species).index(species)
-    takes = take or Takes(seed)
+    takes, turns = take or Takes(seed), min(per_actor, len(draws))
     # Different draws for what is rendered anyway; the same ones for what shares performances.
     first = 5 * kind if species in RENDERED else 0
     for number, actor in enumerate(cast):
         other = cast[(number + 1) % len(cast)]
-        for turn in range(per_actor):
-            steps = draws[(first + number * per_actor + turn) % len(draws)]
+        for turn in range(turns):
+            steps = draws[(first + number * turns + turn) % len(draws)]
             yield _Making(species, actor, other, steps, (seed, kind, number, turn), takes)
 
 

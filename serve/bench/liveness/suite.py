@@ -10,16 +10,17 @@ from serve.bench.liveness.assess import Examiner
 from serve.bench.liveness.cast import Actor
 from serve.bench.liveness.figures import Outcome
 from serve.bench.liveness.instruments import Presentation, Takes, presentations
-from serve.bench.liveness.species import RENDERED, Species, draws_for
+from serve.bench.liveness.species import Species
 
 Work = Callable[[], list[Outcome]]
+WRONG_ACTORS = 2
 Tell = Callable[[int, int], None]  # done, and of how many
 
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """Who is shown and how often: each actor performs `performances` draws; attacks made of
-    performances are shown on as many, and those that have to be rendered on `per_actor`.
+    """Who is shown and how often: each actor performs `performances` draws, and each species of
+    attack shows each on `per_actor` of those it fits.
     """
 
     cast: Sequence[Actor] = field(repr=False)
@@ -32,26 +33,23 @@ class Suite:
 def run_suite(suite: Suite, examiner: Examiner, tell: Tell) -> list[Outcome]:
     """What came of every presentation.
 
-    Each performance is also held against all other draws: it is a recording of the wrong one.
+    Each performance of the first `WRONG_ACTORS` is also held against all other draws: it is a
+    recording of the wrong one.
     """
     cast, seed, take = suite.cast, suite.seed, Takes(suite.seed)
     performed = [
-        partial(_performed, examiner, make)
-        for make in presentations(Species.PERFORMANCE, cast, suite.performances, seed, take)
+        partial(_performed, examiner, make, is_held=number < WRONG_ACTORS * suite.performances)
+        for number, make in enumerate(
+            presentations(Species.PERFORMANCE, cast, suite.performances, seed, take)
+        )
     ]
     attacks = [
         partial(_presented, examiner, make)
         for species in Species
         if species not in {Species.PERFORMANCE, Species.WRONG_CHALLENGE}
-        for make in presentations(species, cast, _turns(suite, species), seed, take)
+        for make in presentations(species, cast, suite.per_actor, seed, take)
     ]
     return list(_all_done([*performed, *attacks], suite.threads, tell))
-
-
-def _turns(suite: Suite, species: Species) -> int:
-    """Presentations of a species with each actor: no draw twice."""
-    wanted = suite.per_actor if species in RENDERED else suite.performances
-    return min(wanted, len(draws_for(species)))
 
 
 def _all_done(works: Sequence[Work], threads: int, tell: Tell) -> Iterator[Outcome]:
@@ -67,8 +65,10 @@ def _presented(examiner: Examiner, make: Callable[[], Presentation]) -> list[Out
     return [Outcome(shown.species, shown.person, shown.steps, judgement)]
 
 
-def _performed(examiner: Examiner, make: Callable[[], Presentation]) -> list[Outcome]:
-    """A performance before its own challenge, then before every other one."""
+def _performed(
+    examiner: Examiner, make: Callable[[], Presentation], *, is_held: bool
+) -> list[Outcome]:
+    """A performance before its own challenge, and before every other one where it is held so."""
     shown = make()
     watched = examiner.watch(shown.clip)
     return [
@@ -78,5 +78,5 @@ def _performed(examiner: Examiner, make: Callable[[], Presentation]) -> list[Out
             asked,
             examiner.judge(asked, watched),
         )
-        for asked in sorted(DRAWS, key=shown.steps.__ne__)
+        for asked in (sorted(DRAWS, key=shown.steps.__ne__) if is_held else [shown.steps])
     ]

@@ -34,7 +34,7 @@ from serve.pictures.liveness import draw_liveness
 from serve.settings import Settings
 
 SEED = 1
-PEOPLE, DRAWS_EACH = 8, 3  # about two minutes on two cores
+PEOPLE, DRAWS_EACH = 6, 4  # some three minutes on two cores
 PEOPLE_MIN = 2  # a splice is of two
 NOTE = (
     "Bona fides are rendered from photos and named so: they say nothing about people before "
@@ -57,7 +57,8 @@ def bench_liveness(  # noqa: PLR0913 (typer makes an option of each)
         int, typer.Option(min=1, max=len(DRAWS), help="Draws that each person performs.")
     ] = len(DRAWS),
     draws: Annotated[
-        int, typer.Option(min=1, max=len(DRAWS), help="Draws for each attack that is rendered.")
+        int,
+        typer.Option(min=1, max=len(DRAWS), help="Draws that each attack shows each person on."),
     ] = DRAWS_EACH,
     stills: Annotated[
         Path | None,

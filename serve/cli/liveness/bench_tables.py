@@ -28,7 +28,7 @@ def print_liveness(report: dict[str, Any]) -> None:
     console.print(report["command"], markup=False)
     console.print(
         f"{report['people']} people, {report['performances_each']} performances each, "
-        f"{report['draws_each']} draws of each rendered attack; threshold {report['threshold']}, "
+        f"{report['draws_each']} presentations of each attack; threshold {report['threshold']}, "
         f"{report['seconds']:.0f} s"
     )
     console.print(report["note"])
