@@ -4,8 +4,8 @@ FRAME_BYTES_MAX = 512 * 2**10
 """Bytes of one encoded frame."""
 FRAMES_MIN = 8
 """Frames of a clip that is sent in one request: fewer cannot show two steps."""
-FRAMES_MAX = 40
-"""The most of them; a stream may have more, as its hello says."""
+FRAMES_MAX = 64
+"""The most of them, seven seconds at nine a second; a stream may have more, as its hello says."""
 ADVISORY_FRAMES_MIN, ADVISORY_FRAMES_MAX = 3, 16
 """Frames of a clip that belongs to no session."""
 CAPTURED_MS_MAX = 2**53 - 1
