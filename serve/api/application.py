@@ -41,7 +41,7 @@ from serve.api.intake.body import (
 from serve.api.intake.connections import ConnectionLimits, DoorRunner
 from serve.api.intake.idempotency import answered_once
 from serve.api.intake.quota import Meter
-from serve.api.liveness.socket import StreamDoor
+from serve.api.liveness.streams import StreamDoor
 from serve.api.middleware import DEPS, ORIGINS, PUBLIC_METHODS, observe, preflight, refuse, share
 from serve.api.openapi import document
 from serve.api.problem import Fault, InputInvalid, parameter_faults
@@ -77,7 +77,7 @@ def build_application(deps: Deps, settings: Settings) -> web.Application:
     application.router.add_route("GET", STREAM_PATH, streams.answer)
     application.on_shutdown.append(streams.part)
     application.on_cleanup.append(streams.close)
-    described = document(ROUTES)
+    described = document(ROUTES, has_streams=True)
 
     async def openapi(_request: web.Request) -> web.Response:
         return answered_bytes(described)

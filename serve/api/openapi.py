@@ -12,6 +12,7 @@ from pipeline.errors import Code as PipelineCode
 from serve.api import problem
 from serve.api.call import Route
 from serve.api.links import links_of
+from serve.domain.liveness.wire import STREAM_PATH, SUBPROTOCOL
 from serve.errors import STATUSES, Code
 
 VERSION = "1.0.0"
@@ -62,11 +63,32 @@ HEADERS: Node = {"RateLimit": RATE_LIMIT, "RateLimit-Policy": RATE_LIMIT_POLICY}
 """On every answer, and so written out once."""
 HEADER_REFS: Node = {name: {"$ref": f"#/components/headers/{name}"} for name in HEADERS}
 APPLIED: Node = {"schema": {"const": "respond-async"}}
+OFFERED: Node = {
+    "name": "Sec-WebSocket-Protocol",
+    "in": "header",
+    "required": True,
+    "description": "The subprotocols that the client speaks.",
+    "schema": {"type": "string", "pattern": SUBPROTOCOL.replace(".", "[.]")},
+}
+CHOSEN: Node = {"Sec-WebSocket-Protocol": {"required": True, "schema": {"const": SUBPROTOCOL}}}
+HANDSHAKE_CODES = (
+    Code.UPGRADE_INVALID,
+    Code.MOBILE_REQUIRED,
+    Code.ORIGIN_REFUSED,
+    Code.OVERLOADED,
+    Code.TOO_MANY_REQUESTS,
+    Code.REQUEST_MALFORMED,
+    Code.STATE_UNAVAILABLE,
+    Code.INTERNAL_ERROR,
+)
+"""What a stream is refused with before it is one."""
 Refs = Mapping[tuple[Any, JsonSchemaMode], Node]
 
 
-def document(routes: Iterable[Route[Any, Any]]) -> bytes:
-    """The description of `routes` as JSON."""
+def document(routes: Iterable[Route[Any, Any]], *, has_streams: bool = False) -> bytes:
+    """The description of `routes` as JSON; with that of streams, which are no exchange of one
+    request and one answer, where it `has_streams`.
+    """
     table = tuple(routes)
     refs, schemas = _schemas(table)
     paths: dict[str, Node] = {}
@@ -74,6 +96,8 @@ def document(routes: Iterable[Route[Any, Any]]) -> bytes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(
             route, refs, links_of(route, table)
         )
+    if has_streams:
+        paths[STREAM_PATH] = {"get": _stream(refs)}
     described = {
         "openapi": "3.1.0",
         "info": {
@@ -117,7 +141,7 @@ def _operation(route: Route[Any, Any], refs: Refs, links: Node) -> Node:
         "operationId": route.name,
         "summary": route.summary,
         "parameters": _parameters(route),
-        "responses": {**_successes(route, refs, links), **_refusals(route, refs)},
+        "responses": {**_successes(route, refs, links), **_refusals(route.codes, refs)},
     }
     if route.scope is None:
         operation["description"] = _PUBLIC
@@ -173,9 +197,25 @@ def _successes(route: Route[Any, Any], refs: Refs, links: Node) -> Node:
     return found
 
 
-def _refusals(route: Route[Any, Any], refs: Refs) -> Node:
+def _stream(refs: Refs) -> Node:
+    """The handshake of a stream; what follows it is no HTTP."""
+    switched = {"description": "Switching Protocols", "headers": {**_headers(101), **CHOSEN}}
+    return {
+        "operationId": "stream_capture",
+        "summary": "Stream a capture, frame by frame, over a WebSocket.",
+        "description": (
+            f"A WebSocket of the subprotocol `{SUBPROTOCOL}`. The session token comes in its first "
+            "message; one in the URL or in a header is not read."
+        ),
+        "parameters": [OFFERED],
+        "responses": {"101": switched, **_refusals(HANDSHAKE_CODES, refs)},
+        "security": [{}],
+    }
+
+
+def _refusals(codes: Iterable[PipelineCode | Code], refs: Refs) -> Node:
     by_status: dict[int, list[PipelineCode | Code]] = {}
-    for code in sorted(route.codes):
+    for code in sorted(codes):
         by_status.setdefault(STATUSES[code], []).append(code)
     base = refs[problem.ProblemResponse, "serialization"]
     return {

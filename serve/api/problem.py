@@ -28,6 +28,7 @@ AnyCode = PipelineCode | Code
 RETRY_AFTER_S: Mapping[AnyCode, int] = MappingProxyType(
     {
         Code.TOO_MANY_REQUESTS: 60,
+        Code.TOO_MANY_FRAMES: 1,
         Code.SWEEPS_TOO_MANY: 60,
         Code.OVERLOADED: 2,
         Code.SERVICE_UNAVAILABLE: 5,

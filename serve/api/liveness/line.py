@@ -51,7 +51,7 @@ class Line:
         refusal = refusal_of(error)
         self.error = error
         code = CLOSED_MIN + STATUSES[refusal.code]
-        message = {"type": "problem", **document_of(refusal, self._request_id)}
+        message = {"type": "problem", "problem": document_of(refusal, self._request_id)}
         self._closing = asyncio.create_task(self._close(message, code, str(refusal.code)))
 
     def finish(self, message: Mapping[str, object]) -> None:

@@ -31,8 +31,8 @@ Text messages are JSON objects, binary ones frames. In their order:
     server  {"type": "done", "status": 200, "result": the callback object}, or {"type": "done",
             "status": 422, "code", "detail", "feedback"} for a clip that is to be taken again, which
             is no attempt; then it closes with 1000. A new stream of the session goes on.
-    server  {"type": "problem", and the members of an RFC 9457 problem}, at any time; then it closes
-            with 4000 + `status`, and the `code` as its reason.
+    server  {"type": "problem", "problem": an RFC 9457 problem}, at any time; then it closes with
+            4000 + its `status`, and its `code` as the reason.
 
 Closing codes are thus 1000 after `done`; 1001 when the front door goes: resume at once; 1009 for a
 message over the limit; and 4400 a message that breaks these rules, 4403 a foreign origin, 4404 an

@@ -89,8 +89,9 @@ async def judged(
     steps: Sequence[Step],
     observations: Sequence[Observation],
     looks: Mapping[int, FaceEvidence],
+    light: Sequence[tuple[float, float]] = (),
 ) -> Judgement:
-    """What the rules say of a clip, in a thread."""
+    """What the rules say of a clip, in a thread. `light` is when how much was asked of the page."""
     seen = {
         number: Look(evidence.template, evidence.passive_liveness)
         for number, evidence in looks.items()
@@ -99,7 +100,7 @@ async def judged(
     def is_same(one: Template, other: Template) -> bool:
         return one.model_id == other.model_id and deps.scale.compare(one, other).is_match
 
-    return await asyncio.to_thread(judge, steps, observations, seen, is_same)
+    return await asyncio.to_thread(judge, steps, observations, seen, is_same, light)
 
 
 async def examined(
@@ -126,7 +127,7 @@ async def _judged(
     looks = await looks_of(deps, tenant_id, clip.kept)
     if isinstance(looks, Failure):
         return looks
-    judgement = await judged(deps, steps, clip.observations, looks)
+    judgement = await judged(deps, steps, clip.observations, looks, clip.light)
     best = judgement.best_shot
     if not judgement.is_judged or best is None:
         hints = tuple(hint for hint in judgement.feedback if hint is not Feedback.OK)

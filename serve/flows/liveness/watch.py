@@ -23,14 +23,22 @@ _CODES = {
 
 
 class Watched(Protocol):
-    """A stream as the watch knows it. `name` is its secret's digest."""
+    """A stream as the watch knows it."""
 
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str:
+        """The digest of its secret."""
+        ...
+
     @property
-    def session_id(self) -> str: ...  # noqa: D102
+    def session_id(self) -> str:
+        """The session that it captures for."""
+        ...
+
     @property
-    def subject(self) -> Subject: ...  # noqa: D102
+    def subject(self) -> Subject:
+        """Whose session it is."""
+        ...
 
     def end(self, error: ServeError) -> None:
         """It is over, unless it is being judged: then the judgement says so."""

@@ -10,6 +10,7 @@ from serve.api.application import FrontDoor, build_application, public_methods
 from serve.api.call import Route
 from serve.api.routes import ROUTES
 from serve.domain.ids import Mode
+from serve.domain.liveness.wire import STREAM_PATH
 from serve.domain.tenancy.api_key import Scope
 from serve.errors import Code, ServeError
 from serve.flows.tenants import create_key, revoke_key
@@ -193,14 +194,16 @@ async def test_the_description_is_served(link: Redis, keyring: Keyring) -> None:
 
 
 async def test_the_router_is_the_table(link: Redis, keyring: Keyring) -> None:
-    """Nothing is routed that the table does not have, but health, description and preflights."""
+    """Nothing is routed that the table does not have, but health, description, streams and
+    preflights.
+    """
     application = build_application(deps_on(link, keyring), Settings())
     routed = {
         (route.method, route.resource.canonical)
         for route in application.router.routes()
         if route.resource is not None and route.method != "HEAD"
     }
-    own = {("GET", "/healthz"), ("GET", "/openapi.json")}
+    own = {("GET", "/healthz"), ("GET", "/openapi.json"), ("GET", STREAM_PATH)}
     preflights = {("OPTIONS", path) for path in public_methods()}
     assert routed == {(route.method, route.path) for route in ROUTES} | own | preflights
 

@@ -9,6 +9,7 @@ import pytest
 from serve.api.call import Route
 from serve.api.openapi import document
 from serve.api.routes import ROUTES
+from serve.domain.liveness.wire import STREAM_PATH
 from serve.errors import STATUSES
 
 
@@ -17,6 +18,14 @@ def described() -> dict[str, Any]:
     """The document, read back."""
     found: dict[str, Any] = json.loads(document(ROUTES))
     return found
+
+
+def test_streams_are_described_beside_the_routes(described: dict[str, Any]) -> None:
+    """Their handshake is in the document that is served, and nothing else has changed in it."""
+    served = json.loads(document(ROUTES, has_streams=True))
+    stream = served["paths"].pop(STREAM_PATH)["get"]
+    assert served == described
+    assert {"101", "400", "403", "429", "503"} <= set(stream["responses"])
 
 
 def nodes(node: object) -> Iterator[dict[str, Any]]:

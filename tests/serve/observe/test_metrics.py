@@ -34,7 +34,7 @@ def test_no_label_can_name_a_person() -> None:
     labels = {label for metric in metrics.CATALOG for label in metric.labels}
     assert labels == {
         "route", "method", "status", "code", "event", "reason", "outcome", "alert_type", "step",
-        "result", "operation", "lapse", "quota", "cause", "action", "list",
+        "result", "operation", "lapse", "quota", "cause", "action", "list", "close_code", "fate",
     }  # fmt: skip
 
 

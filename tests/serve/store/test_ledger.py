@@ -236,7 +236,7 @@ async def test_nothing_personal_is_in_the_clear(ledger: RedisLedger, subject: Su
 async def test_erasure_leaves_the_receipt_and_a_tombstone(
     ledger: RedisLedger, subject: Subject
 ) -> None:
-    """After it, no key is left but counts, the receipt, and the log's word that they went."""
+    """After it, no key is left but counts, the receipt, and the word of the logs that they went."""
     snapshot = await enrolled(ledger, subject)
     receipt = a_receipt(subject.partition)
     done = await ledger.erase(snapshot, receipt, "op-erase")
@@ -247,7 +247,7 @@ async def test_erasure_leaves_the_receipt_and_a_tombstone(
     assert entry == {b"k": b"erase", b"u": names.locator(subject).encode()}
     assert left.pop(names.faces_tail(subject.partition).encode()) == place
     kinds = sorted({key.decode().split(":")[1] for key in left})
-    assert kinds == ["counts", "erased", "erasure", "erasures", "op"]
+    assert kinds == ["counts", "ended", "erased", "erasure", "erasures", "op"]
     assert (await ledger.snapshot(subject)).version == 0
     assert await ledger.handoff(a_token(subject.partition)) is None
 
