@@ -14,6 +14,8 @@ from serve.errors import Code, ServeError
 ANSWER_BYTES_MAX = 2**20
 CALL_S_MAX = 60.0
 POLL_S = 0.25
+PATIENT_TRIES_MAX = 60
+PATIENT_S = 0.5
 MOBILE_AGENT = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 "
     "(KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1"
@@ -67,6 +69,17 @@ class Caller:
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             detail = f"{method} {path}: {type(error).__name__}"
             raise ServeError(Code.SERVER_UNREACHABLE, detail) from error
+
+    async def call_patiently(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> Answer:
+        """The same, made again while the server says that it has no room, or no models, for now."""
+        for _ in range(PATIENT_TRIES_MAX):
+            answer = await self.call(method, path, body)
+            if answer.status not in {429, 503}:
+                break
+            await asyncio.sleep(PATIENT_S)
+        return answer
 
     async def wait_until_up(self, seconds: float) -> None:
         """Ask `/healthz` until it answers 200. Raises `server_unreachable` after `seconds`."""

@@ -15,7 +15,6 @@ from serve.demo.notebook import Notebook
 
 SWEEPS = "/api/v1/sweeps"
 AT_ONCE = 4
-TRIES_MAX = 60
 POLL_S, POLLS_MAX = 0.5, 240
 TAKEN_MIN = 60
 RING_MIN = 12
@@ -80,10 +79,12 @@ async def _enrolled(
     async def enrol(tile: str) -> int:
         image = "data:image/jpeg;base64," + base64.b64encode(crowd.selfies[tile]).decode()
         body = {"image": image, "consent_id": "consent-demo"}
-        return await _patiently(tenant, "POST", f"/api/v1/customers/{prefix}{tile}/faces", body)
+        path = f"/api/v1/customers/{prefix}{tile}/faces"
+        return (await tenant.call_patiently("POST", path, body)).status
 
     async def erase(tile: str) -> int:
-        return await _patiently(tenant, "DELETE", f"/api/v1/customers/{prefix}{tile}")
+        path = f"/api/v1/customers/{prefix}{tile}"
+        return (await tenant.call_patiently("DELETE", path)).status
 
     notes.step(f"{len(crowd.selfies)} photos are enrolled, each under a customer of its own")
     try:
@@ -94,16 +95,6 @@ async def _enrolled(
         yield
     finally:
         await _each(erase, list(crowd.selfies))
-
-
-async def _patiently(tenant: Caller, method: str, path: str, body: Document | None = None) -> int:
-    """The status of a call, made again while the test world's quota is used up."""
-    for _ in range(TRIES_MAX):
-        status = (await tenant.call(method, path, body)).status
-        if status not in {429, 503}:
-            break
-        await asyncio.sleep(POLL_S)
-    return status
 
 
 async def _each(one: Callable[[str], Awaitable[int]], tiles: list[str]) -> list[int]:

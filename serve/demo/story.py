@@ -84,7 +84,8 @@ async def _enrol(cast: Cast, notes: Notebook) -> None:
     notes.expect("and says why", unknown.at("reason"), "The customer has no prior KYC.")
     for selfie in cast.selfies.enrolled:
         body = {"image": data_url(selfie), "consent_id": "consent-demo"}
-        answer = await cast.tenant.call("POST", f"/api/v1/customers/{cast.customer_id}/faces", body)
+        path = f"/api/v1/customers/{cast.customer_id}/faces"
+        answer = await cast.tenant.call_patiently("POST", path, body)  # models may still be loading
         notes.expect("a reference is enrolled", answer.status, 201)
         notes.expect("with nothing to improve", answer.at("feedback"), ["ok"])
 

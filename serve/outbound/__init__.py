@@ -1,1 +1,1 @@
-"""What goes out: signed callbacks, to public addresses only; and the reference client of a phone."""
+"""What goes out: signed callbacks, to public addresses only; and what a phone does on a stream."""

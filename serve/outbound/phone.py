@@ -52,7 +52,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a stream ended: the HTTP status of its `done` or `problem`, and that message."""
+    """How a stream ended: an HTTP status, and the `done` or the problem that it came with."""
 
     status: int
     message: Mapping[str, Any] = field(repr=False)
@@ -209,7 +209,9 @@ def _phone(
 
 
 def _ended(message: Mapping[str, Any]) -> Ended:
-    return Ended(int(message["status"]), message)
+    """Of a `done`, or of a `problem`: what counts of that lies one level deeper."""
+    last: Mapping[str, Any] = message.get("problem", message)
+    return Ended(int(last["status"]), last)
 
 
 @asynccontextmanager
@@ -224,7 +226,7 @@ async def connected(
             timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_S_MAX),
         )  # fmt: skip
     except aiohttp.WSServerHandshakeError as error:  # it does not show us the problem
-        raise Refused(Ended(error.status, {"type": "problem", "status": error.status})) from error
+        raise Refused(Ended(error.status, {"status": error.status})) from error
     except aiohttp.ClientError as error:
         raise ConnectionError(f"no stream: {type(error).__name__}") from error
     try:

@@ -24,7 +24,7 @@ LIMITS = {
 STEPS = ("nod", "blink")
 DONE = {"type": "done", "status": 200, "result": {"status": "approved"}}
 RETAKE = {"type": "done", "status": 422, "code": "capture_unfit", "feedback": ["blur", "dark"]}
-PROBLEM = {"type": "problem", "status": 410, "code": "token_expired"}
+PROBLEM = {"type": "problem", "problem": {"status": 410, "code": "token_expired"}}
 
 
 @dataclass(slots=True)

@@ -53,13 +53,14 @@ async def test_a_stream_goes_on_where_the_server_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("last", "word"), [(RETAKE, "capture_unfit: blur"), (PROBLEM, "token_expired")]
+    ("last", "said"),
+    [(RETAKE, (422, "capture_unfit: blur")), (PROBLEM, (410, "token_expired"))],
 )
-async def test_the_last_word_is_the_server_s(last: dict[str, Any], word: str) -> None:
+async def test_the_last_word_is_the_server_s(last: dict[str, Any], said: tuple[int, str]) -> None:
     """A clip that is to be taken again and a problem are answers as a verdict is."""
     async with serving(Script(last=last)) as (http, url), opened(http, Start(url, "t")) as phone:
         ended = await phone.submit()
-    assert (ended.status, ended.word) == (last["status"], word)
+    assert (ended.status, ended.word) == said
 
 
 async def test_a_verdict_that_was_lost_is_taken_instead_of_a_hello() -> None:
