@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pipeline.liveness.judgement import SCORE_MIN
 
 ATTACK_SCORE, BONA_FIDE_SCORE = 0.05, 0.95
+_BELOW = math.nextafter(SCORE_MIN, 0.0)  # however close to a bar, the wrong side of it fails
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class Scale:
             share = margin / (sign * (self.bona_fide - self.bar))
             return min(SCORE_MIN + (BONA_FIDE_SCORE - SCORE_MIN) * share, 1.0)
         share = margin / (sign * (self.bar - self.attack))
-        return max(SCORE_MIN + (SCORE_MIN - ATTACK_SCORE) * share, 0.0)
+        below = SCORE_MIN + (SCORE_MIN - ATTACK_SCORE) * share
+        return max(min(below, _BELOW), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +132,9 @@ class Bars:
 
     # Identity, light.
     identity: Scale = Scale(0.5, 0.99, 1.0)
-    light_correlation: Scale = Scale(0.0, 0.5, 0.9)
-    light_gain: Scale = Scale(0.0, 0.02, 0.1)
-    light_beyond_scene: Scale = Scale(1.0, 1.1, 1.5)
+    light_correlation: Scale = Scale(0.2, 0.88, 0.99)
+    light_gain: Scale = Scale(0.0, 0.04, 0.2)
+    light_beyond_scene: Scale = Scale(0.5, 1.1, 2.0)
 
 
 DEFAULT_BARS = Bars()
