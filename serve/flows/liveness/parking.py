@@ -24,7 +24,7 @@ from serve.domain.progress import SubmitAnswer
 from serve.errors import ServeError
 from serve.observe import logs
 
-PARKED_BYTES_MAX = 4 * 2**20
+PARKED_BYTES_MAX = 2 * 2**20
 POINTS, SCENE = (468, 3), (32, 32)
 _POINT_BYTES = 4 * POINTS[0] * POINTS[1]
 _SCENE_BYTES = SCENE[0] * SCENE[1]

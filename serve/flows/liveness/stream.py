@@ -29,6 +29,10 @@ from serve.flows.submit import submit
 
 UNPARK_TRIES = 6  # the older door may only now learn that its connection is lost
 UNPARK_PAUSE_S = 0.1
+CONTINUED_MS_MAX = 700.0
+"""Since the last frame that was seen. A clip with a greater gap would not be judged as one: the
+rules of liveness take a face that was out of sight for 1.2 s for lost.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +184,12 @@ class Stream:
 
     def _go_on(self, parked: Parked) -> None:
         self._least = parked.least
-        if parked.sight is not None:
-            self._view(parked.sight).light.extend(parked.light)
+        sight = parked.sight
+        if sight is None or not sight.observations:
+            return
+        last_ms = sight.observations[-1].received_ms
+        if last_ms is not None and self._clock_ms() - last_ms <= CONTINUED_MS_MAX:
+            self._view(sight).light.extend(parked.light)
 
     def _view(self, sight: Sight) -> Viewing:
         """The clip begins, or goes on; it is to be submitted in time."""

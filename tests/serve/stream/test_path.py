@@ -1,0 +1,75 @@
+"""The whole path of a stream: hello, frames, hints, submit, done."""
+
+from redis.asyncio import Redis
+
+from serve.store.vault.keyring import Keyring
+from tests.helpers.front_door import JOHN, KYC
+from tests.serve.stream.stage import clip, faces_of, stream_door, talking
+
+MARY = b"mary"
+PACE = 13  # a clip of four seconds that came within less than two would be no camera's
+
+
+async def test_a_clip_is_streamed_followed_and_judged(link: Redis, keyring: Keyring) -> None:
+    """Steps are told of as they are done, the verdict is the callback object, and the session
+    is over.
+    """
+    async with stream_door(link, keyring, frames_per_s_max=PACE) as door:
+        token = await door.ready_token()
+        async with talking(door) as talk:
+            hello = await talk.start(token)
+            assert (hello["step"], hello["done"], hello["next"]) == (hello["steps"][0], 0, 0)
+            await talk.show(clip(JOHN, hello["steps"]))
+            answer = await talk.submit()
+            assert answer["status"] == 200, answer
+            assert answer["result"]["status"] == "approved"
+            assert await talk.closing() == (1000, "")
+        hints = [each for each in talk.heard if each["type"] == "hint"]
+        assert [hint["done"] for hint in hints] == sorted(hint["done"] for hint in hints)
+        assert hints[0]["step"] == hello["steps"][0]
+        told = await door.call("GET", f"{KYC}/face/verify/{token}", key="")
+        assert told.body["status"] == "approved"
+
+
+async def test_somebody_else_is_declined(link: Redis, keyring: Keyring) -> None:
+    """What is compared with the reference is a frame of the stream."""
+    async with stream_door(link, keyring, frames_per_s_max=PACE) as door:
+        token = await door.ready_token()
+        async with talking(door) as talk:
+            hello = await talk.start(token)
+            await talk.show(clip(MARY, hello["steps"]))
+            answer = await talk.submit()
+        assert (answer["status"], answer["result"]["status"]) == (200, "declined")
+
+
+async def test_an_unfit_clip_is_taken_again_under_the_same_challenge(
+    link: Redis, keyring: Keyring
+) -> None:
+    """It is no attempt, and whoever connects again is asked for the same."""
+    async with stream_door(link, keyring) as door:
+        token = await door.ready_token()
+        async with talking(door) as talk:
+            first = await talk.start(token)
+            await talk.frame(JOHN)
+            answer = await talk.submit()
+            assert (answer["status"], answer["code"]) == (422, "capture_unfit")
+            assert await talk.closing() == (1000, "")
+        async with talking(door) as talk:
+            second = await talk.start(token)
+        assert (second["nonce"], second["steps"]) == (first["nonce"], first["steps"])
+        assert second["stream"] != first["stream"]
+        told = await door.call("GET", f"{KYC}/face/verify/{token}", key="")
+        assert told.body["data"]["retries_remaining"] == 3
+
+
+async def test_an_unreadable_frame_is_a_hint(link: Redis, keyring: Keyring) -> None:
+    """The stream goes on, and its credit comes back."""
+    async with stream_door(link, keyring) as door:
+        token = await door.ready_token()
+        async with talking(door) as talk:
+            await talk.start(token)
+            seq = await talk.frame(b"broken")
+            hint = await talk.hear_until("hint")
+            assert (hint["seq"], hint["feedback"]) == (seq, ["other"])
+            assert (await talk.hear_until("credits"))["credits"] == 1
+            assert faces_of(door).frames == [b"broken"]
