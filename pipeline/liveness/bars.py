@@ -91,6 +91,10 @@ class Bars:
     shortest_seconds: float = 0.03
     untimed_seconds: float = 0.5
     jump: Scale = Scale(1.5, 1.0, 0.25)
+    zigzag_noise: float = 0.02
+    zigzag_noise_px: float = 1.5
+    zigzag_path: float = 0.3
+    zigzag: Scale = Scale(2.0, 1.55, 1.0)
 
     # Repeats.
     same_marks: float = 0.03
@@ -120,7 +124,7 @@ class Bars:
     turn_to_plane: Scale = Scale(-1.0, 0.45, 1.0)
     nod_to_plane: Scale = Scale(-1.5, 0.3, 0.9)
     turn_to_sheet: Scale = Scale(-0.3, 0.08, 0.42)
-    nod_to_sheet: Scale = Scale(-0.8, -0.15, 0.15)
+    nod_to_sheet: Scale = Scale(-0.8, -0.25, 0.15)
 
     # Clocks.
     rate_low: Scale = Scale(1.0, 3.0, 9.0)

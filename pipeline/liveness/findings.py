@@ -12,7 +12,7 @@ from pipeline.liveness.observation import Observation
 from pipeline.liveness.signals import Signal
 from pipeline.liveness.signs.clock import Timing
 from pipeline.liveness.signs.light import Light, answer_to
-from pipeline.liveness.signs.motion import jump
+from pipeline.liveness.signs.motion import jump, zigzag
 from pipeline.liveness.signs.relief import Framed, Relief, aside_frames, relief_of, rest_shape
 from pipeline.liveness.signs.repeats import repeats_of
 
@@ -127,9 +127,14 @@ def has_depth(clip: Viewed) -> Finding:
 
 
 def moves_smoothly(clip: Viewed) -> Finding:
-    """No change from frame to frame that a head cannot make."""
-    share = jump(clip.usable, clip.bars)
-    return Finding(Doubt.MOTION_BROKEN, clip.bars.jump.score(share), {Signal.JUMP: share})
+    """No change from frame to frame that a head cannot make, and a way that leads somewhere."""
+    bars = clip.bars
+    signals = {Signal.JUMP: jump(clip.usable, bars)}
+    score = bars.jump.score(signals[Signal.JUMP])
+    if clip.timing is not None:  # frames that were picked out of a motion may lie anywhere on it
+        signals[Signal.ZIGZAG] = zigzag(clip.usable, bars)
+        score = min(score, bars.zigzag.score(signals[Signal.ZIGZAG]))
+    return Finding(Doubt.MOTION_BROKEN, score, signals)
 
 
 def comes_once(clip: Viewed) -> Finding:

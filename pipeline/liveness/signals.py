@@ -24,6 +24,7 @@ class Signal(StrEnum):
     PLANE_ERROR = "plane_error"
     IDENTITY_SHARE = "identity_share"
     JUMP = "jump"
+    ZIGZAG = "zigzag"
     COPIES = "copies"
     FROZEN_S = "frozen_s"
     LOOPED_FRAMES = "looped_frames"
@@ -67,6 +68,8 @@ TEXTS: Mapping[Signal, str] = MappingProxyType(
         "and of the key frame before; embedding",
         Signal.JUMP: "greatest change between neighbouring frames over what a head can do in that "
         "time; mesh, capture clock",
+        Signal.ZIGZAG: "way from frame to frame over the way in two, times 2: 1 for a motion that "
+        "leads somewhere, 2 for frames in an order of chance; mesh",
         Signal.COPIES: "frames whose bytes came before, count; SHA-256",
         Signal.FROZEN_S: "longest time in which nothing moved, seconds; mesh, thumbnail",
         Signal.LOOPED_FRAMES: "longest run of frames that another run follows picture by picture, "

@@ -3,9 +3,18 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.liveness.bars import DEFAULT_BARS, Bars
 from pipeline.liveness.observation import Observation, Seen
 
+Floats = NDArray[np.float64]
+
+# All over the face: corners of eyes and mouth, nose, chin, forehead, temples, lids, lips.
+_MARKS = np.array([
+    33, 133, 362, 263, 61, 291, 1, 152, 10, 127, 356, 168, 13, 14, 159, 145, 386, 374
+])  # fmt: skip
 _NOSE_BRIDGE = 168  # between the eyes: neither turns nor nods move it far
 
 
@@ -32,6 +41,37 @@ def jump(frames: Sequence[Observation], bars: Bars = DEFAULT_BARS) -> float:
         share = _share(frame.seen, after.seen, _seconds(frame, after, bars), bars)
         worst = max(worst, share)
     return worst
+
+
+def zigzag(frames: Sequence[Observation], bars: Bars = DEFAULT_BARS) -> float:
+    """How far a face goes from each frame to the next, over how far it gets in two; ratio times 2.
+
+    1 for a path that leads somewhere, 2 for frames in an order of chance; 0 where nothing moved.
+    Steps no longer than the noise of a mesh do not count. All frames have a face.
+    """
+    faces = [frame.seen for frame in frames if frame.seen is not None]
+    if len(faces) < 3:
+        return 0.0
+    marks = marks_of(faces)
+    eyes_px = float(np.median([face.eye_distance_px for face in faces]))
+    noise = max(bars.zigzag_noise, bars.zigzag_noise_px / eyes_px)
+    once, twice = (
+        float(np.maximum(_norms(marks[lag:] - marks[:-lag]) - noise, 0.0).sum()) for lag in (1, 2)
+    )
+    return 2.0 * once / max(twice, once / 2.0) if once > bars.zigzag_path else 0.0
+
+
+def marks_of(faces: Sequence[Seen]) -> Floats:
+    """The marks of each face, `(N, 36)` float64: where they are in the frame, in distances between
+    the eyes of that frame.
+    """
+    rows = [face.points[_MARKS, :2].ravel() / face.eye_distance_px for face in faces]
+    return np.array(rows, np.float64)
+
+
+def _norms(moves: Floats) -> Floats:
+    """The root mean square way of the marks, distances between the eyes."""
+    return np.asarray(np.sqrt((moves * moves).sum(axis=1) / len(_MARKS)))
 
 
 def _share(before: Seen, after: Seen, seconds: float, bars: Bars) -> float:

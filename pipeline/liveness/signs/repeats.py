@@ -9,11 +9,9 @@ from numpy.typing import NDArray
 
 from pipeline.liveness.bars import DEFAULT_BARS, Bars
 from pipeline.liveness.observation import Observation
+from pipeline.liveness.signs.motion import marks_of
 
 Flags = NDArray[np.bool_]
-
-# Points all over the face: corners of eyes and mouth, nose, chin, forehead, temples, lids, lips.
-_MARKS = (33, 133, 362, 263, 61, 291, 1, 152, 10, 127, 356, 168, 13, 14, 159, 145, 386, 374)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +34,9 @@ def repeats_of(frames: Sequence[Observation], bars: Bars = DEFAULT_BARS) -> Repe
     copies = len(frames) - len({frame.digest for frame in frames})
     if len(frames) < 3:
         return Repeats(copies, 0.0, 0)
-    marks = np.stack([
-        frame.seen.points[_MARKS, :2].ravel() / frame.seen.eye_distance_px
-        for frame in frames if frame.seen is not None
-    ]).astype(np.float64)  # fmt: skip
+    marks = marks_of([frame.seen for frame in frames if frame.seen is not None])
     scenes = np.stack([frame.scene.ravel() for frame in frames]).astype(np.float32)
-    apart = _distances(marks) / len(_MARKS) ** 0.5
+    apart = _distances(marks) / (marks.shape[1] / 2) ** 0.5
     scene_apart = _distances(scenes) / scenes.shape[1] ** 0.5
     is_same = (apart <= bars.same_marks) & (scene_apart <= bars.same_scene)
     is_still = (apart <= bars.still_marks) & (scene_apart <= bars.still_scene)

@@ -62,7 +62,8 @@ def picture(held: Held) -> NDArray[np.float64]:
     flat = body() * np.array([1.0, 1.0, 0.0])
     tilt = rotation_of(3.0 * held.yaw, 3.0 * held.pitch, held.roll)
     turned = flat @ tilt.T
-    return turned * (8.0 / (8.0 + turned[:, 2:])) * np.array([1.0, 1.0, 0.2])
+    nearer = 8.0 / (8.0 + turned[:, 2:])
+    return np.asarray(turned * nearer * np.array([1.0, 1.0, 0.2]))
 
 
 Drawn = Callable[[Held], NDArray[np.float64]]

@@ -92,6 +92,11 @@ def _moved(each: Observation, right_px: float) -> Observation:
     return replace(each, seen=replace(each.seen, points=points))
 
 
+def _shuffled(frames: Frames) -> Frames:
+    order = np.random.default_rng(5).permutation(len(frames))
+    return renumbered([frames[each] for each in order])
+
+
 def _copied(frames: Frames) -> Frames:
     return [*frames[:-1], replace(frames[-1], digest=frames[3].digest)]
 
@@ -132,6 +137,7 @@ def _half_timed(frames: Frames) -> Frames:
         (_cut_short, Doubt.STEP_NOT_SEEN),
         (_opened_mouth, Doubt.STEP_NOT_ASKED),
         (_jump, Doubt.MOTION_BROKEN),
+        (_shuffled, Doubt.MOTION_BROKEN),
         (_copied, Doubt.FRAMES_REPEATED),
         (_looped, Doubt.FRAMES_REPEATED),
         (_frozen, Doubt.FRAMES_REPEATED),
