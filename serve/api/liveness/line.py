@@ -49,7 +49,7 @@ class Line:
         if self._closing is not None:
             return
         refusal = refusal_of(error)
-        self.error = error
+        self.error = ServeError(error.code, "")  # its traceback would keep the stream's pictures
         code = CLOSED_MIN + STATUSES[refusal.code]
         message = {"type": "problem", "problem": document_of(refusal, self._request_id)}
         self._closing = asyncio.create_task(self._close(message, code, str(refusal.code)))
