@@ -110,7 +110,7 @@ class StreamDoor:
             compress=False,
             heartbeat=HEARTBEAT_S,
             timeout=CLOSE_S_MAX,
-            max_msg_size=HEADER_BYTES + self.section.frame_bytes_max,
+            max_msg_size=HEADER_BYTES + self.section.frame_bytes_max + 1,  # the first refused
             writer_limit=WRITTEN_MAX,
         )
         await self._check_handshake(request, ws)
@@ -244,6 +244,7 @@ class StreamDoor:
             elif message.type is WSMsgType.TEXT:
                 if isinstance(read_message(message.data), Start) or held.judging is not None:
                     raise ServeError(Code.MESSAGE_INVALID, "said before")
+                stream.hand_in()
                 held.judging = asyncio.create_task(self._judge(held, stream))
             if held.line.is_closing and held.judging is None:
                 break

@@ -127,16 +127,21 @@ class Stream:
         self.frames += 1
         viewing.take(frame)
 
-    async def submit(self) -> SubmitAnswer:
-        """Have all that has come judged.
-
-        Raises what the flow of that name raises, and `message_invalid` where nothing has come.
-        """
-        viewing = self._viewing
-        if viewing is None or self._is_submitted:
+    def hand_in(self) -> None:
+        """All that is to be judged has come. Raises `message_invalid` where that is nothing."""
+        if self._viewing is None or self._is_submitted:
             raise ServeError(Code.MESSAGE_INVALID, "there is nothing to submit, or it was")
         self._is_submitted = True
         self._cancel_timers()
+
+    async def submit(self) -> SubmitAnswer:
+        """Have what was handed in judged.
+
+        Raises what the flow of that name raises, and `message_invalid` where nothing of it could be
+        looked at.
+        """
+        viewing = self._viewing
+        assert viewing is not None, "nothing was handed in"
         sight = await viewing.settled()
         if not sight.observations:
             raise ServeError(Code.MESSAGE_INVALID, "no frame could be looked at")
@@ -160,7 +165,7 @@ class Stream:
         """It is over here. Where it `keeps`, what it has come to waits for a resume."""
         self._cancel_timers()
         self._shared.watch.leave(self)
-        viewing = self._viewing
+        viewing, self._viewing = self._viewing, None  # which knows us: nothing is to linger
         if viewing is not None:
             viewing.close()
         if (keeps or self.gives_way) and (viewing is not None or self.answer is not None):

@@ -21,7 +21,6 @@ from serve.deps import Deps
 from serve.domain.liveness.credits import CREDITS, EXAMINED_MAX
 from serve.domain.liveness.wire import STREAM_PATH, SUBPROTOCOL, Frame, write_frame
 from serve.domain.tenancy.tenant import TenantPatch
-from serve.errors import ServeError
 from serve.flows.tenants import create_tenant
 from serve.sections import StreamSection
 from serve.settings import Server, Settings
@@ -42,7 +41,7 @@ class MovingFaces(ScriptedFaces):
     are refused.
     """
 
-    troubles: list[ServeError] = field(default_factory=list)
+    troubles: list[Exception] = field(default_factory=list)
     frames: list[bytes] = field(default_factory=list)
 
     async def examine(
@@ -106,10 +105,11 @@ class Talk:
         return first
 
     async def hear(self) -> dict[str, Any]:
-        """The next message."""
+        """The next message; `closed` where none follows."""
         async with asyncio.timeout(WAIT_S):
             received = await self.socket.receive()
-        assert received.type is WSMsgType.TEXT, received
+        if received.type is not WSMsgType.TEXT:
+            return {"type": "closed"}
         message: dict[str, Any] = json.loads(received.data)
         self.heard.append(message)
         self.credits += message.get("credits", 0) if message["type"] == "credits" else 0
@@ -118,7 +118,7 @@ class Talk:
     async def hear_until(self, kind: str) -> dict[str, Any]:
         """The next message of a type."""
         while (message := await self.hear())["type"] != kind:
-            pass
+            assert message["type"] != "closed", (self.socket.close_code, self.heard)
         return message
 
     async def frame(self, image: bytes, captured_ms: int | None = None) -> int:
@@ -139,7 +139,7 @@ class Talk:
     async def submit(self) -> dict[str, Any]:
         """Hand it in; the answer."""
         await self.socket.send_json({"type": "submit"})
-        while (message := await self.hear())["type"] not in {"done", "problem"}:
+        while (message := await self.hear())["type"] not in {"done", "problem", "closed"}:
             pass
         return message
 
@@ -152,7 +152,7 @@ class Talk:
                     message = json.loads(received.data)
                     self.heard.append(message)
                     if message["type"] == "problem":
-                        problem = str(message["code"])
+                        problem = str(message["problem"]["code"])
         return self.socket.close_code, problem
 
 
