@@ -42,7 +42,8 @@ class Head:
     `points` `(P, 3)` float64 are in pixels of the texture, where each lies on it; z grows away
     from the camera; the first 468 are the mesh. `weight` `(P,)` says how far each moves with the
     head, `jaw` `(P, 3)` how it moves as the mouth opens wide. `triangles` `(T, 3)` index points.
-    `own_yaw_deg` is how far the photo looks aside.
+    `own_yaw_deg` is how far the photo looks aside, `camera_px` how far before the pivot the camera
+    stands.
     """
 
     texture: Pixels = field(repr=False)
@@ -52,11 +53,7 @@ class Head:
     triangles: NDArray[np.int32] = field(repr=False)
     pivot: Floats = field(repr=False)
     own_yaw_deg: float = field(repr=False)
-
-    @property
-    def camera_px(self) -> float:
-        """How far before the pivot the camera stands."""
-        return CAMERA_EYE_DISTANCES * EYE_DISTANCE * SIDE_PX
+    camera_px: float = CAMERA_EYE_DISTANCES * EYE_DISTANCE * SIDE_PX
 
 
 def head_of(photo: Pixels, mesh: Mesh, pose: Pose) -> Head:

@@ -17,7 +17,7 @@ from typing import Any
 from pipeline.decision.error_rates import Proportion, proportion
 from pipeline.liveness.judgement import Judgement
 from serve.bench.goals import Goal
-from serve.bench.liveness.species import Class, Species, Steps
+from serve.bench.liveness.species import WITH_DEPTH, Class, Species, Steps
 
 BPCER_MAX = 0.05  # of rendered performances
 LIVENESS = "liveness"
@@ -96,12 +96,16 @@ def tallies(outcomes: Sequence[Outcome]) -> list[Tally]:
 
 
 def goals(found: Sequence[Tally]) -> list[Goal]:
-    """No attack of any species passes; nearly all rendered performances do."""
+    """No attack passes of any species without depth; nearly all rendered performances do."""
     wanted = []
-    attacks = [each for each in found if each.species.kind is Class.ATTACK]
+    attacks = [
+        each
+        for each in found
+        if each.species.kind is Class.ATTACK and each.species not in WITH_DEPTH
+    ]
     if attacks:
         passing = sum(each.passed > 0 for each in attacks)
-        name, shown = "species of attack that ever passed", f"{len(attacks)} species"
+        name, shown = "species of flat or edited attack that ever passed", f"{len(attacks)} species"
         wanted.append(Goal(name, LIVENESS, shown, 0.0, (float(passing),), is_ceiling=True))
     for each in found:
         if each.species.kind is Class.BONA_FIDE:

@@ -24,6 +24,8 @@ from serve.bench.liveness.species import RENDERED, Species, Steps, draws_for
 
 SECONDS = 4.5  # of a presentation that follows no challenge
 TILT = (1.3, 2.3)  # how much further than a head a print is tilted to look turned
+BEND_TILT = (1.0, 2.3)  # the same of a bent print, which has some depth of its own
+NEAR = (0.35, 1.0)  # how far from the camera a tilted print is held, over a head's distance
 FREEZES_AT = 0.45  # of a recording, shortly after its first step
 _NO_HOLES = frozenset[Step]()
 
@@ -146,19 +148,22 @@ def _print(holes: frozenset[Step]) -> Maker:
     """A print tilted as the challenge asks, with something alive in its holes."""
 
     def make(part: Part) -> Clip:
-        return present(sheet_of(part.actor.head), _tilting(part, holes), part.rng)
+        near = float(part.rng.uniform(*NEAR))
+        sheet = sheet_of(part.actor.head, near=near)
+        return present(sheet, _tilting(part, holes), part.rng)
 
     return make
 
 
 def _bent(part: Part) -> Clip:
-    """Turned as far as a head is: it has depth of its own."""
-    keys = _without_face(script(part.steps, part.rng), _NO_HOLES)
-    return present(sheet_of(part.actor.head, BENT_RADIUS), keys, part.rng)
+    near = float(part.rng.uniform(*NEAR))
+    sheet = sheet_of(part.actor.head, BENT_RADIUS, near)
+    return present(sheet, _tilting(part, _NO_HOLES, BEND_TILT), part.rng)
 
 
 def _puppet(part: Part) -> Clip:
-    return present(puppet_of(part.actor.head), _tilting(part, frozenset(Step)), part.rng)
+    near = float(part.rng.uniform(*NEAR))
+    return present(puppet_of(part.actor.head, near), _tilting(part, frozenset(Step)), part.rng)
 
 
 def _frozen(part: Part) -> Clip:
@@ -200,9 +205,11 @@ def _swung(one: Attitude, other: Attitude) -> tuple[Key, ...]:
     )
 
 
-def _tilting(part: Part, holes: frozenset[Step]) -> tuple[Key, ...]:
+def _tilting(
+    part: Part, holes: frozenset[Step], tilt: tuple[float, float] = TILT
+) -> tuple[Key, ...]:
     """The script of the challenge for a print: tilted further, alive only in its holes."""
-    factor = float(part.rng.uniform(*TILT))
+    factor = float(part.rng.uniform(*tilt))
     return tuple(
         replace(key, attitude=tilted(key.attitude, factor))
         for key in _without_face(script(part.steps, part.rng), holes)

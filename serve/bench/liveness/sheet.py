@@ -26,11 +26,12 @@ _STEEPEST_DEG = 80.0
 _LIPS = np.concatenate([UPPER_LIP, LOWER_LIP, MOUTH_CORNERS, *INNER_LIPS])
 
 
-def sheet_of(head: Head, radius: float | None = None) -> Head:
+def sheet_of(head: Head, radius: float | None = None, near: float = 1.0) -> Head:
     """The photo of a head on a flat sheet; or on a cylinder that stands upright.
 
-    `radius` is the cylinder's over half the breadth of the face. Seen from the front both look
-    like the head. The mouth opens as a hole does: the lips part, the chin stays.
+    `radius` is the cylinder's over half the breadth of the face; the camera is `near` times as far
+    off as from a head, and the nearer it is, the more a tilt distorts. Seen from the front both
+    look like the head. The mouth opens as a hole does: the lips part, the chin stays.
     """
     points = head.points.copy()
     points[:, 2] = 0.0
@@ -50,14 +51,15 @@ def sheet_of(head: Head, radius: float | None = None) -> Head:
         jaw=jaw,
         pivot=np.array([*middle, 0.0]),
         own_yaw_deg=0.0,
+        camera_px=near * head.camera_px,
     )
 
 
-def puppet_of(head: Head) -> Head:
+def puppet_of(head: Head, near: float = 1.0) -> Head:
     """A flat screen whose picture blinks and opens its mouth, chin and cheeks as a face does."""
     jaw = head.jaw.copy()
     jaw[:, 2] = 0.0
-    return replace(sheet_of(head), jaw=jaw)
+    return replace(sheet_of(head, near=near), jaw=jaw)
 
 
 def tilted(attitude: Attitude, factor: float) -> Attitude:

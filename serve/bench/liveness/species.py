@@ -82,6 +82,8 @@ RENDERED = frozenset(
     }
 )
 """Those whose frames are made for them alone; all others show frames of performances."""
+WITH_DEPTH = frozenset({Species.PRINT_BENT})
+"""Attacks that have depth of their own: reported, but not among those that none may pass of."""
 RECORDINGS = frozenset({Species.RIGHT_CHALLENGE, Species.BACKWARDS, Species.HALVES_SWAPPED})
 TEXTS: Mapping[Species, str] = MappingProxyType(
     {
@@ -97,9 +99,9 @@ TEXTS: Mapping[Species, str] = MappingProxyType(
         Species.CUT_OUT_MOUTH: "tilted print, live mouth in a hole",
         Species.PUPPET: "tilted screen, the photo animated",
         Species.FROZEN: "right recording that freezes",
-        Species.FROZEN_ANEW: "the same, each frame coded anew",
+        Species.FROZEN_ANEW: "freezes, each frame coded anew",
         Species.LOOP: "the steps in the wrong order, looped",
-        Species.LOOP_ANEW: "the same, each frame coded anew",
+        Species.LOOP_ANEW: "looped, each frame coded anew",
         Species.SPLICE: "one person, then another",
         Species.SPLICE_BEST_SHOT: "another person, the victim's stills at both ends",
         Species.REORDERED: "right recording, frames shuffled",

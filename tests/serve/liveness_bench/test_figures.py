@@ -40,11 +40,14 @@ def test_the_rule_of_three_holds_where_nothing_passed() -> None:
 
 
 def test_goals_count_species_that_ever_passed() -> None:
-    """One attack that passed is a species too many; a right recording that passes is none."""
+    """One attack that passed is a species too many; a right recording that passes is none, nor is
+    a bent print, which has depth.
+    """
     found = tallies([
         *outcomes(Species.PERFORMANCE, *[PASSED] * 40, FAILED),
         *outcomes(Species.STILL, FAILED),
         *outcomes(Species.RIGHT_CHALLENGE, PASSED),
+        *outcomes(Species.PRINT_BENT, PASSED),
     ])  # fmt: skip
     attacks, bona_fides = goals(found)
     assert (attacks.values, attacks.is_met) == ((0.0,), True)
