@@ -90,7 +90,7 @@ _verdicts = counter(
     "limen_verdicts_total", "Verdicts reached on submissions, by outcome.", "outcome"
 )
 _doubts = counter(
-    "limen_liveness_doubts_total", "Doubts about clips that were judged, by reason.", "doubt"
+    "limen_liveness_doubts_total", "Doubts about clips that were judged, by reason.", "reason"
 )
 _unfit = counter(
     "limen_captures_unfit_total",

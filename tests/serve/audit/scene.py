@@ -9,7 +9,7 @@ from serve.domain.ids import Prefix, Subject, renamed
 from serve.domain.search.gallery import blocked_customer_id
 from serve.domain.tenancy.api_key import Principal
 from serve.flows.access import authenticate
-from tests.helpers.front_door import JOHN, KYC, MARY, Answer, Door, text
+from tests.helpers.front_door import JOHN, KYC, MARY, PHONE, Answer, Door, text
 from tests.serve.sweeps.planted import ended
 
 BLOCKLIST = "/api/v1/blocklist"
@@ -109,6 +109,12 @@ async def enrols(scene: Scene) -> Answer:
 async def connects(scene: Scene) -> Answer:
     body = {"token": scene.token}
     return await scene.door.call("PUT", f"{KYC}/session/connect", body, key="")
+
+
+async def asks_what_to_do(scene: Scene) -> Answer:
+    body = {"token": scene.token}
+    path = f"{KYC}/face/challenge"
+    return await scene.door.call("POST", path, body, key="", User_Agent=PHONE)
 
 
 async def reviews(scene: Scene) -> Answer:

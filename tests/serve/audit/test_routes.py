@@ -19,6 +19,7 @@ from tests.serve.audit.scene import (
     Call,
     Left,
     asks,
+    asks_what_to_do,
     blocked,
     by_key,
     connects,
@@ -65,6 +66,7 @@ BESIDE_IT: Mapping[str, set[Action]] = {  # what else is done, or has to be to c
 OF_A_TENANT = {"tenant.created", "key.created", "audit.read"}
 
 OPEN = {"reference": "order-9", "customer_id": "alice", "event": "name_change"}
+ACTIVE = "/api/v1/active-liveness"
 FACES = "/api/v1/customers/alice/faces"
 SESSION = f"{KYC}/face/sessions/{{session}}"
 
@@ -78,6 +80,9 @@ EXPECTED: Mapping[str, tuple[Call, Left | None]] = MappingProxyType(
         "read_handoff": (asks("GET", f"{KYC}/session/{{token}}"), None),
         "find_handoff": (asks("GET", f"{KYC}/session?token={{token}}"), None),
         "connect": (connects, None),
+        "read_challenge": (asks_what_to_do, None),
+        "check_liveness": (asks("POST", ACTIVE, {"frames": [text(JOHN)] * 3}), None),
+        "estimate_age": (asks("POST", "/api/v1/age-estimate", {"image": text(JOHN)}), None),
         "overview": (asks("GET", f"{KYC}/overview"), None),
         "list_sessions": (
             asks("GET", f"{KYC}/face/sessions?customer_id=alice"),

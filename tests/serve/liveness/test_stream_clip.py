@@ -77,7 +77,7 @@ def said(answer: SubmitAnswer) -> tuple[str, list[str]]:
 def doubted(doubt: Doubt) -> float:
     """How often clips raised it."""
     name = "limen_liveness_doubts_total"
-    return metrics.REGISTRY.get_sample_value(name, {"doubt": doubt}) or 0.0
+    return metrics.REGISTRY.get_sample_value(name, {"reason": doubt}) or 0.0
 
 
 async def test_a_clip_that_passed_is_approved(service: Service) -> None:
