@@ -3,13 +3,15 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 
-from aiohttp import WSCloseCode, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from serve.api.problem import document_of, refusal_of
 from serve.domain.liveness.wire import CLOSED_MIN, GOING_AWAY
 from serve.errors import STATUSES, Code, ServeError
 
+CLOSE_S_MAX = 2.0  # to wait for the other side's goodbye
 ABNORMAL = int(WSCloseCode.ABNORMAL_CLOSURE)  # in no close frame: the connection was lost
 
 
@@ -19,13 +21,18 @@ class Line:
     `close_code` is what it was closed with by either side, `error` what it was closed for.
     """
 
-    __slots__ = ("_closing", "_request_id", "_sent", "_ws", "close_code", "error", "is_done")
+    __slots__ = (
+        "_closing", "_heard", "_is_listening", "_request_id", "_sent", "_ws", "close_code", "error",
+        "is_done",
+    )  # fmt: skip
 
     def __init__(self, ws: web.WebSocketResponse, request_id: str) -> None:
         self._ws = ws
         self._request_id = request_id
         self._sent: set[asyncio.Task[None]] | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._is_listening = True
+        self._heard: asyncio.Future[None] | None = None  # all that there is to hear
         self.close_code = 0
         self.error: ServeError | None = None
         self.is_done = False
@@ -67,7 +74,10 @@ class Line:
             )
 
     async def closed(self) -> None:
-        """Wait until it is."""
+        """Wait until it is. Whoever took its messages takes none any more."""
+        self._is_listening = False
+        if self._heard is not None and not self._heard.done():
+            self._heard.set_result(None)
         if self._closing is not None:
             await self._closing
         elif not self.close_code:
@@ -80,10 +90,22 @@ class Line:
             return  # whoever receives hears of it
 
     async def _close(self, message: Mapping[str, object] | None, code: int, reason: str) -> None:
-        if message is not None and not self._ws.closed:
+        if message is not None:
             await self._send(message)
-        was_open = not self._ws.closed
+        if self._is_listening and not self._ws.closed:
+            await self._say_goodbye(code, reason)
         await self._ws.close(code=code, message=reason.encode())
-        is_answered = was_open and self._ws.close_code not in (None, ABNORMAL)
+        is_answered = self._ws.close_code not in {None, ABNORMAL}
         self.is_done = is_answered and code == int(WSCloseCode.OK)
         self.close_code = code if is_answered or self.error else ABNORMAL
+
+    async def _say_goodbye(self, code: int, reason: str) -> None:
+        """Let the client hear why, and answer. aiohttp would hang up on it if we closed while we
+        listen; what it is still sending might then cost it our last words.
+        """
+        self._heard = asyncio.get_running_loop().create_future()
+        with suppress(ConnectionError, RuntimeError, TimeoutError):
+            goodbye = code.to_bytes(2, "big") + reason.encode()
+            await self._ws.send_frame(goodbye, WSMsgType.CLOSE)
+            async with asyncio.timeout(CLOSE_S_MAX):
+                await self._heard

@@ -16,7 +16,7 @@ from serve.api.intake import device
 from serve.api.intake.address import GuessBudget
 from serve.api.intake.body import BodyBudget
 from serve.api.intake.quota import STANDING, Meter, rate_limits
-from serve.api.liveness.line import ABNORMAL, Line
+from serve.api.liveness.line import ABNORMAL, CLOSE_S_MAX, Line
 from serve.api.middleware import SAFE_HEADERS
 from serve.deps import Deps
 from serve.domain.handoff import Handoff, check_readable
@@ -41,7 +41,6 @@ from serve.observe import stream as metrics
 from serve.sections import StreamSection
 
 HEARTBEAT_S = 20.0
-CLOSE_S_MAX = 2.0  # to wait for the other side's goodbye
 _LOST = frozenset({ABNORMAL, GOING_AWAY})
 WRITTEN_MAX = 4_096  # bytes on their way to a client before it is waited for
 
@@ -95,6 +94,7 @@ class StreamDoor:
             section.frames_max,
             section.seconds_max,
             section.light_levels,
+            section.gap_s_max,
         )
         self.shared = Streams(self.deps, Watch(self.deps), terms)
 
@@ -239,6 +239,8 @@ class StreamDoor:
         stream = held.stream
         assert stream is not None
         async for message in held.ws:
+            if held.line.is_closing:
+                continue  # until the other side has heard why
             if message.type is WSMsgType.BINARY:
                 stream.frame(message.data)
             elif message.type is WSMsgType.TEXT:
@@ -246,8 +248,6 @@ class StreamDoor:
                     raise ServeError(Code.MESSAGE_INVALID, "said before")
                 stream.hand_in()
                 held.judging = asyncio.create_task(self._judge(held, stream))
-            if held.line.is_closing and held.judging is None:
-                break
 
     async def _judge(self, held: _Held, stream: Stream) -> None:
         """Have the clip judged, and say what came of it; also where nobody listens any more."""

@@ -42,7 +42,7 @@ frame without a credit or a quota used up, 4503 no models or no store, 4500 a de
 
 Whoever loses the connection starts anew with `resume`, on any front door, within 15 s. The
 challenge is the same, and sequence numbers go on from `next`. Where no more than 0.7 s went by since
-the last frame, the clip goes on as well, and `done` says how far it has come; after a longer gap
+the last frame (`stream.gap_s_max`), the clip goes on as well, and `done` says how far it has come; after a longer gap
 it could not be judged as one, and begins anew with `done` 0. A stream that is not found begins with
 `next` 0. A `done` that was lost on its way is said again instead of the hello. However a stream
 ends, no attempt is counted unless it was submitted.
@@ -113,6 +113,7 @@ class Terms:
     frames_max: int
     seconds_max: float
     light_levels: int = 0
+    gap_s_max: float = 0.7
 
 
 def read_message(text: str) -> Message:

@@ -29,10 +29,6 @@ from serve.flows.submit import submit
 
 UNPARK_TRIES = 6  # the older door may only now learn that its connection is lost
 UNPARK_PAUSE_S = 0.1
-CONTINUED_MS_MAX = 700.0
-"""Since the last frame that was seen. A clip with a greater gap would not be judged as one: the
-rules of liveness take a face that was out of sight for 1.2 s for lost.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +43,13 @@ class Streams:
 class Stream:
     """A stream that was started with a token that is known.
 
-    `answer` is what it was answered, once it was submitted; `gives_way` says that a newer stream
-    goes on with it.
+    `answer` is what it was answered, once it was submitted; `frames` counts those that came.
     """
 
     __slots__ = (
-        "_client", "_epoch_ms", "_handoff", "_is_submitted", "_least", "_nonce", "_room", "_shared",
-        "_steps", "_timers", "_token", "_viewing", "answer", "frames", "gives_way", "name",
-        "stream_id",
+        "_client", "_epoch_ms", "_gives_way", "_handoff", "_is_submitted", "_least", "_nonce",
+        "_parting", "_room", "_shared", "_steps", "_timers", "_token", "_viewing", "answer",
+        "frames", "name", "stream_id",
     )  # fmt: skip
 
     def __init__(
@@ -76,7 +71,8 @@ class Stream:
         self._is_submitted = False
         self.frames = 0
         self.answer: SubmitAnswer | None = None
-        self.gives_way = False
+        self._gives_way = False
+        self._parting: asyncio.Task[None] | None = None
 
     @property
     def session_id(self) -> str:
@@ -157,18 +153,27 @@ class Stream:
             self._client.end(error)
 
     def give_way(self, resumed: str) -> None:
-        """The session went on in a newer stream, perhaps with what this one has seen."""
-        self.gives_way = resumed == self.name
+        """The session went on in a newer stream, perhaps with what this one has seen: that is put
+        where the newer finds it before anybody says goodbye.
+        """
+        self._gives_way = resumed == self.name
+        if self._gives_way and not self._is_submitted:
+            self._parting = asyncio.create_task(self._part(keeps=True))
         self.end(ServeError(Code.STREAM_SUPERSEDED, "the session went on in a newer stream"))
 
     async def leave(self, *, keeps: bool) -> None:
         """It is over here. Where it `keeps`, what it has come to waits for a resume."""
+        if self._parting is None:
+            self._parting = asyncio.create_task(self._part(keeps=keeps or self._gives_way))
+        await self._parting
+
+    async def _part(self, *, keeps: bool) -> None:
         self._cancel_timers()
         self._shared.watch.leave(self)
-        viewing, self._viewing = self._viewing, None  # which knows us: nothing is to linger
+        viewing = self._viewing
         if viewing is not None:
             viewing.close()
-        if (keeps or self.gives_way) and (viewing is not None or self.answer is not None):
+        if keeps and (viewing is not None or self.answer is not None):
             parked = Parked(
                 self._nonce,
                 self._least,
@@ -193,7 +198,8 @@ class Stream:
         if sight is None or not sight.observations:
             return
         last_ms = sight.observations[-1].received_ms
-        if last_ms is not None and self._clock_ms() - last_ms <= CONTINUED_MS_MAX:
+        gap_ms_max = 1_000 * self._shared.terms.gap_s_max
+        if last_ms is not None and self._clock_ms() - last_ms <= gap_ms_max:
             self._view(sight).light.extend(parked.light)
 
     def _view(self, sight: Sight) -> Viewing:
