@@ -14,6 +14,7 @@ from pipeline.render.lids import with_lids
 
 _MOUTH_RGB = np.array([20.0, 8.0, 8.0], np.float32)  # darker than any lip
 _MOUTH_DARK_AT = 0.35  # from this opening on, what lay between the lips is dark
+_NEAREST = -0.85  # of the camera's distance: what comes nearer than this is not drawn
 _AREA_MIN_PX = 1e-6  # of a triangle that can be turned back into the texture
 _UPPER, _LOWER = INNER_LIPS
 _BETWEEN_LIPS = np.concatenate([
@@ -44,12 +45,14 @@ STILL = Attitude()
 def draw_head(head: Head, attitude: Attitude, camera: Transform | None = None) -> Pixels:
     """The frame, `(SIDE_PX, SIDE_PX, 3)` uint8 RGB; `camera` moves the picture as a hand does.
 
-    Triangles are painted from the farthest to the nearest.
+    Triangles are painted from the farthest to the nearest; none behind the camera.
     """
     seen, depth = projected(head, attitude)
     if camera is not None:
         seen = seen @ camera[:, :2].T + camera[:, 2]
-    order = np.argsort(-depth[head.triangles].mean(axis=1), kind="stable")
+    depths = depth[head.triangles]
+    order = np.argsort(-depths.mean(axis=1), kind="stable")
+    order = order[depths[order].min(axis=1) > _NEAREST * head.camera_px]
     triangles = np.concatenate([head.triangles[order], _BETWEEN_LIPS])
     corners = seen[triangles]
     uppermost = painted(corners, (SIDE_PX, SIDE_PX))
@@ -95,7 +98,8 @@ def _turn(yaw_deg: float, pitch_deg: float, roll_deg: float) -> Floats:
 def _places(corners: Floats, sources: Floats, uppermost: NDArray[np.int32]) -> NDArray[np.float32]:
     """Where on the texture each pixel of the frame lies, `(H, W, 2)` float32.
 
-    `corners` and `sources` `(T, 3, 2)` are the triangles in the frame and on the texture.
+    `corners` and `sources` `(T, 3, 2)` are the triangles in the frame and on the texture. Where no
+    triangle is, there is the wall, as in the texture's corner.
     """
     edges = corners[:, 1:] - corners[:, :1]
     area = edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0]
@@ -117,4 +121,5 @@ def _places(corners: Floats, sources: Floats, uppermost: NDArray[np.int32]) -> N
     places = np.empty((height, width, 2), np.float32)
     np.clip(x * xx + y * yx + x0, x_low, x_high, out=places[..., 0])
     np.clip(x * xy + y * yy + y0, y_low, y_high, out=places[..., 1])
+    places[uppermost < 0] = 0.5
     return places

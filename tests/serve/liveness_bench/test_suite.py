@@ -11,6 +11,8 @@ from pipeline.face.steps import FRAME
 from pipeline.liveness.challenge import DRAWS, Step
 from pipeline.models.cache import ModelCache
 from pipeline.models.load import LoadedPack
+from pipeline.render.draw import Attitude, draw_head
+from pipeline.render.head import SIDE_PX
 from serve.bench.liveness.assess import Examiner, assess_clip
 from serve.bench.liveness.cast import Actor, cast_of
 from serve.bench.liveness.instruments import Takes, presentations
@@ -101,6 +103,16 @@ def test_a_sheet_is_flat_and_looks_like_the_head(pack: LoadedPack, cast: list[Ac
     assert isinstance(evidence, FaceEvidence)
     assert evidence.is_fit
     assert evidence.passive_liveness is Missing.NOT_REQUESTED
+
+
+def test_a_sheet_right_before_the_camera_ends_in_the_wall(cast: list[Actor]) -> None:
+    """Tilted by 65 degrees and near, the face is still there, and beyond the sheet is the wall."""
+    sheet = sheet_of(cast[0].head, near=0.35)
+    rest, steep = (draw_head(sheet, Attitude(yaw_deg=each)).astype(float) for each in (0.0, 65.0))
+    assert np.abs(rest - sheet.texture).mean() < 2.0
+    assert (steep[0, [0, -1]] == sheet.texture[0, 0]).all()
+    middle = slice(SIDE_PX // 2 - 20, SIDE_PX // 2 + 20)
+    assert np.abs(steep[middle, middle].mean() - rest[middle, middle].mean()) < 40.0
 
 
 def test_the_command_reports_every_species(model_cache: ModelCache, tmp_path: Path) -> None:
