@@ -57,6 +57,7 @@ demo: models                      ## beside `make run`: play a session with real
 
 soak: models                      ## the long fault run, SOAK_MINUTES=30: killed, frozen, cut off; ends with a table
 	$(BIN)/python -m tests.faults.soak $(SOAK_ARGS)
+	TEST_IDLE_STREAMS=10000 $(BIN)/python -m pytest -s tests/abuse/test_stream_crowd.py
 
 hammer: models                ## the index hammered for 10 min, killed 30 times, and 1,000 tenants in it
 	TEST_HAMMER_SECONDS=600 TEST_INDEX_KILL_ROUNDS=30 TEST_SEARCH_TENANTS=1000 $(BIN)/python -m pytest -s \

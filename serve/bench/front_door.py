@@ -23,9 +23,8 @@ from pipeline.evidence import Pixels
 from serve.bench.figures import Place, Point
 from serve.bench.frames import SIZES_PX, make_frame
 from serve.bench.generator import Outcome, Plan
-from serve.bench.helper import Helper, helper
 from serve.bench.schedule import arrivals, at_once, images_at
-from serve.bench.service import Service, environment, run_service
+from serve.bench.service import Partner, Service, environment, partner, run_service
 from serve.bench.tenant import enrol, open_sessions
 from serve.bench.watch import watching
 from serve.settings import EngineKind, Settings
@@ -62,7 +61,7 @@ class Options:
 class _Clients:
     """The process that fires requests, where it takes callbacks, and the bodies that it sends."""
 
-    process: Helper
+    process: Partner
     origin: str
     bodies: Mapping[str, tuple[str, ...]]
     reference: bytes
@@ -98,7 +97,7 @@ async def measure(
         folder = Path(name)
         bodies = {frame: _write_bodies(folder, photo, frame) for frame in options.frames}
         reference = make_frame(photo, SIZES_PX[ENROLLED_FRAME])
-        async with helper(GENERATOR) as process:
+        async with partner(GENERATOR) as process:
             origin = str((await process.said())["callbacks"])
             clients = _Clients(process, origin, bodies, reference)
             for number in range(1, options.rounds + 1):

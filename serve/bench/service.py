@@ -1,6 +1,9 @@
-"""A service of the benchmark's own: `limen run` in an empty folder, its processes watched."""
+"""Processes of the benchmark's own: a service, `limen run` in an empty folder; and partners, which
+are told by lines of JSON what to do and answer by lines of JSON.
+"""
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -10,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -19,6 +23,7 @@ from serve.settings import EngineKind, Settings, variable
 
 START_S_MAX = 120.0
 STOP_S_MAX = 60.0
+LINE_BYTES_MAX = 2**20  # of what a partner says
 LINES_MAX = 200  # said before it listens
 METRICS_BYTES_MAX = 2**22
 BOUNDLESS = {
@@ -120,4 +125,39 @@ async def _stop(process: Process) -> None:
             await process.wait()
     except TimeoutError:
         process.kill()
+        await process.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Partner:
+    """The process, and the two ends of what is said."""
+
+    process: Process
+
+    async def ask(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Say one line; its next one."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(document).encode() + b"\n")
+        await self.process.stdin.drain()
+        return await self.said()
+
+    async def said(self) -> dict[str, Any]:
+        """Its next line."""
+        assert self.process.stdout is not None
+        found: dict[str, Any] = json.loads(await self.process.stdout.readline())
+        return found
+
+
+@asynccontextmanager
+async def partner(module: str) -> AsyncIterator[Partner]:
+    """`python -m module`, told by lines of JSON until the block ends, and it with its input."""
+    command = (sys.executable, "-m", module)
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=PIPE, stdout=PIPE, limit=LINE_BYTES_MAX
+    )
+    assert process.stdin is not None
+    try:
+        yield Partner(process)
+    finally:
+        process.stdin.close()
         await process.wait()

@@ -87,7 +87,7 @@ async def test_waiting_streams_cost_little_and_stand_in_nobody_s_way(
     await asyncio.to_thread(write_clips, actor(pack.faces, astronaut), clips, PACE, 1)
     reference = make_frame(astronaut, SIZES_PX[ENROLLED_FRAME])
     with many_files() as files:
-        idle = min(IDLE, files - 2 * ACTIVE)
+        idle = min(IDLE, files)
         first = customers_for(idle)
         async with (
             door_process(tmp_path, **ROOMY) as door,

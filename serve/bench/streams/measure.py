@@ -21,9 +21,8 @@ import aiohttp
 from pipeline.evidence import Pixels
 from pipeline.face.steps import FacePipeline
 from serve.bench.frames import SIZES_PX, make_frame
-from serve.bench.helper import Helper, helper
 from serve.bench.processes import DOOR, usage
-from serve.bench.service import Service, environment, run_service
+from serve.bench.service import Partner, Service, environment, partner, run_service
 from serve.bench.streams.clips import actor, write_clips
 from serve.bench.streams.crowd import Held, Hold
 from serve.bench.streams.figures import Idle, Place, Point
@@ -92,7 +91,7 @@ class _Bench:
     engine: EngineKind
     service: Service
     http: aiohttp.ClientSession
-    phones: Helper
+    phones: Partner
 
     def door_bytes(self) -> int:
         """What is resident in the front door."""
@@ -170,7 +169,7 @@ async def _idle(stage: _Stage, engine: EngineKind, state: str) -> tuple[Idle, li
     async with AsyncExitStack() as stack:
         name = state.replace(" ", "-")
         bench = await stack.enter_async_context(_service(stage, engine, name, options.idle))
-        crowd = await stack.enter_async_context(helper(GENERATOR))
+        crowd = await stack.enter_async_context(partner(GENERATOR))
         has_hello = state == AFTER_HELLO
         beside_max = _tokens(options.active, options.seconds)
         await enrol(bench.http, ORIGIN, stage.reference, beside_max, first)
@@ -215,7 +214,7 @@ async def _service(
     stage.on_step(f"{engine}: start the service")
     async with (
         run_service(data_dir, _environment(stage, engine)) as service,
-        helper(GENERATOR) as phones,
+        partner(GENERATOR) as phones,
     ):
         tenant: dict[str, Any] = json.loads((data_dir / "demo.json").read_bytes())
         headers = {"Authorization": f"Bearer {tenant['test_api_key']}"}

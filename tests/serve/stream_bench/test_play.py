@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hdrh.histogram import HdrHistogram
 
-from serve.bench.helper import helper
+from serve.bench.service import partner
 from serve.bench.streams.clips import Clip, read_clips, write_clip
 from serve.bench.streams.crowd import Hold, hold
 from serve.bench.streams.generator import obey
@@ -149,7 +149,7 @@ async def test_lines_are_obeyed_one_after_the_other(clips: str) -> None:
 
 async def test_it_runs_as_a_process(clips: str) -> None:
     """Told a plan by line it answers by line, and ends with its input."""
-    async with server(Script(last=DONE)) as url, helper(GENERATOR) as phones:
+    async with server(Script(last=DONE)) as url, partner(GENERATOR) as phones:
         asked = {"url": url, "clips": clips, "tokens": ["st_1"], "sockets": 1}
         played = Played(**await phones.ask({"play": {**asked, "seconds": 9.0, "after_s": 0.0}}))
         assert played.answers == {"approved": 1}
