@@ -7,9 +7,8 @@ Until the first frame comes it holds next to nothing: thousands wait for a perso
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
-from pipeline.errors import Failure
-from pipeline.evidence import FaceEvidence
 from pipeline.face.steps import FRAME
 from pipeline.liveness.challenge import Step
 from serve.deps import Deps
@@ -199,20 +198,21 @@ class Stream:
             return
         last_ms = sight.observations[-1].received_ms
         gap_ms_max = 1_000 * self._shared.terms.gap_s_max
-        if last_ms is not None and self._clock_ms() - last_ms <= gap_ms_max:
+        if last_ms is not None and _clock_ms(self._epoch_ms) - last_ms <= gap_ms_max:
             self._view(sight).light.extend(parked.light)
 
     def _view(self, sight: Sight) -> Viewing:
         """The clip begins, or goes on; it is to be submitted in time."""
         terms = self._shared.terms
-        first_ms = self._clock_ms()
+        first_ms = _clock_ms(self._epoch_ms)
         if sight.observations:
             first_ms = sight.observations[0].received_ms or first_ms
-        left_s = terms.seconds_max - (self._clock_ms() - first_ms) / 1_000
+        left_s = terms.seconds_max - (_clock_ms(self._epoch_ms) - first_ms) / 1_000
         nonce = bytes.fromhex(self._nonce)
-        self._viewing = Viewing(
-            self._look, terms, sight, nonce, self._client, self._room, self._clock_ms
-        )
+        # Neither knows this stream: a ring of references would keep its pictures for a while.
+        look = partial(self._shared.deps.faces.examine, tenant_id=self.tenant_id, plan=FRAME)
+        clock_ms = partial(_clock_ms, self._epoch_ms)
+        self._viewing = Viewing(look, terms, sight, nonce, self._client, self._room, clock_ms)
         detail = f"submit within {terms.seconds_max:g} s of the first frame"
         self._end_in(left_s, Code.STREAM_TOO_SLOW, detail)
         return self._viewing
@@ -231,14 +231,6 @@ class Stream:
             light=light,
         ).message
 
-    async def _look(self, image: bytes) -> FaceEvidence | Failure:
-        faces = self._shared.deps.faces
-        return await faces.examine(image, tenant_id=self.tenant_id, plan=FRAME)
-
-    def _clock_ms(self) -> float:
-        """The records' clock."""
-        return self._epoch_ms + 1_000 * asyncio.get_running_loop().time()
-
     def _end_in(self, seconds: float, code: Code, detail: str) -> None:
         loop = asyncio.get_running_loop()
         timer = loop.call_later(max(0.0, seconds), self.end, ServeError(code, detail))
@@ -248,3 +240,8 @@ class Stream:
         for timer in self._timers:
             timer.cancel()
         self._timers = ()
+
+
+def _clock_ms(epoch_ms: float) -> float:
+    """The records' clock, which was at `epoch_ms` when the event loop's was at 0."""
+    return epoch_ms + 1_000 * asyncio.get_running_loop().time()
