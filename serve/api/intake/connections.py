@@ -81,7 +81,12 @@ class ConnectionBudget:
 
 
 class DoorProtocol(web.RequestHandler):
-    """One connection: counted while it lives; what is not HTTP gets a problem document."""
+    """One connection: counted while it lives; what is not HTTP gets a problem document.
+
+    `arrived` is told of the bytes that come once it is no longer HTTP.
+    """
+
+    arrived: Callable[[int], None] | None = None
 
     def __init__(
         self, server: web.Server, budget: ConnectionBudget, refused: Refused, **limits: Any
@@ -114,9 +119,16 @@ class DoorProtocol(web.RequestHandler):
             unread_ms = round(self._budget.limits.unread_seconds_max * 1_000)
             link.setsockopt(socket.IPPROTO_TCP, _UNREAD_OPTION, unread_ms)
 
+    def data_received(self, data: bytes) -> None:
+        """Count what comes to a stream, also of a message that never becomes whole."""
+        if self.arrived is not None:
+            self.arrived(len(data))
+        super().data_received(data)
+
     def connection_lost(self, exc: BaseException | None) -> None:
         """Give it back."""
         super().connection_lost(exc)
+        self.arrived = None  # what it is told to knows this connection
         if self._address is not None:
             self._budget.give(self._address)
             self._address = None

@@ -15,6 +15,7 @@ from serve.api.call import ADDRESS, REQUEST_ID
 from serve.api.intake import device
 from serve.api.intake.address import GuessBudget
 from serve.api.intake.body import BodyBudget
+from serve.api.intake.connections import DoorProtocol
 from serve.api.intake.quota import STANDING, Meter, rate_limits
 from serve.api.liveness.line import ABNORMAL, CLOSE_S_MAX, Line
 from serve.api.middleware import SAFE_HEADERS
@@ -63,13 +64,31 @@ class AddressRoom:
 
 @dataclass(eq=False, slots=True)
 class _Held:
-    """An open socket, and what came of it so far."""
+    """An open socket, and what came of it so far. `unread` bytes are of no message yet."""
 
     request: web.Request
     ws: web.WebSocketResponse
     line: Line
+    room: AddressRoom
+    unread: int = 0
     stream: Stream | None = None
     judging: "asyncio.Task[None] | None" = None
+
+    def arrived(self, size: int) -> None:
+        """So many bytes have come; the stream is ended where there is no room for them."""
+        try:
+            self.room.take(size)
+        except ServeError as error:
+            if self.request.transport is not None:
+                self.request.transport.pause_reading()
+            self.line.end(error)
+            return
+        self.unread += size
+
+    def read(self) -> None:
+        """A message was whole: it is counted as what it is from now on."""
+        self.room.give(self.unread)
+        self.unread = 0
 
 
 @dataclass(eq=False, slots=True)
@@ -116,14 +135,18 @@ class StreamDoor:
         await self._check_handshake(request, ws)
         ws.headers.update({"X-Request-Id": request[REQUEST_ID], **SAFE_HEADERS})
         ws.headers.update(rate_limits(request[STANDING]))
-        held = _Held(request, ws, Line(ws, request[REQUEST_ID]))
+        room = AddressRoom(self.bodies, request[ADDRESS])
+        held = _Held(request, ws, Line(ws, request[REQUEST_ID]), room)
         self._open.add(held)
         metrics.hold_sockets(1)
         try:
             await ws.prepare(request)
+            if isinstance(request.protocol, DoorProtocol):
+                request.protocol.arrived = held.arrived
             requests.count_request(STREAM_PATH, request.method, 101, perf_counter() - start_s)
             await self._serve(held)
         finally:
+            held.read()
             self._open.discard(held)
             metrics.hold_sockets(-1)
             metrics.count_end(held.line.close_code)
@@ -193,6 +216,7 @@ class StreamDoor:
         except TimeoutError:
             detail = f"say what is to start within {self.section.start_seconds_max:g} s"
             raise ServeError(Code.STREAM_TOO_SLOW, detail) from None
+        held.read()
         if message.type is WSMsgType.TEXT:
             start = read_message(str(message.data))
             if isinstance(start, Start):
@@ -217,8 +241,7 @@ class StreamDoor:
             Quota.PHONE, request, subject.tenant_id, subject.mode, is_leased=False
         )
         await self._check_origin(request, found)
-        room = AddressRoom(self.bodies, address)
-        held.stream = Stream(self.shared, start.token, found, held.line, room)
+        held.stream = Stream(self.shared, start.token, found, held.line, held.room)
         message = await held.stream.begin(start.resume)
         if message is not None:
             held.line.tell(message)
@@ -239,6 +262,7 @@ class StreamDoor:
         stream = held.stream
         assert stream is not None
         async for message in held.ws:
+            held.read()
             if held.line.is_closing:
                 continue  # until the other side has heard why
             if message.type is WSMsgType.BINARY:

@@ -158,11 +158,11 @@ class Talk:
 
 @asynccontextmanager
 async def stream_door(
-    link: Redis, keyring: Keyring, deps: Deps | None = None, **stream: Any
+    link: Redis, keyring: Keyring, deps: Deps | None = None, inflight: int = 2**28, **stream: Any
 ) -> AsyncIterator[Door]:
     """A door with two tenants whose policy is `match_only`; `stream` are settings of the section.
 
-    One over the `deps` of another is another door of the same install.
+    One over the `deps` of another is another door of the same install. It holds `inflight` bytes.
     """
     faces = MovingFaces()
     deps = deps or plain.deps_on(link, keyring, faces)
@@ -170,9 +170,10 @@ async def stream_door(
     tenant = await create_tenant(deps, "First", patch)
     other = TenantPatch(allowed_origins=("https://b.example",))
     stranger = await create_tenant(deps, "Second", other)
-    settings = Settings(quota=BOUNDLESS, stream=StreamSection(**stream))
+    server = Server(inflight_bytes_max=inflight)
+    settings = Settings(server=server, quota=BOUNDLESS, stream=StreamSection(**stream))
     application = build_application(deps, settings)
-    async with serving(application, Server()) as url, ClientSession() as client:
+    async with serving(application, server) as url, ClientSession() as client:
         found = deps.faces
         assert isinstance(found, MovingFaces)
         yield Door(url, client, deps, tenant, stranger, found)

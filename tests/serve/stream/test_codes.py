@@ -178,7 +178,7 @@ async def test_models_that_refuse_for_long_end_it(door: Door) -> None:
         await talk.start(token)
         await talk.frame(JOHN)
         assert (await talk.hear_until("hint"))["dropped"] == 1
-        faces_of(door).troubles = [REFUSED] * 3 * REFUSALS_MAX
+        faces_of(door).troubles += [REFUSED] * 3 * REFUSALS_MAX
         heard: dict[str, Any] = {}
         while heard.get("type") != "closed":
             while talk.credits:
