@@ -10,6 +10,7 @@ from serve.bench.generator import DIGITS, LATENCY_US_MAX
 from serve.bench.streams.figures import Idle, Place, Point, most_held, percentiles
 from serve.bench.streams.goals import goals
 from serve.bench.streams.play import Played
+from serve.cli.liveness.stream_tables import print_streams
 from serve.pictures.stream_bench import draw_streams
 
 SPENT = Counters(
@@ -137,3 +138,31 @@ def test_whatever_was_measured_can_be_drawn() -> None:
     points = [point(), point(10, 10.0, "ray", lost=("replica",)), point(newest=histogram())]
     for drawn in (draw_streams(points, [idle()]), draw_streams(points, []), draw_streams([], [])):
         assert drawn.startswith(b"\x89PNG")
+
+
+def test_a_report_is_told_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every table: rates, cost by process, idle sockets and goals; what is held, in a sentence."""
+    monkeypatch.setenv("COLUMNS", "240")
+    all_seen = Counters({"front door": 1.0}, 0.5, frames={"examined": 100.0})
+    held = point(5, sent=100, answers={"approved": 10}, spent=all_seen)
+    points = [held, point(lost=("replica",)), point(newest=histogram(), spent=Counters({}))]
+    report = {
+        "machine": {"processor": "toy", "cores": 2, "commit": "abc"},
+        "command": "limen bench stream", "frame": "480x640", "held_min": 0.99,
+        "goals": [goal.encode() for goal in goals([idle()])],
+        "held": [each.encode() for each in most_held(points)],
+        "points": [each.encode() for each in points],
+        "idle": [idle().encode(), idle(open=1_999, refused={"closed": 1}).encode()],
+    }  # fmt: skip
+    print_streams(report)
+    told = capsys.readouterr().out
+    for part in (
+        "toy, 2 cores, commit abc", "local holds 5 sockets x 5/s: 50 frames/s", "lost: replica",
+        "10 of 10 approved", "9 of 10 approved, 1 needs_review", "50 / 99",
+        "1,999 of 2,000 after their hello, 1 closed", "KiB a socket, 2,000 after their hello",
+    ):  # fmt: skip
+        assert part in told
+    print_streams({**report, "points": [], "held": [], "idle": [], "goals": []})
+    assert "99%" in capsys.readouterr().out
