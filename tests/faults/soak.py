@@ -1,9 +1,11 @@
 """The long run: a real service at about half load, broken every few seconds, its word checked.
 
-    python -m tests.faults.soak [--minutes M] [--engine local|ray] [--seed N] [--json FILE]
+    python -m tests.faults.soak [--minutes M] [--engine local|ray] [--seed N] [--streams N]
+                                [--json FILE]
 
 Front door, worker and Redis are killed, Redis is frozen, its connections reset and slowed, and
-replies of changes are lost after they were carried out. Exit status 1 when a promise was broken.
+replies of changes are lost after they were carried out. Beside the clients that submit selfies,
+phones stream clips and go on where they were cut off. Exit status 1 when a promise was broken.
 """
 
 import argparse
@@ -31,6 +33,7 @@ from tests.faults.proxy import FaultProxy, Faults, Lane, Trouble, proxied, troub
 from tests.faults.slopes import Holdings
 from tests.faults.stage import broken_promises, loaded, open_clients, take_photos
 from tests.faults.store.servers import Server, server
+from tests.faults.stream.phones import film, streaming
 from tests.helpers.running import Running, running
 
 WEIGHTS = {
@@ -41,6 +44,7 @@ AFTER_S, LASTS_S = (2.0, 6.0), (0.5, 3.0)
 SLOW = Faults(Lane(latency_s=0.05), Lane(latency_s=0.05))
 SAMPLE_S, TELL_S = 5.0, 30.0
 CLIENTS = 4
+STREAMS = 2
 REST = 1.0  # as long as the work: half of what they could ask
 KINDS = {
     "lost": ("lost", "callbacks of them", "still known", "0 erasures", "0 enrolments"),
@@ -126,12 +130,15 @@ class Soak:
         return [*self.service.processes(), ("redis", psutil.Process(self.redis.pid))]
 
 
-async def main(minutes: float, engine: str, seed: int, into: Path | None) -> int:
+async def main(given: argparse.Namespace) -> int:
     """One run; the exit status."""
-    photos = take_photos(ModelCache(load().models.cache_dir))
+    minutes, engine, seed = given.minutes, given.engine, given.seed
+    cache = ModelCache(load().models.cache_dir)
+    photos = take_photos(cache)
     print(f"soak: {minutes:g} minutes, engine {engine}, seed {seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="limen-soak-") as name:
         folder = Path(name)
+        filmed = film(cache, folder / "clips")
         async with (
             server(folder / "redis") as redis,
             proxied(redis.socket, folder / "proxy.sock") as proxy,
@@ -145,7 +152,11 @@ async def main(minutes: float, engine: str, seed: int, into: Path | None) -> int
             soak = Soak(seed, minutes, service, redis, proxy)
             opened = await open_clients(service, http, receiver, photos, soak.history)
             clients, stop = replace(opened, rest=REST), asyncio.Event()
-            async with loaded(clients, seed, CLIENTS), asyncio.TaskGroup() as tasks:
+            async with (
+                loaded(clients, seed, CLIENTS),
+                streaming(clients.tenant, filmed, given.streams) as phones,
+                asyncio.TaskGroup() as tasks,
+            ):
                 tasks.create_task(soak.watch(stop))
                 tasks.create_task(soak.break_things(stop))
                 await asyncio.sleep(60 * minutes)
@@ -154,11 +165,12 @@ async def main(minutes: float, engine: str, seed: int, into: Path | None) -> int
             await service.until_ready()
             await redis.make_due()
             print("quiet now: what was said is compared with what is there", flush=True)
-            found = await broken_promises(clients, receiver)
+            found = [*await broken_promises(clients, receiver), *await phones.broken()]
             result = outcome(soak, engine, found, await redis.overdue(), receiver.refused)
+    result |= {"streamed": len(phones.taken), "streams": dict(phones.ends)}
     tell(result)
-    if into is not None:
-        into.write_text(json.dumps(result, indent=1) + "\n")  # noqa: ASYNC240 (the end)
+    if given.json is not None:
+        given.json.write_text(json.dumps(result, indent=1) + "\n")
     return 1 if found or result["refused_signatures"] else 0
 
 
@@ -189,6 +201,7 @@ def tell(result: dict[str, Any]) -> None:
     print("| what | figure |\n| --- | --- |")
     print(f"| rounds of faults | {sum(result['faults'].values())}: {result['faults']} |")
     print(f"| operations acknowledged | {acknowledged}: {result['acknowledged']} |")
+    print(f"| sessions streamed | {result['streamed']}: {result['streams']} |")
     print(f"| unknown, asked again | {sum(result['unknown'].values())} |")
     for kind in ("lost", "doubled", "contradicted"):
         print(f"| {kind} | {result[kind]} |")
@@ -210,10 +223,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=minutes)
     parser.add_argument("--engine", choices=["local", "ray"], default="local")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**31))
+    parser.add_argument("--streams", type=int, default=STREAMS)
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    given = arguments()
-    sys.exit(asyncio.run(main(given.minutes, given.engine, given.seed, given.json)))
+    sys.exit(asyncio.run(main(arguments())))

@@ -1,0 +1,1 @@
+"""Streams while things break."""
