@@ -1,5 +1,6 @@
 """The metrics of streams of frames. None says whose they are."""
 
+from serve.errors import STATUSES
 from serve.observe.registry import SECONDS, counter, gauge, histogram
 
 _sockets = gauge("limen_stream_sockets", "Streams that are open now.", "livesum")
@@ -11,6 +12,7 @@ _hint_seconds = histogram(
     "limen_stream_hint_seconds", "Seconds from a frame's arrival to its hint or its end.", SECONDS
 )
 
+_CLOSE_CODES = {1000, 1001, 1006, 1009, *(4_000 + status for status in STATUSES.values())}
 EXAMINED, DROPPED, REFUSED = "examined", "dropped", "refused"
 
 
@@ -20,8 +22,10 @@ def hold_sockets(number: int) -> None:
 
 
 def count_end(close_code: int) -> None:
-    """One stream has ended; 1006 is a connection that was lost."""
-    _ended.labels(str(close_code)).inc()
+    """One stream has ended; 1006 is a connection that was lost. What else a client says is `other`:
+    it may say anything.
+    """
+    _ended.labels(str(close_code) if close_code in _CLOSE_CODES else "other").inc()
 
 
 def count_frame(fate: str) -> None:

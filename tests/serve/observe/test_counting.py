@@ -10,7 +10,7 @@ from serve.flows.customers import erase
 from serve.flows.sessions import OpenRequest, open_session
 from serve.flows.transact import new_operation
 from serve.flows.upkeep.erasures import ErasureRounds
-from serve.observe import metrics
+from serve.observe import metrics, stream
 from tests.helpers.service import Service, repeatable
 
 
@@ -67,3 +67,14 @@ async def test_a_step_of_erasure_is_counted(service: Service) -> None:
     for _ in range(2):
         await rounds.advance(service.deps)
     assert counted("limen_erasure_steps_total", labels) == before + 1
+
+
+def test_a_closing_code_is_one_that_is_known() -> None:
+    """A client may close with any number: those that are not ours are counted together."""
+    for code in (4429, 1006, 3_123, 4_999, 0):
+        stream.count_end(code)
+    text = metrics.render()[0].decode()
+    assert 'limen_streams_total{close_code="4429"}' in text
+    assert 'limen_streams_total{close_code="other"}' in text
+    assert "3123" not in text
+    assert "4999" not in text

@@ -1,5 +1,7 @@
 """What the store says of sessions that end: written with the change, short, and not for ever."""
 
+from typing import Any
+
 from redis.asyncio import Redis
 
 from serve.domain.ids import Mode, Prefix, Subject, make_id
@@ -16,7 +18,9 @@ from tests.serve.stream.stage import stream_door, talking
 
 async def entries(link: Redis) -> list[dict[bytes, bytes]]:
     """All that was told in all partitions."""
-    found = [await link.xrange(names.ended(partition)) for partition in names.EVERY_PARTITION]
+    found: list[Any] = [
+        await link.xrange(names.ended(partition)) for partition in names.EVERY_PARTITION
+    ]
     return [fields for rows in found for _, fields in rows]
 
 
