@@ -29,6 +29,7 @@ PAUSE_S = 0.3
 ASKED_MAX = 200
 TRIES_MAX = 200
 ENDS = frozenset({200, 409, 410, 422})  # nothing more is to be had of this clip
+LEASED = "submission_in_progress"  # our own, of a front door that was killed
 FINISHED = frozenset({"approved", "declined", "needs_review"})
 
 
@@ -104,7 +105,7 @@ class Phones:
                 await asyncio.sleep(PAUSE_S)
                 continue
             self.ends[ended.word] += 1
-            if ended.status in ENDS:
+            if ended.status in ENDS and ended.word != LEASED:
                 taken.word = ended.word
                 return
             await asyncio.sleep(PAUSE_S)
