@@ -22,7 +22,7 @@ from pipeline.models.load import LIVENESS_PACK, LoadedPack
 from serve.app import open_cache, open_pipeline
 from serve.bench.liveness.assess import Examiner
 from serve.bench.liveness.cast import Actor, cast_of
-from serve.bench.liveness.figures import goals, tallies
+from serve.bench.liveness.figures import Tally, goals, tallies
 from serve.bench.liveness.suite import Suite, run_suite
 from serve.bench.measure import describe_machine
 from serve.cli.liveness.bench_tables import print_liveness
@@ -75,15 +75,7 @@ def bench_liveness(  # noqa: PLR0913 (typer makes an option of each)
     settings = settings_of(context)
     opened = open_pipeline(settings)
     cast = _cast(settings, opened.pack, photos, people)
-    suite = Suite(cast, performances, draws, seed, os.cpu_count() or 1)
-    with Progress(console=Console(stderr=True)) as bars:
-        task = bars.add_task("present")
-        outcomes = run_suite(
-            suite,
-            Examiner(opened.pack),
-            lambda done, total: bars.update(task, completed=done, total=total),
-        )
-    found = tallies(outcomes)
+    found = _presented(Suite(cast, performances, draws, seed, os.cpu_count() or 1), opened.pack)
     report = {
         "machine": describe_machine(),
         "command": shlex.join(["limen", *sys.argv[1:]]),
@@ -105,6 +97,19 @@ def bench_liveness(  # noqa: PLR0913 (typer makes an option of each)
         print_json(report)
     else:
         print_liveness(report)
+
+
+def _presented(suite: Suite, pack: LoadedPack) -> list[Tally]:
+    """The whole suite, with a bar that shows how far it has come."""
+    with Progress(console=Console(stderr=True)) as bars:
+        task = bars.add_task("present")
+        return tallies(
+            run_suite(
+                suite,
+                Examiner(pack),
+                lambda done, total: bars.update(task, completed=done, total=total),
+            )
+        )
 
 
 def _cast(settings: Settings, pack: LoadedPack, folder: Path | None, people: int) -> list[Actor]:
