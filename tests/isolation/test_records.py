@@ -24,8 +24,11 @@ SEED = 3
 LOOKS_MAX = 600
 SHARED = (
     "tenants", "customers", "faces", "outbox", "jobs", "deadlines", "erasures", "sweeps", "kept",
+    "ended",
 )  # fmt: skip
-"""Keys of a whole partition or install: names, digests and sealed records, of everybody."""
+"""Keys of a whole partition or install: names, digests and sealed records, of everybody, and the
+locators of customers whose streams are to end.
+"""
 
 
 @dataclass
