@@ -81,3 +81,20 @@ async def test_a_stream_that_ends_gives_all_back(link: Redis, keyring: Keyring) 
             await talk.socket.send_str("nonsense")
             assert (await talk.closing())[0] == 4400
     assert held_bytes() == before
+
+
+async def test_a_clip_has_no_more_frames_than_it_may(link: Redis, keyring: Keyring) -> None:
+    """After the last no credit comes back; one more frame is a flood."""
+    async with stream_door(link, keyring, frames_max=8, frames_per_s_max=60) as door:
+        token = await door.ready_token()
+        async with talking(door) as talk:
+            await talk.start(token)
+            for number in range(8):
+                while not talk.credits:
+                    await talk.hear()
+                await talk.frame(JOHN)
+                while len(faces_of(door).frames) <= number:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+            await talk.frame(JOHN)
+            assert await talk.closing() == (4429, "too_many_frames")
+        assert len(faces_of(door).frames) == 8
