@@ -78,9 +78,7 @@ class StreamSection(Section):
     """Seconds from a clip's first frame until it must have been submitted."""
 
     gap_s_max: float = Field(default=0.7, ge=0, le=60)
-    """Seconds without a frame after which the clip of a resumed stream begins anew; a face that is
-    out of sight for 1.2 s is taken for lost.
-    """
+    """Seconds without a frame after which the clip of a resumed stream begins anew."""
 
     light_levels: int = Field(default=0, ge=0, le=8)
     """Grades of brightness that the page is asked to show by turns; 0 asks for none."""
