@@ -63,6 +63,7 @@ HEADERS: Node = {"RateLimit": RATE_LIMIT, "RateLimit-Policy": RATE_LIMIT_POLICY}
 """On every answer, and so written out once."""
 HEADER_REFS: Node = {name: {"$ref": f"#/components/headers/{name}"} for name in HEADERS}
 APPLIED: Node = {"schema": {"const": "respond-async"}}
+STREAM_SUMMARY = "Stream a capture, frame by frame, over a WebSocket."
 OFFERED: Node = {
     "name": "Sec-WebSocket-Protocol",
     "in": "header",
@@ -202,7 +203,7 @@ def _stream(refs: Refs) -> Node:
     switched = {"description": "Switching Protocols", "headers": {**_headers(101), **CHOSEN}}
     return {
         "operationId": "stream_capture",
-        "summary": "Stream a capture, frame by frame, over a WebSocket.",
+        "summary": STREAM_SUMMARY,
         "description": (
             f"A WebSocket of the subprotocol `{SUBPROTOCOL}`. The session token comes in its first "
             "message; one in the URL or in a header is not read."

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 import typer.main
 
+from serve.api.openapi import STREAM_SUMMARY
 from serve.api.routes import ROUTES
 from serve.cli import app
+from serve.domain.liveness.wire import STREAM_PATH
 from serve.errors import SENTENCES, STATUSES
 from serve.observe.metrics import CATALOG
 from serve.settings import fields, variable
@@ -43,12 +45,13 @@ def errors() -> str:
 
 
 def routes() -> str:
-    """Every route of the front door, with the scope its key needs."""
-    rows = (
+    """Every route of the front door, with the scope its key needs; streams are the last."""
+    rows = [
         (f"`{route.method} {route.path}`", str(route.scope or "session token"), route.summary)
         for route in ROUTES
-    )
-    return _table(("route", "scope", "what it does"), rows)
+    ]
+    stream = (f"`GET {STREAM_PATH}`", "session token", STREAM_SUMMARY)
+    return _table(("route", "scope", "what it does"), [*rows, stream])
 
 
 def metrics() -> str:
