@@ -129,10 +129,11 @@ async def _judged(
         return looks
     judgement = await judged(deps, steps, clip.observations, looks, clip.light)
     best = judgement.best_shot
-    if not judgement.is_judged or best is None:
+    evidence = None if best is None else looks.get(best)
+    if not judgement.is_judged or best is None or evidence is None:
         hints = tuple(hint for hint in judgement.feedback if hint is not Feedback.OK)
         return Recapture(hints or (Feedback.OTHER,))
-    evidence = replace(looks[best], passive_liveness=judgement.passive_liveness)
+    evidence = replace(evidence, passive_liveness=judgement.passive_liveness)
     return Looked(Probe(evidence, judgement), clip.kept[best])
 
 
