@@ -41,11 +41,11 @@ went on in a newer stream, 4410 it has expired, 4422 a frame with a wrong tag or
 frame without a credit or a quota used up, 4503 no models or no store, 4500 a defect.
 
 Whoever loses the connection starts anew with `resume`, on any front door, within 15 s. The
-challenge is the same, and sequence numbers go on from `next`. Where no more than 0.7 s went by since
-the last frame (`stream.gap_s_max`), the clip goes on as well, and `done` says how far it has come; after a longer gap
-it could not be judged as one, and begins anew with `done` 0. A stream that is not found begins with
-`next` 0. A `done` that was lost on its way is said again instead of the hello. However a stream
-ends, no attempt is counted unless it was submitted.
+challenge is the same, and sequence numbers go on from `next`. Where no more than 0.7 s went by
+(`stream.gap_s_max`) since the last frame, the clip goes on as well, and `done` says how far it has
+come; after a longer gap it could not be judged as one, and begins anew with `done` 0. A stream that
+is not found begins with `next` 0. A `done` that was lost on its way is said again instead of the
+hello. However a stream ends, no attempt is counted unless it was submitted.
 """
 
 import hashlib

@@ -23,7 +23,9 @@ def held_bytes() -> float:
 
 def begin(talk: Talk, whole: int, sent: int) -> None:
     """A binary message of `whole` bytes, of which `sent` are on their way and no more come."""
-    transport = talk.socket._response.connection.transport  # type: ignore[union-attr] # noqa: SLF001
+    connection = talk.socket._response.connection  # noqa: SLF001 (half a message, it never sends)
+    assert connection is not None
+    transport = connection.transport
     assert transport is not None
     transport.write(struct.pack(">BBQ4s", 0x82, 0xFF, whole, bytes(4)) + bytes(sent))
 

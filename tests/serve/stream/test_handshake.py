@@ -11,9 +11,10 @@ from redis.asyncio import Redis
 
 from serve.domain.liveness.wire import STREAM_PATH, SUBPROTOCOL
 from serve.observe import logs
+from serve.sections import QuotaSection
 from serve.store.vault.keyring import Keyring
-from tests.helpers.front_door import DESKTOP, JOHN, ORIGIN, PHONE, Door
-from tests.serve.stream.stage import stream_door, talking
+from tests.helpers.front_door import DESKTOP, JOHN, ORIGIN, PHONE, Door, deps_on
+from tests.serve.stream.stage import MovingFaces, stream_door, talking
 
 UPGRADE = {
     "Connection": "Upgrade",
@@ -101,6 +102,20 @@ async def test_a_token_in_the_url_or_a_header_is_not_read(door: Door) -> None:
         await socket.send_json({"type": "start", "token": ""})
         problem = json.loads((await socket.receive()).data)["problem"]
         assert problem["code"] == "not_found"
+
+
+async def test_a_tenant_s_quota_counts(link: Redis, keyring: Keyring) -> None:
+    """A start is one of the requests by session tokens; one too many is refused with 4429."""
+    quota = QuotaSection(phone_per_s=1, burst_s=1, test_share=1)
+    deps = deps_on(link, keyring, MovingFaces(), quota)
+    async with stream_door(link, keyring, deps) as door:
+        token = await door.ready_token()
+        for _ in range(20):
+            async with talking(door) as talk:
+                first = await talk.start(token)
+            if first["type"] == "problem":
+                break
+        assert first["problem"]["code"] == "too_many_requests"
 
 
 async def test_nothing_secret_is_logged(door: Door, written: StringIO) -> None:
