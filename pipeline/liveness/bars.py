@@ -96,7 +96,7 @@ class Bars:
     rest_shapes: int = 5  # their mean has half the noise of one
     turn_to_plane: Scale = Scale(-0.25, 0.45, 1.02)  # rendered 0.74 or more; flat 99 % below 0.45
     nod_to_plane: Scale = Scale(-1.5, 0.3, 0.91)  # rendered 0.65 or more; flat below -0.64
-    turn_to_sheet: Scale = Scale(-0.9, 0.05, 0.42)  # rendered 0.10 or more; flat below -0.39
+    turn_to_sheet: Scale = Scale(-0.9, 0.08, 0.42)  # rendered 0.10 or more; flat below -0.39
     nod_to_sheet: Scale = Scale(-1.8, -0.25, 0.15)  # rendered -0.07 or more; bent 98 % below
 
     # Motion: what a head can do in a second, and the mesh's noise.
@@ -109,6 +109,7 @@ class Bars:
     shortest_seconds: float = 0.03  # a clock that stands still is judged by itself
     untimed_seconds: float = 0.5  # between frames of which nothing is known
     jump: Scale = Scale(1.5, 1.0, 0.22)  # rendered 0.45 at most
+    scene_jump: Scale = Scale(100.0, 40.0, 11.0)  # rendered 25 at most; spliced 52 or more
     zigzag_noise: float = 0.02  # of marks from frame to frame, distances between the eyes
     zigzag_noise_px: float = 1.5  # of small faces
     zigzag_path: float = 0.3  # a shorter way leads nowhere by chance

@@ -12,7 +12,7 @@ from pipeline.liveness.observation import Observation
 from pipeline.liveness.signals import Signal
 from pipeline.liveness.signs.clock import Timing
 from pipeline.liveness.signs.light import Light, answer_to
-from pipeline.liveness.signs.motion import jump, zigzag
+from pipeline.liveness.signs.motion import jump, scene_jump, zigzag
 from pipeline.liveness.signs.relief import Framed, Relief, aside_frames, relief_of, rest_shape
 from pipeline.liveness.signs.repeats import repeats_of
 
@@ -133,7 +133,12 @@ def moves_smoothly(clip: Viewed) -> Finding:
     score = bars.jump.score(signals[Signal.JUMP])
     if clip.timing is not None:  # frames that were picked out of a motion may lie anywhere on it
         signals[Signal.ZIGZAG] = zigzag(clip.usable, bars)
-        score = min(score, bars.zigzag.score(signals[Signal.ZIGZAG]))
+        signals[Signal.SCENE_JUMP] = scene_jump(clip.usable)
+        score = min(
+            score,
+            bars.zigzag.score(signals[Signal.ZIGZAG]),
+            bars.scene_jump.score(signals[Signal.SCENE_JUMP]),
+        )
     return Finding(Doubt.MOTION_BROKEN, score, signals)
 
 

@@ -25,6 +25,7 @@ class Signal(StrEnum):
     IDENTITY_SHARE = "identity_share"
     JUMP = "jump"
     ZIGZAG = "zigzag"
+    SCENE_JUMP = "scene_jump"
     COPIES = "copies"
     FROZEN_S = "frozen_s"
     LOOPED_FRAMES = "looped_frames"
@@ -70,6 +71,8 @@ TEXTS: Mapping[Signal, str] = MappingProxyType(
         "time; mesh, capture clock",
         Signal.ZIGZAG: "way from frame to frame over the way in two, times 2: 1 for a motion that "
         "leads somewhere, 2 for frames in an order of chance; mesh",
+        Signal.SCENE_JUMP: "greatest change of the whole picture between neighbouring frames, root "
+        "mean square, grey levels; thumbnail",
         Signal.COPIES: "frames whose bytes came before, count; SHA-256",
         Signal.FROZEN_S: "longest time in which nothing moved, seconds; mesh, thumbnail",
         Signal.LOOPED_FRAMES: "longest run of frames that another run follows picture by picture, "

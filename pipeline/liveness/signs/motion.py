@@ -61,6 +61,15 @@ def zigzag(frames: Sequence[Observation], bars: Bars = DEFAULT_BARS) -> float:
     return 2.0 * once / max(twice, once / 2.0) if once > bars.zigzag_path else 0.0
 
 
+def scene_jump(frames: Sequence[Observation]) -> float:
+    """The greatest change of the whole picture from a frame to the next: root mean square over its
+    thumbnail, grey levels. A cut to another place changes all of it; a head that turns, a part.
+    """
+    scenes = np.array([frame.scene.ravel() for frame in frames], np.float32)
+    changes = np.diff(scenes, axis=0)
+    return float(np.sqrt((changes * changes).mean(axis=1)).max(initial=0.0))
+
+
 def marks_of(faces: Sequence[Seen]) -> Floats:
     """The marks of each face, `(N, 36)` float64: where they are in the frame, in distances between
     the eyes of that frame.

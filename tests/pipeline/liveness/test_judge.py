@@ -92,6 +92,12 @@ def _moved(each: Observation, right_px: float) -> Observation:
     return replace(each, seen=replace(each.seen, points=points))
 
 
+def _cut_away(frames: Frames) -> Frames:
+    """Another place from one frame to the next, the face where it was."""
+    return [each if each.number < 22 else replace(each, scene=np.uint8(60) + each.scene)
+            for each in frames]  # fmt: skip
+
+
 def _shuffled(frames: Frames) -> Frames:
     order = np.random.default_rng(5).permutation(len(frames))
     return renumbered([frames[each] for each in order])
@@ -137,6 +143,7 @@ def _half_timed(frames: Frames) -> Frames:
         (_cut_short, Doubt.STEP_NOT_SEEN),
         (_opened_mouth, Doubt.STEP_NOT_ASKED),
         (_jump, Doubt.MOTION_BROKEN),
+        (_cut_away, Doubt.MOTION_BROKEN),
         (_shuffled, Doubt.MOTION_BROKEN),
         (_copied, Doubt.FRAMES_REPEATED),
         (_looped, Doubt.FRAMES_REPEATED),
