@@ -96,7 +96,7 @@ def run(*command: str, cwd: Path = ROOT, **environment: str) -> subprocess.Compl
         check=False,
         stdin=subprocess.DEVNULL,
         text=True,
-        timeout=120,
+        timeout=300,
     )
 
 
