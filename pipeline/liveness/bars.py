@@ -94,9 +94,9 @@ class Bars:
     depth_frames: int = 8  # enough for a median
     depth_moved_deg: float = 12.0  # where no head step is asked, less says nothing of depth
     rest_shapes: int = 5  # their mean has half the noise of one
-    turn_to_plane: Scale = Scale(-0.25, 0.45, 1.02)  # rendered 0.74 or more; flat 99 % below 0.45
+    turn_to_plane: Scale = Scale(-0.25, 0.58, 1.02)  # rendered 0.61 or more; flat 0.49 at most
     nod_to_plane: Scale = Scale(-1.5, 0.3, 0.91)  # rendered 0.65 or more; flat below -0.64
-    turn_to_sheet: Scale = Scale(-0.9, 0.08, 0.42)  # rendered 0.10 or more; flat below -0.39
+    turn_to_sheet: Scale = Scale(-0.9, 0.05, 0.42)  # rendered 0.06 or more; flat below -0.39
     nod_to_sheet: Scale = Scale(-1.8, -0.25, 0.15)  # rendered -0.07 or more; bent 98 % below
 
     # Motion: what a head can do in a second, and the mesh's noise.
