@@ -28,7 +28,9 @@ challenge has one: eyes and a mouth that move behind a print with holes show non
 DRAWS: tuple[tuple[Step, Step], ...] = tuple(
     pair for pair in permutations(DRAWN, 2) if HEAD_STEPS.intersection(pair)
 )
-"""The 18 ordered pairs that are drawn from: a recording of one passes for 1 challenge in 18."""
+"""The 18 ordered pairs that are drawn from. A recording of one passes for it, and most of the time,
+played backwards, for its reverse: for 2 challenges in 18.
+"""
 
 
 def drawn(random: bytes) -> tuple[Step, Step]:
