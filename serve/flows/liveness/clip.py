@@ -40,13 +40,20 @@ class StreamClip:
     """A stream that is over: what was seen in each frame, in order, and the bytes of the few frames
     that a Keeper kept, by the number of their observation.
 
-    `light` is when the page was asked for how much brightness, by the clock of `received_ms`.
+    `light` is when the page was asked for how much brightness, by the clock of `received_ms`;
+    `dropped` counts the frames of it that nobody looked at.
     """
 
     nonce: str = field(repr=False)
     observations: tuple[Observation, ...] = field(repr=False)
     kept: Mapping[int, bytes] = field(repr=False)
     light: tuple[tuple[float, float], ...] = ()
+    dropped: int = 0
+
+    @property
+    def dropped_share(self) -> float:
+        """Of the frames that came, 0 to 1."""
+        return self.dropped / max(1, self.dropped + len(self.observations))
 
     @property
     def digest(self) -> bytes:

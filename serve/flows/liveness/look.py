@@ -23,6 +23,7 @@ from serve.flows.liveness.clip import Capture, ClipFrame, FrameBurst, StreamClip
 from serve.flows.verifications.compare import Probe
 
 EXAMINED_AT_ONCE_MAX = 8  # frames of one clip with the models: enough to share a batch
+DROPPED_SHARE_MAX = 0.35  # a phone that sends in bursts loses a third; more is lost by our models
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,8 @@ async def _judged(
     if not judgement.is_judged or best is None or evidence is None:
         hints = tuple(hint for hint in judgement.feedback if hint is not Feedback.OK)
         return Recapture(hints or (Feedback.OTHER,))
+    if not judgement.is_passed and clip.dropped_share > DROPPED_SHARE_MAX:
+        return Recapture((Feedback.OTHER,))  # nobody fails for frames that nobody looked at
     evidence = replace(evidence, passive_liveness=judgement.passive_liveness)
     return Looked(Probe(evidence, judgement), clip.kept[best])
 

@@ -5,6 +5,7 @@ Until the first frame comes it holds next to nothing: thousands wait for a perso
 """
 
 import asyncio
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +29,10 @@ from serve.flows.submit import submit
 
 UNPARK_TRIES = 6  # the older door may only now learn that its connection is lost
 UNPARK_PAUSE_S = 0.1
+FRAME_WAIT_S_MAX = 0.5
+"""Seconds that a frame may wait for the models when a clip begins: two of them at a time are then
+four a second, and with three the judge has too few.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +117,12 @@ class Stream:
         return self._hello(terms)
 
     def frame(self, data: bytes) -> None:
-        """A binary message. Raises `message_invalid`, `frame_invalid`, `too_many_frames`."""
-        viewing = self._viewing or self._view(Sight.begun(self._steps))
+        """A binary message.
+
+        Raises `message_invalid`, `frame_invalid`, `too_many_frames`, and `overloaded` for the first
+        of a clip.
+        """
+        viewing = self._viewing or self._begun()
         viewing.credits.spend()
         if self._is_submitted:
             return
@@ -141,7 +150,11 @@ class Stream:
         if not sight.observations:
             raise ServeError(Code.MESSAGE_INVALID, "no frame could be looked at")
         clip = StreamClip(
-            self._nonce, tuple(sight.observations), dict(sight.images), tuple(viewing.light)
+            self._nonce,
+            tuple(sight.observations),
+            dict(sight.images),
+            tuple(viewing.light),
+            viewing.dropped,
         )
         self.answer = await submit(self._shared.deps, self._token, clip, self._handoff)
         return self.answer
@@ -200,6 +213,14 @@ class Stream:
         gap_ms_max = 1_000 * self._shared.terms.gap_s_max
         if last_ms is not None and _clock_ms(self._epoch_ms) - last_ms <= gap_ms_max:
             self._view(sight).light.extend(parked.light)
+
+    def _begun(self) -> Viewing:
+        """A new clip, where its frames would be looked at often enough. Raises `overloaded`."""
+        wait_s = self._shared.deps.faces.wait_s(self.tenant_id)
+        if wait_s > FRAME_WAIT_S_MAX:
+            detail = "frames would wait too long for the models; begin again in a moment"
+            raise ServeError(Code.OVERLOADED, detail, retry_after_s=math.ceil(wait_s))
+        return self._view(Sight.begun(self._steps))
 
     def _view(self, sight: Sight) -> Viewing:
         """The clip begins, or goes on; it is to be submitted in time."""

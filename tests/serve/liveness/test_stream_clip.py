@@ -142,6 +142,23 @@ async def test_two_people_by_turns_are_declined(service: Service) -> None:
     assert Doubt.IDENTITY_CHANGED in (await service.only_session()).liveness_doubts
 
 
+async def test_nobody_fails_for_frames_that_nobody_looked_at(service: Service) -> None:
+    """Of a clip that failed while most of it was dropped no attempt is made; one that passed all
+    the same has passed.
+    """
+    token, steps, nonce = await asked(service)
+    shown = clip(poses(steps))
+    few = replace(watched(steps, shown[:10], nonce), dropped=6)
+    assert (await submit(service.deps, token, few)).http_status == 422
+    assert (await service.only_session()).failed_attempts == 0
+    by_bursts = replace(watched(steps, shown[:12], nonce), dropped=6)
+    assert said(await submit(service.deps, token, by_bursts))[0] == "declined"
+    token, steps, nonce = await asked(service)
+    shown = clip(poses(steps))
+    whole = replace(watched(steps, shown, nonce), dropped=10 * len(shown))
+    assert said(await submit(service.deps, token, whole)) == ("approved", [])
+
+
 async def test_a_clip_of_nobody_is_no_attempt(service: Service) -> None:
     """It may be taken again, of the same challenge."""
     token, steps, nonce = await asked(service)

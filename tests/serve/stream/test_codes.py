@@ -12,6 +12,7 @@ from serve.domain.ids import make_token
 from serve.domain.liveness.credits import CREDITS
 from serve.domain.liveness.wire import Frame, write_frame
 from serve.errors import Code, ServeError
+from serve.flows.liveness.stream import FRAME_WAIT_S_MAX
 from serve.flows.liveness.viewing import REFUSALS_MAX
 from serve.store.vault.keyring import Keyring
 from tests.helpers.front_door import JOHN, KYC, ORIGIN, Door
@@ -186,6 +187,25 @@ async def test_models_that_refuse_for_long_end_it(door: Door) -> None:
             heard = await talk.hear()
         assert talk.socket.close_code == 4503
         assert talk.heard[-1]["problem"]["code"] == "overloaded"
+    assert await attempts_left(door, token) == 3
+
+
+async def test_no_clip_begins_while_frames_wait_for_long(door: Door) -> None:
+    """The first frame is refused with 4503, and no attempt is counted; a moment later it begins."""
+    token = await door.ready_token()
+    waits_s = faces_of(door).waits_s
+    waits_s[door.tenant.tenant.id] = FRAME_WAIT_S_MAX + 0.1
+    async with talking(door) as talk:
+        await talk.start(token)
+        await talk.frame(JOHN)
+        await talk.hear_until("problem")
+        await talk.hear_until("closed")
+        assert talk.socket.close_code == 4503
+    waits_s[door.tenant.tenant.id] = FRAME_WAIT_S_MAX
+    async with talking(door) as talk:
+        await talk.start(token)
+        await talk.frame(JOHN)
+        await talk.hear_until("hint")
     assert await attempts_left(door, token) == 3
 
 
