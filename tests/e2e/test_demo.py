@@ -89,5 +89,5 @@ async def test_a_broken_promise_is_told(service: Service, data_dir: Path, tmp_pa
     failed = {line["text"] for line in report["lines"] if line["kind"] == "FAILED"}
     assert status == 1
     assert "every signature was valid" in failed
-    assert "of the approval" in failed
-    assert "a selfie of the same man is approved" not in failed
+    assert "of the photo, and of the approval" in failed
+    assert "he does what he is asked to, and is approved" not in failed
