@@ -160,7 +160,7 @@ async def _submit(
 ) -> None:
     loop = asyncio.get_running_loop()
     due_s, token, chunks = request
-    counters.lateness.record_value(_microseconds(loop.time() - due_s))
+    counters.lateness.record_value(microseconds(loop.time() - due_s))
     headers = {
         "Authorization": f"Bearer {token}",
         "Content-Type": "application/json",
@@ -175,7 +175,7 @@ async def _submit(
         said = NO_ANSWER
     counters.answers[str(said)] += 1
     if said == APPROVED:
-        counters.latency.record_value(_microseconds(loop.time() - due_s))
+        counters.latency.record_value(microseconds(loop.time() - due_s))
 
 
 async def _stream(chunks: Sequence[bytes]) -> AsyncIterator[bytes]:
@@ -187,7 +187,8 @@ def _chunks(body: bytes) -> list[bytes]:
     return [body[start : start + CHUNK_BYTES] for start in range(0, len(body), CHUNK_BYTES)]
 
 
-def _microseconds(seconds: float) -> int:
+def microseconds(seconds: float) -> int:
+    """As a histogram takes them: whole, at least 1, no more than it holds."""
     return min(LATENCY_US_MAX, max(1, round(1e6 * seconds)))
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field
 
 from serve.api.answers import ListResponse, Timestamp, timestamp
+from serve.api.liveness.answers import rounded_score
 from serve.api.wire import FaceId, IdentityToken, SessionId, VerificationId, Wire
 from serve.domain.callback import ReasonItem
 from serve.domain.ids import Mode
@@ -70,7 +71,7 @@ class LivenessResponse(Wire):
         """`found` on the wire."""
         return cls(
             is_live=found.is_live,
-            score=_rounded(found.score),
+            score=rounded_score(found.score),
             threshold=_rounded(found.threshold),
             method=found.method,
         )

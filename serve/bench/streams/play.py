@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 from hdrh.histogram import HdrHistogram
 
-from serve.bench.generator import AGENT, DIGITS, LATENCY_US_MAX, NO_ANSWER
+from serve.bench.generator import AGENT, DIGITS, LATENCY_US_MAX, NO_ANSWER, microseconds
 from serve.bench.streams.clips import Clip, Clips, read_clips
 from serve.outbound.phone import Phone, Refused, Start, opened
 
@@ -109,7 +109,7 @@ class _Stream:
         named = int(hint["seq"])
         while self.waiting and self.waiting[0][0] <= named:
             number, sent_s = self.waiting.popleft()
-            took_us = _microseconds(now_s - sent_s)
+            took_us = microseconds(now_s - sent_s)
             self.tally.covering.record_value(took_us)
             if number == named:
                 self.tally.newest.record_value(took_us)
@@ -189,11 +189,11 @@ async def _stream(
     stream, asked_s = _Stream(tally), loop.time()
     start = Start(url, token, headers={"User-Agent": AGENT})
     async with opened(http, start, stream.hear) as phone:
-        tally.greeting.record_value(_microseconds(loop.time() - asked_s))
+        tally.greeting.record_value(microseconds(loop.time() - asked_s))
         await _film(phone, clips[phone.steps], stream)
         submitted_s = loop.time()
         ended = await phone.submit()
-        tally.finishing.record_value(_microseconds(loop.time() - submitted_s))
+        tally.finishing.record_value(microseconds(loop.time() - submitted_s))
         return ended.word
 
 
@@ -207,12 +207,8 @@ async def _film(phone: Phone, clip: Clip, stream: _Stream) -> None:
         if not phone.is_open:
             return
         now_s = loop.time()
-        stream.tally.lateness.record_value(_microseconds(now_s - due_s))
+        stream.tally.lateness.record_value(microseconds(now_s - due_s))
         number = await phone.offer(frame, round(1000 * start_s) + captured_ms)
         if number is not None:
             stream.waiting.append((number, now_s))
         stream.tally.take(now_s, is_sent=number is not None)
-
-
-def _microseconds(seconds: float) -> int:
-    return min(LATENCY_US_MAX, max(1, round(1e6 * seconds)))

@@ -70,7 +70,6 @@ SUBPROTOCOL = "limen.capture.v1"
 TEXT_LENGTH_MAX = 1_024
 STREAM_ID_BYTES = 16
 GOING_AWAY = 1001
-OVERSIZE = 1009
 CLOSED_MIN = 4_000  # plus an HTTP status
 TAG_BYTES = 16
 _TAGGED = struct.Struct(">IQ")

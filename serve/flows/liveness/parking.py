@@ -6,6 +6,7 @@ What was seen of each frame is packed as it is, to the last bit: the clip that i
 is the same clip.
 """
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ _SCENE_BYTES = SCENE[0] * SCENE[1]
 @dataclass(frozen=True, slots=True)
 class Parked:
     """A stream at rest: under which challenge, what comes next, and what was seen; or, when it was
-    submitted, only what it was answered.
+    submitted, only what it was answered. `dropped` counts its frames that nobody looked at.
     """
 
     nonce: str = field(repr=False)
@@ -42,6 +43,7 @@ class Parked:
     sight: Sight | None = field(default=None, repr=False)
     light: Sequence[tuple[float, float]] = ()
     answer: SubmitAnswer | None = None
+    dropped: int = 0
 
 
 def name_of(token: str, stream_id: str) -> str:
@@ -52,7 +54,7 @@ def name_of(token: str, stream_id: str) -> str:
 async def park(deps: Deps, handoff: Handoff, name: str, parked: Parked) -> None:
     """Keep a stream for 15 s. What cannot be kept is lost: the person begins anew."""
     try:
-        await deps.parking.park(handoff.subject, name, packed(parked))
+        await deps.parking.park(handoff.subject, name, await asyncio.to_thread(packed, parked))
     except ServeError as error:
         logs.write_error("a stream could not be parked", error)
 
@@ -60,7 +62,7 @@ async def park(deps: Deps, handoff: Handoff, name: str, parked: Parked) -> None:
 async def unpark(deps: Deps, handoff: Handoff, name: str) -> Parked | None:
     """The stream of that name, once."""
     found = await deps.parking.take(handoff.subject, name)
-    return None if found is None else unpacked(found)
+    return None if found is None else await asyncio.to_thread(unpacked, found)
 
 
 def packed(parked: Parked) -> bytes:
@@ -76,6 +78,7 @@ def packed(parked: Parked) -> bytes:
         "least": parked.least,
         "steps": list(parked.steps),
         "light": list(parked.light),
+        "dropped": parked.dropped,
         "answer": None if parked.answer is None else parked.answer.dump().decode(),
         "seen": [_head(each) for each in seen],
         "images": {str(number): len(image) for number, image in images.items()},
@@ -107,6 +110,7 @@ def unpacked(data: bytes) -> Parked:
         sight=_sight(steps, seen, images) if seen else None,
         light=[(at_ms, level) for at_ms, level in head["light"]],
         answer=None if answer is None else SubmitAnswer.load(answer.encode()),
+        dropped=head["dropped"],
     )
 
 

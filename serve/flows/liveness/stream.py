@@ -193,6 +193,7 @@ class Stream:
                 None if viewing is None else viewing.sight,
                 () if viewing is None else viewing.light,
                 self.answer,
+                0 if viewing is None else viewing.dropped,
             )
             await park(self._shared.deps, self._handoff, self.name, parked)
 
@@ -212,7 +213,9 @@ class Stream:
         last_ms = sight.observations[-1].received_ms
         gap_ms_max = 1_000 * self._shared.terms.gap_s_max
         if last_ms is not None and _clock_ms(self._epoch_ms) - last_ms <= gap_ms_max:
-            self._view(sight).light.extend(parked.light)
+            viewing = self._view(sight)
+            viewing.light.extend(parked.light)
+            viewing.dropped = parked.dropped
 
     def _begun(self) -> Viewing:
         """A new clip, where its frames would be looked at often enough. Raises `overloaded`."""

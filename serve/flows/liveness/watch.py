@@ -1,7 +1,6 @@
 """What ends the streams of a door from elsewhere: one reader for all of them, woken by Redis."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,9 +67,6 @@ class Watch:
         self._places: Places | None = None
         self._reader: asyncio.Task[None] | None = None
 
-    def __len__(self) -> int:
-        return len(self._streams)
-
     async def join(self, stream: Watched, resumed: str) -> None:
         """Watch a stream from now on; an older one of the session, on whichever door, gives way.
 
@@ -95,11 +91,6 @@ class Watch:
         place = self._streams.get(stream.session_id)
         if place is not None and place.stream is stream:
             del self._streams[stream.session_id]
-
-    def each(self, act: Callable[[Watched], None]) -> None:
-        """Do something with every stream."""
-        for place in list(self._streams.values()):
-            act(place.stream)
 
     async def close(self) -> None:
         """Read no more."""

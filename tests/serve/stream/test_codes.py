@@ -19,7 +19,6 @@ from tests.helpers.front_door import JOHN, KYC, ORIGIN, Door
 from tests.serve.stream.stage import faces_of, stream_door, talking
 
 BYTES_MAX = 2**14
-REFUSED = ServeError(Code.OVERLOADED, "a full queue", retry_after_s=1)
 
 
 @pytest_asyncio.fixture
@@ -171,15 +170,20 @@ async def test_a_session_that_is_over_takes_no_stream(door: Door) -> None:
         assert (await talk.closing())[0] == 4409
 
 
+def refused() -> ServeError:
+    """Models without room. A new one each time: it remembers where it was raised, and for whom."""
+    return ServeError(Code.OVERLOADED, "a full queue", retry_after_s=1)
+
+
 async def test_models_that_refuse_for_long_end_it(door: Door) -> None:
     """Single frames are dropped and told of; after so many in a row it closes with 4503."""
     token = await door.ready_token()
-    faces_of(door).troubles = [REFUSED]
+    faces_of(door).troubles = [refused()]
     async with talking(door) as talk:
         await talk.start(token)
         await talk.frame(JOHN)
         assert (await talk.hear_until("hint"))["dropped"] == 1
-        faces_of(door).troubles += [REFUSED] * 3 * REFUSALS_MAX
+        faces_of(door).troubles += [refused() for _ in range(3 * REFUSALS_MAX)]
         heard: dict[str, Any] = {}
         while heard.get("type") != "closed":
             while talk.credits:

@@ -179,10 +179,10 @@ def sight() -> tuple[Sight, StreamClip]:
 def test_a_parked_clip_is_the_same_clip() -> None:
     """All that it is judged by comes back to the last bit, and so does its digest."""
     before, submitted = sight()
-    parked = Parked("ab", 41, STEPS, before, [(1.5, 0.25)])
+    parked = Parked("ab", 41, STEPS, before, [(1.5, 0.25)], dropped=3)
     found = unpacked(packed(parked))
     assert (found.nonce, found.least, found.steps) == ("ab", 41, STEPS)
-    assert found.light == [(1.5, 0.25)]
+    assert (found.light, found.dropped) == ([(1.5, 0.25)], 3)
     assert found.sight is not None
     assert found.sight.progress == before.progress
     assert found.sight.images == before.images
