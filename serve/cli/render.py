@@ -11,6 +11,7 @@ from rich.table import Table
 from pipeline.decision.comparison import Comparison
 from pipeline.decision.verdict import Recapture, Verdict
 from pipeline.evidence import Age, Detection, FaceEvidence, Missing, PassiveLiveness, Pose, Template
+from serve.domain.verifications.told import told_score
 
 Json = dict[str, Any]
 
@@ -54,11 +55,16 @@ def describe_comparison(comparison: Comparison | Missing) -> Json:
         return unavailable(comparison)
     return {
         "available": True,
-        "similarity": round(comparison.similarity, 4),
+        "similarity": told_similarity(comparison, 4),
         "threshold": comparison.threshold,
         "native": round(comparison.native, 4),
         "is_match": comparison.is_match,
     }
+
+
+def told_similarity(found: Comparison, digits: int) -> float:
+    """The similarity to so many digits, on its own side of the threshold."""
+    return told_score(found.similarity, found.threshold, is_passed=found.is_match, digits=digits)
 
 
 def unavailable(missing: Missing) -> Json:
@@ -100,7 +106,11 @@ def _lines(found: FaceEvidence) -> Iterator[tuple[str, str]]:
 def _liveness_text(found: PassiveLiveness | Missing) -> str:
     if isinstance(found, Missing):
         return f"unavailable ({found})"
-    return f"{'bona fide' if found.is_bona_fide else 'attack'}, score {found.score:.3f}"
+    return f"{'bona fide' if found.is_bona_fide else 'attack'}, score {_belief(found, 3):.3f}"
+
+
+def _belief(found: PassiveLiveness, digits: int) -> float:
+    return told_score(found.score, found.threshold, is_passed=found.is_bona_fide, digits=digits)
 
 
 def _face(detection: Detection) -> Json:
@@ -117,7 +127,7 @@ def _liveness(found: PassiveLiveness | Missing) -> Json:
         return unavailable(found)
     return {
         "available": True,
-        "score": round(found.score, 4),
+        "score": _belief(found, 4),
         "threshold": found.threshold,
         "is_bona_fide": found.is_bona_fide,
     }

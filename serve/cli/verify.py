@@ -16,6 +16,7 @@ from serve.cli.render import (
     describe_evidence,
     describe_verdict,
     evidence_table,
+    told_similarity,
 )
 from serve.flows import verify as flow
 
@@ -58,7 +59,8 @@ def _print(found: flow.Verification) -> None:
     comparison, verdict = found.comparison, found.verdict
     if isinstance(comparison, Comparison):
         console.print(
-            f"similarity {comparison.similarity:.3f}, threshold {comparison.threshold:.2f}: "
+            f"similarity {told_similarity(comparison, 3):.3f}, "
+            f"threshold {comparison.threshold:.2f}: "
             f"{'match' if comparison.is_match else 'no match'}"
         )
     if not found.reference.is_fit:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field
 
 from pipeline.liveness.challenge import Step
-from pipeline.liveness.judgement import Doubt
+from pipeline.liveness.judgement import SCORE_MIN, Doubt
 from serve.api.answers import Timestamp, timestamp
 from serve.api.wire import Wire
 from serve.domain.liveness.age import AgeBand, AgeReading
@@ -21,10 +21,10 @@ from serve.domain.liveness.limits import (
     FRAMES_MIN,
 )
 from serve.domain.session import Session
+from serve.domain.verifications.told import told_score
 from serve.flows.liveness.advisory import Advice
 from serve.flows.liveness.age import AgeAnswer
 
-SCORE_DIGITS = 2
 SIGNAL_DIGITS = 4
 
 Nonce = Annotated[str, Field(pattern="^[0-9a-f]{32}$", repr=False)]
@@ -80,7 +80,7 @@ class ActiveLivenessResponse(Wire):
         judgement = advice.judgement
         return cls(
             is_live=judgement.is_passed,
-            score=rounded_score(judgement.score),
+            score=told_score(judgement.score, SCORE_MIN, is_passed=judgement.is_passed),
             challenge=challenge,
             frames_analyzed=advice.frames,
             signals={
@@ -131,9 +131,3 @@ class AgeResponse(Wire):
             is_adult=None if reading is None else reading.is_adult,
             interval=None if reading is None else AgeIntervalResponse.of(reading),
         )
-
-
-def rounded_score(score: float) -> float:
-    """A belief on the wire: never rounded across the line that it is judged by."""
-    whole = 10.0**SCORE_DIGITS
-    return math.floor(min(max(score, 0.0), 1.0) * whole) / whole

@@ -5,15 +5,15 @@ from typing import Literal, Self
 from aiohttp import web
 from pydantic import ConfigDict, Field
 
+from pipeline.face.compare import VERIFY_THRESHOLD_SIMILARITY
 from serve.api.answers import Timestamp, answered, timestamp
 from serve.api.call import Call
 from serve.api.intake import proof
 from serve.api.search.wire import FaceSearchBody
 from serve.api.wire import Empty, VerificationId, Wire
+from serve.domain.verifications.told import told_score
 from serve.domain.verifications.verification import VerificationStatus
 from serve.flows.search import find
-
-DIGITS = 2  # of a similarity; more would tell a stranger how to come nearer
 
 
 class SearchMatchResponse(Wire):
@@ -25,20 +25,25 @@ class SearchMatchResponse(Wire):
     applicant_name: str | None = Field(serialization_alias="applicantName", repr=False)
     """Null unless it is known and the key has the scope `pii`."""
     similarity: float
-    """0 to 1, rounded to 0.01."""
+    """0 to 1, rounded to 0.01 on its own side of a match: more digits would tell a stranger how to
+    come nearer. Never less than the threshold of the search.
+    """
     is_match: bool = Field(serialization_alias="isMatch")
-    """Whether it is at or above the bar of a 1:1 match, by the score before it was rounded."""
+    """Whether it is 0.36 or more, the bar of a 1:1 match."""
     reference: str | None
     status: VerificationStatus
     created_at: Timestamp = Field(serialization_alias="createdAt")
 
     @classmethod
-    def of(cls, match: find.Match) -> Self:
-        """`match` on the wire."""
+    def of(cls, match: find.Match, threshold: float) -> Self:
+        """`match` on the wire, of a search for all of `threshold` or more."""
+        similarity = told_score(
+            match.similarity, VERIFY_THRESHOLD_SIMILARITY, is_passed=match.is_match
+        )
         return cls(
             verification_id=match.verification_id,
             applicant_name=match.name,
-            similarity=round(match.similarity, DIGITS),
+            similarity=max(similarity, threshold),
             is_match=match.is_match,
             reference=match.reference,
             status=match.status,
@@ -78,7 +83,9 @@ class FaceSearchResponse(Wire):
         """`answer` on the wire."""
         known = answer.calibration
         return cls(
-            matches=tuple(map(SearchMatchResponse.of, answer.matches)),
+            matches=tuple(
+                SearchMatchResponse.of(match, answer.threshold) for match in answer.matches
+            ),
             count=len(answer.matches),
             threshold=answer.threshold,
             model=answer.model,

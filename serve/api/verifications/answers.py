@@ -1,7 +1,8 @@
 """Responses about verifications.
 
 `result` is null until there is a verdict. What was not looked at says `available: false`, and no
-number is ever made up. Scores are on the mapped scale, 0 to 1, rounded to 0.01.
+number is ever made up. Scores are on the mapped scale, 0 to 1, rounded to 0.01 on their own side of
+the threshold.
 """
 
 from collections.abc import Callable
@@ -10,11 +11,11 @@ from typing import Annotated, Literal, Self
 from pydantic import Field
 
 from serve.api.answers import ListResponse, Timestamp, timestamp
-from serve.api.liveness.answers import rounded_score
 from serve.api.wire import FaceId, IdentityToken, SessionId, VerificationId, Wire
 from serve.domain.callback import ReasonItem
 from serve.domain.ids import Mode
 from serve.domain.verifications.rules import CheckName, CheckStatus, checks_of, is_decided
+from serve.domain.verifications.told import told_score
 from serve.domain.verifications.verification import (
     Applicant,
     DocumentType,
@@ -27,8 +28,6 @@ from serve.domain.verifications.verification import (
 )
 from serve.flows.verifications.identity import IssuedIdentity
 from serve.ports import Page
-
-SCORE_DIGITS = 2
 
 Score = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -51,8 +50,8 @@ class FaceMatchResponse(Wire):
     def of(cls, found: FaceMatch) -> Self:
         """`found` on the wire."""
         return cls(
-            similarity=_rounded(found.similarity),
-            threshold=_rounded(found.threshold),
+            similarity=told_score(found.similarity, found.threshold, is_passed=found.is_match),
+            threshold=found.threshold,
             is_match=found.is_match,
         )
 
@@ -71,8 +70,8 @@ class LivenessResponse(Wire):
         """`found` on the wire."""
         return cls(
             is_live=found.is_live,
-            score=rounded_score(found.score),
-            threshold=_rounded(found.threshold),
+            score=told_score(found.score, found.threshold, is_passed=found.is_live),
+            threshold=found.threshold,
             method=found.method,
         )
 
@@ -205,7 +204,3 @@ class IdentityResponse(Wire):
     def of(cls, issued: IssuedIdentity) -> Self:
         """`issued` on the wire."""
         return cls(token=issued.token, customer_id=issued.customer_id)
-
-
-def _rounded(score: float) -> float:
-    return round(min(max(score, 0.0), 1.0), SCORE_DIGITS)

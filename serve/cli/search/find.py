@@ -19,7 +19,6 @@ from serve.cli.options import AsJson, DataDir, print_json, read_image, settings_
 from serve.cli.tenants import find_tenant
 from serve.domain.audit import OPERATOR
 from serve.domain.ids import Mode
-from serve.domain.search.evidence import ExpectedFalseMatches
 from serve.domain.tenancy.api_key import Principal, Scope
 from serve.flows.search.find import (
     LIMIT_DEFAULT,
@@ -58,17 +57,18 @@ def search(  # noqa: PLR0913 (one parameter for each option)
                 return await search_face(deps, principal, request)
 
     answer = asyncio.run(run())
+    told = FaceSearchResponse.of(answer)
     if as_json:
-        print_json(FaceSearchResponse.of(answer).model_dump(mode="json"))
+        print_json(told.model_dump(mode="json"))
     else:
-        _print(answer)
+        _print(told)
     raise typer.Exit(0 if answer.matches else 1)
 
 
-def _print(answer: SearchAnswer) -> None:
+def _print(answer: FaceSearchResponse) -> None:
     console = Console()
     if answer.matches:
-        named = any(match.name for match in answer.matches)
+        named = any(match.applicant_name for match in answer.matches)
         columns = "similarity", "", "reference", "status", *(["name"] if named else [])
         table = Table(*(Column(each, no_wrap=True) for each in ("verification", *columns)))
         for match in answer.matches:
@@ -78,23 +78,24 @@ def _print(answer: SearchAnswer) -> None:
                 "match" if match.is_match else "alike",
                 escape(match.reference or ""),
                 match.status.value,
-                *([escape(match.name or "")] if named else []),
+                *([escape(match.applicant_name or "")] if named else []),
             )
         console.print(table)
     found = f"{len(answer.matches)} found" if answer.matches else "nobody found"
     typer.echo(f"{found} among {answer.gallery_size:,} faces, similarity {answer.threshold:g} up")
-    if expected := _chance(answer.expected):
+    if expected := _chance(answer):
         typer.echo(expected)
-    if answer.missing:
-        typer.echo(f"not complete: {len(answer.missing)} of the partitions could not be searched")
+    if missing := answer.missing_partitions:
+        typer.echo(f"not complete: {len(missing)} of the partitions could not be searched")
 
 
-def _chance(expected: ExpectedFalseMatches) -> str:
+def _chance(answer: FaceSearchResponse) -> str:
     """What chance brings, as far as anything is known of it."""
-    if expected.upper_bound is None:
+    expected, most = answer.expected_false_matches, answer.expected_false_matches_max
+    if most is None:
         return ""
-    known = "" if expected.expected is None else f"{expected.expected:.2g} expected, "
-    return f"false matches by chance: {known}at most {expected.upper_bound:.2g} (95 %)"
+    known = "" if expected is None else f"{expected:.2g} expected, "
+    return f"false matches by chance: {known}at most {most:.2g} (95 %)"
 
 
 @contextmanager
