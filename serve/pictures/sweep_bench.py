@@ -12,6 +12,7 @@ from serve.bench.sweeps.rings import AtBar, RingsFound
 from serve.bench.sweeps.speed import all_threads
 
 _PANEL_IN = (5.2, 4.6)
+_GALLERY_IN = 1.0  # of the first panel's width, so that its labels stand beside each other
 _DPI = 110
 _MILLION = 1e6
 
@@ -20,18 +21,27 @@ def draw_sweeps(
     sweepings: Sequence[Sweeping], live: Live | None, rings: RingsFound | None
 ) -> bytes:
     """PNG bytes: a panel of speeds, and one of each other thing that was measured."""
-    panels = 1 + (live is not None) + (2 if rings is not None else 0)
-    figure = Figure(figsize=(panels * _PANEL_IN[0], _PANEL_IN[1]), layout="constrained")
-    axes = iter(figure.subplots(1, panels, squeeze=False)[0])
+    stream = io.BytesIO()
+    figure = sweeps_figure(sweepings, live, rings)
+    figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})
+    return stream.getvalue()
+
+
+def sweeps_figure(
+    sweepings: Sequence[Sweeping], live: Live | None, rings: RingsFound | None
+) -> Figure:
+    """The same before it is written."""
+    others = (live is not None) + (2 if rings is not None else 0)
+    widths = [max(1, len(sweepings) * _GALLERY_IN / _PANEL_IN[0]), *[1.0] * others]
+    figure = Figure(figsize=(sum(widths) * _PANEL_IN[0], _PANEL_IN[1]), layout="constrained")
+    axes = iter(figure.subplots(1, len(widths), squeeze=False, width_ratios=widths)[0])
     _draw_speeds(next(axes), sweepings)
     if live is not None:
         _draw_live(next(axes), live)
     if rings is not None:
         _draw_largest(next(axes), rings)
         _draw_rings(next(axes), rings)
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})
-    return stream.getvalue()
+    return figure
 
 
 def _draw_speeds(axes: Axes, sweepings: Sequence[Sweeping]) -> None:
@@ -47,9 +57,9 @@ def _draw_speeds(axes: Axes, sweepings: Sequence[Sweeping]) -> None:
         heights = [found.get(name, 0.0) / _MILLION for found in speeds]
         hatch = "//" if name == LIMEN else None
         axes.bar(places, heights, width, color=f"C{number}", label=name, hatch=hatch)
-    axes.set_xticks(
-        range(len(sweepings)), [each.name.replace(", ", "\n") for each in sweepings], fontsize=7
-    )
+    labels = [each.name.replace(", ", "\n").replace(" on ", "\non ") for each in sweepings]
+    axes.set_xticks(range(len(sweepings)), labels, fontsize=7)
+    axes.margins(y=0.35)  # room for the legend
     axes.set_ylabel(f"million pairs a second, {threads} threads")
     _finish(axes)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,8 @@ from serve.bench.sweeps.goals import goals
 from serve.bench.sweeps.gpu import FACES, FLOOR_S, Gpu, measure_gpu
 from serve.bench.sweeps.live import Live, measure_live
 from serve.bench.sweeps.peers import KNN, PLAIN, RANGE, joins, judged
-from serve.bench.sweeps.speed import CHECKED, Job, check, measure_sweep
+from serve.bench.sweeps.speed import CHECKED, Job, all_threads, check, measure_sweep
+from serve.pictures.sweep_bench import sweeps_figure
 
 SIZE = Size(300, 64, has_graphs=False)
 SMALL = 128  # faces of a block, so that few faces are many tiles
@@ -202,6 +204,23 @@ def test_goals_are_shares_of_a_bare_product() -> None:
     other = [Checked(THRESHOLD, 1, 20, 0), Checked(0.93, 1, 40, 1)]
     assert met([replace(good, checked=other)])[2:] == [True, False]
     assert len(met([replace(good, checked=[])])) == 3
+
+
+def test_galleries_are_named_beside_each_other() -> None:
+    """The labels of the usual run, of two kernels each, do not run into one another."""
+    sizes = (20_000, 128), (100_000, 128), (20_000, 512)
+    kernels = "numpy float32", "torch bfloat16 on cpu"
+    paces = [replace(pace, threads=all_threads()) for pace in sweeping(6e8, 8e8).paces]
+    galleries = [
+        sweeping(6e8, 8e8, faces=faces, dimension=dimension, kernel=kernel, paces=paces)
+        for faces, dimension in sizes
+        for kernel in kernels
+    ]
+    figure = sweeps_figure(galleries, None, None)
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert len(boxes) == len(galleries)
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
 
 
 def test_tiles_of_a_device_are_scaled_up() -> None:
