@@ -137,7 +137,7 @@ async def _carried_out(deps: Deps, settings: Settings, begun: Sweep, *, hidden: 
     sweeper = Sweeper(deps, kernel, sweeper_options(settings))
     try:
         with blas_threads(1), _bar(hidden=hidden) as tell:
-            return await sweeper.carry_out(begun.id, tell)
+            return await sweeper.carry_out(begun, tell)
     except asyncio.CancelledError:
         typer.echo(f"\ninterrupted; go on with --resume {begun.id}", err=True)
         raise

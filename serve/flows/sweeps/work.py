@@ -101,28 +101,22 @@ class Sweeper:
         async with self._opened():
             await self._until(stop, self._deps.sweeps.active, goes_on=True)
 
-    async def carry_out(self, sweep_id: str, on_progress: OnProgress = nobody_looks) -> Sweep:
-        """Work on one sweep until it is over, beside whoever else does; the sweep as it ended.
-        `on_progress` is told of it as it moves. Raises `not_found` for one that is over already.
+    async def carry_out(self, asked: Sweep, on_progress: OnProgress = nobody_looks) -> Sweep:
+        """Work on one sweep until it is over, beside whoever else does; the sweep as it ended,
+        though another may have ended it before we looked. `on_progress` is told of it as it moves.
         """
 
-        async def source() -> list[Sweep]:
-            return [each for each in await self._deps.sweeps.active() if each.id == sweep_id]
-
         async def watched() -> list[Sweep]:
-            left = await source()
+            left = [each for each in await self._deps.sweeps.active() if each.id == asked.id]
             if not left:
                 over.set()
             return left
 
         over = asyncio.Event()
-        found = await source()
-        if not found:
-            raise ServeError(Code.NOT_FOUND, "no such sweep is under way")
         self._on_progress = on_progress
         async with self._opened():
             await self._until(over, watched)
-        ended = await self._deps.sweeps.one(found[0].tenant_id, found[0].mode, sweep_id)
+        ended = await self._deps.sweeps.one(asked.tenant_id, asked.mode, asked.id)
         assert ended is not None, "a sweep is kept for 90 days"
         on_progress(ended)
         return ended

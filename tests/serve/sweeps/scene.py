@@ -155,7 +155,7 @@ class Scene:
 
     async def carried_out(self, sweep: Sweep, **options: Any) -> Sweep:
         """The sweep, worked on until it is over."""
-        return await self.sweeper(**options).carry_out(sweep.id)
+        return await self.sweeper(**options).carry_out(sweep)
 
     def sweeper(self, kernel: Kernel | None = None, **options: Any) -> Sweeper:
         """Another worker."""

@@ -39,7 +39,8 @@ async def swept(door: Door, **body: object) -> dict[str, Any]:
     asked = await door.call("POST", SWEEPS, body)
     assert asked.status == 202, asked.body
     sweep_id = asked.body["id"]
-    await Sweeper(door.deps, open_kernel("cpu"), OPTIONS).carry_out(sweep_id)
+    (active,) = await door.deps.sweeps.active()
+    await Sweeper(door.deps, open_kernel("cpu"), OPTIONS).carry_out(active)
     told: dict[str, Any] = (await door.call("GET", f"{SWEEPS}/{sweep_id}")).body
     return told
 

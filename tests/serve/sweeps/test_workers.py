@@ -21,7 +21,6 @@ from serve.settings import State
 from serve.store.link import open_link
 from serve.store.local.embedded import own_embedded
 from serve.store.vault.keyring import Keyring
-from tests.helpers.service import refusal
 from tests.helpers.tree import ROOT
 from tests.serve.sweeps.scene import Scene, a_scene, like
 from tests.serve.sweeps.worker_program import SlowKernel
@@ -59,7 +58,7 @@ async def test_two_workers_share_a_sweep(scene: Scene) -> None:
     asked = await scene.planned(await scene.asked())
     kernels = SlowKernel(0.02), SlowKernel(0.02)
     first, second = await asyncio.gather(
-        *(scene.sweeper(kernel).carry_out(asked.id) for kernel in kernels)
+        *(scene.sweeper(kernel).carry_out(asked) for kernel in kernels)
     )
     assert first == second
     assert await told(scene, first) == alone
@@ -70,12 +69,18 @@ async def test_two_workers_share_a_sweep(scene: Scene) -> None:
 async def test_progress_only_grows(scene: Scene) -> None:
     """Whoever watches sees tiles and pairs grow, to the last."""
     seen: list[Sweep] = []
-    await scene.sweeper().carry_out((await scene.asked()).id, seen.append)
+    await scene.sweeper().carry_out(await scene.asked(), seen.append)
     for earlier, later in pairwise(seen):
         assert share_of(earlier) <= share_of(later)
         assert earlier.compared <= later.compared
     assert {sweep.status for sweep in seen} >= {SweepStatus.QUEUED, SweepStatus.DONE}
     assert seen[-1].tiles_done == TILES
+
+
+async def test_what_another_ended_first_is_told_as_it_ended(scene: Scene) -> None:
+    """Whoever asks for a sweep and finds that a faster worker has ended it gets what it came to."""
+    asked = await scene.asked()
+    assert await scene.carried_out(asked) == await scene.carried_out(asked)
 
 
 async def test_sweeps_take_turns(scene: Scene) -> None:
@@ -110,14 +115,14 @@ async def test_a_queued_sweep_is_canceled(scene: Scene) -> None:
     """Nobody begins it."""
     asked = await scene.asked()
     await cancel(scene.deps, scene.live, asked.id, new_operation(scene.deps))
-    assert await refusal(scene.sweeper().carry_out(asked.id)) == "not_found"
+    assert (await scene.carried_out(asked)).status is SweepStatus.CANCELED
 
 
 async def test_a_running_sweep_is_canceled_within_a_tile(scene: Scene) -> None:
     """No tile is begun after it but those that were claimed; it has no results."""
     asked = await scene.asked()
     kernel = SlowKernel(0.02)
-    working = asyncio.create_task(scene.sweeper(kernel, threads=1).carry_out(asked.id))
+    working = asyncio.create_task(scene.sweeper(kernel, threads=1).carry_out(asked))
     await scene.watched([asked], lambda one: one.tiles_done > 3)
     await cancel(scene.deps, scene.live, asked.id, new_operation(scene.deps))
     begun = len(kernel.tiles)
@@ -132,7 +137,7 @@ async def test_a_sweep_is_canceled_at_its_end(scene: Scene) -> None:
     running = await scene.planned(await scene.asked())
     await scene.tiles_done(running)
     await cancel(scene.deps, scene.live, running.id, new_operation(scene.deps))
-    assert await refusal(scene.sweeper().carry_out(running.id)) == "not_found"
+    assert (await scene.carried_out(running)).status is SweepStatus.CANCELED
     assert await scene.deps.sweeps.rings(running.id) == []
 
 
@@ -140,7 +145,7 @@ async def test_a_tile_that_always_fails_ends_the_sweep(scene: Scene) -> None:
     """After a few tries, each once its lease has run out, the sweep says that it failed."""
     running = await scene.planned(await scene.asked())
     kernel = SlowKernel(broken=True)
-    working = asyncio.create_task(scene.sweeper(kernel, threads=1).carry_out(running.id))
+    working = asyncio.create_task(scene.sweeper(kernel, threads=1).carry_out(running))
     async with asyncio.timeout(DEADLINE_S):
         while not working.done():
             await scene.expired(running)
@@ -159,7 +164,7 @@ async def test_redis_comes_back_and_the_sweep_goes_on(tmp_path: Path, keyring: K
         scene = a_scene(link, keyring)
         await scene.crowd(FACES)
         asked = await scene.asked()
-        working = asyncio.create_task(scene.sweeper(SlowKernel(0.02)).carry_out(asked.id))
+        working = asyncio.create_task(scene.sweeper(SlowKernel(0.02)).carry_out(asked))
         await scene.watched([asked], lambda one: one.tiles_done > 3)
         os.kill(server.pid, signal.SIGKILL)
         await server.wait()
