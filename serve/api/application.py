@@ -30,6 +30,7 @@ from serve.api.intake.address import (
     trusted_networks,
 )
 from serve.api.intake.body import (
+    IMAGE_BODY_BYTES_MAX,
     JSON_BYTES_MAX,
     BodyBudget,
     BodyLimits,
@@ -65,6 +66,7 @@ def build_application(deps: Deps, settings: Settings) -> web.Application:
     door = FrontDoor.opened(deps, settings)
     application = web.Application(middlewares=[observe, share, refuse, door.counted])
     application[METER] = door.meter
+    application[IMAGE_BODY_BYTES_MAX] = door.image_limits.size_max
     application.on_cleanup.append(door.meter.close)
     application[DEPS] = deps
     application[ORIGINS] = origins = access.KnownOrigins()

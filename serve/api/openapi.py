@@ -12,6 +12,7 @@ from pipeline.errors import Code as PipelineCode
 from serve.api import problem
 from serve.api.call import Route
 from serve.api.links import links_of
+from serve.domain.liveness import wire as stream
 from serve.domain.liveness.wire import STREAM_PATH, SUBPROTOCOL
 from serve.errors import STATUSES, Code
 
@@ -206,7 +207,7 @@ def _stream(refs: Refs) -> Node:
         "summary": STREAM_SUMMARY,
         "description": (
             f"A WebSocket of the subprotocol `{SUBPROTOCOL}`. The session token comes in its first "
-            "message; one in the URL or in a header is not read."
+            f"message; one in the URL or in a header is not read.\n\n{stream.__doc__}"
         ),
         "parameters": [OFFERED],
         "responses": {"101": switched, **_refusals(HANDSHAKE_CODES, refs)},

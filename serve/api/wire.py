@@ -181,7 +181,9 @@ class FrameBody(Body):
     """A frame of a clip."""
 
     image: str = Field(repr=False)
-    """The frame in base64 or as a data URL; 512 KiB at most, and of one size with the others."""
+    """The frame in base64 or as a data URL, of one size with the others, and within the limits that
+    the challenge tells.
+    """
     captured_ms: float = Field(ge=0, le=CAPTURED_MS_MAX, allow_inf_nan=False)
     """When it was taken, in milliseconds of a clock of the phone's that never goes back."""
 

@@ -22,6 +22,8 @@ from serve.observe import metrics
 
 JSON_BYTES_MAX = 64 * 2**10
 """Bytes of a body without an image."""
+IMAGE_BODY_BYTES_MAX = web.AppKey("image_body_bytes_max", int)
+"""Bytes of a body with images, as the settings of this front door have it."""
 PARSED_AT_ONCE_BYTES_MAX = 256 * 2**10
 """A larger body is parsed in a thread; this one in a fraction of a millisecond, as a hop takes."""
 VALUES_MAX = 10_000

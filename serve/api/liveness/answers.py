@@ -37,6 +37,8 @@ class ClipLimitsResponse(Wire):
     frames_max: int = FRAMES_MAX
     frame_bytes_max: int = FRAME_BYTES_MAX
     frame_pixels_max: int = FRAME_PIXELS_MAX
+    body_bytes_max: int
+    """Of all of the JSON, where an image in base64 is a third longer."""
 
 
 class ChallengeResponse(Wire):
@@ -51,12 +53,12 @@ class ChallengeResponse(Wire):
     """When the session takes no captures any more."""
 
     @classmethod
-    def of(cls, session: Session, challenge: Challenge) -> Self:
-        """`challenge` on the wire."""
+    def of(cls, session: Session, challenge: Challenge, body_bytes_max: int) -> Self:
+        """`challenge` on the wire, for a front door that takes bodies of so many bytes."""
         return cls(
             steps=challenge.steps,
             nonce=challenge.nonce,
-            limits=ClipLimitsResponse(),
+            limits=ClipLimitsResponse(body_bytes_max=body_bytes_max),
             expires_at=timestamp(session.expires_at_ms),
         )
 
@@ -115,7 +117,7 @@ class AgeResponse(Wire):
     """Completed years."""
     age_band: AgeBand | None
     is_adult: bool | None
-    """Null where the interval holds 18."""
+    """Null where the interval reaches from below 18 to 18 or more."""
     interval: AgeIntervalResponse | None
     method: Literal["age_distribution_mean"] = "age_distribution_mean"
 

@@ -5,6 +5,7 @@ from aiohttp import web
 from serve.api.answers import answered
 from serve.api.call import Call
 from serve.api.intake import proof
+from serve.api.intake.body import IMAGE_BODY_BYTES_MAX
 from serve.api.intake.frames import decoded_frames
 from serve.api.liveness.answers import ActiveLivenessResponse, AgeResponse, ChallengeResponse
 from serve.api.liveness.wire import ActiveLivenessBody, AgeBody, ChallengeBody
@@ -16,7 +17,8 @@ from serve.flows.liveness.challenge import ensure_challenge
 async def read_challenge(call: Call[ChallengeBody, Empty]) -> web.Response:
     """Tells what the person is asked to do."""
     session, challenge, _ = await ensure_challenge(call.deps, call.token, call.handoff)
-    return answered(ChallengeResponse.of(session, challenge))
+    body_bytes_max = call.request.app[IMAGE_BODY_BYTES_MAX]
+    return answered(ChallengeResponse.of(session, challenge, body_bytes_max))
 
 
 async def check_liveness(call: Call[ActiveLivenessBody, Empty]) -> web.Response:

@@ -20,7 +20,9 @@ class ActiveLivenessBody(Body):
     frames: tuple[str, ...] = Field(
         min_length=ADVISORY_FRAMES_MIN, max_length=ADVISORY_FRAMES_MAX, repr=False
     )
-    """Images in their order, each in base64 or as a data URL; all of one size, 512 KiB at most."""
+    """Images in their order, each in base64 or as a data URL; all of one size, 512 KiB and four
+    million pixels at most, and within the body of this route, 10 MiB unless it is set otherwise.
+    """
     challenge: Step = Step.HEAD_TURN
     """What they are to show."""
 

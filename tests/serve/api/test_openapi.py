@@ -26,6 +26,8 @@ def test_streams_are_described_beside_the_routes(described: dict[str, Any]) -> N
     stream = served["paths"].pop(STREAM_PATH)["get"]
     assert served == described
     assert {"101", "400", "403", "429", "503"} <= set(stream["responses"])
+    told = ('"start"', '"hello"', '"credits"', '"hint"', '"submit"', '"done"', '"problem"')
+    assert all(kind in stream["description"] for kind in told)
 
 
 def nodes(node: object) -> Iterator[dict[str, Any]]:

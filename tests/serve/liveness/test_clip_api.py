@@ -9,6 +9,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from serve.domain.liveness.limits import FRAME_BYTES_MAX, FRAMES_MAX, FRAMES_MIN
+from serve.settings import Server
 from serve.store.vault.keyring import Keyring
 from tests.helpers.front_door import (
     BROKEN,
@@ -83,6 +84,7 @@ async def test_a_phone_is_told_what_to_do(door: Door) -> None:
     assert len(told.body["steps"]) == 2
     assert told.body["limits"]["frames_max"] == FRAMES_MAX
     assert told.body["limits"]["frame_bytes_max"] == FRAME_BYTES_MAX
+    assert told.body["limits"]["body_bytes_max"] == Server().body_bytes_max
     assert (await challenge(door, token)).body == told.body
     assert "alice" not in json.dumps(told.body)
 
