@@ -76,9 +76,7 @@ class Bars:
     gape: float = 0.06  # rendered mouths 0.11 to 0.20; closed ones 0.04 at most
     gape_seconds: float = 0.15  # a syllable
     back: float = 0.5  # an action is over when half of it is taken back
-    unasked_turn_deg: float = 18.0  # of full size: overshoot and a look aside are less
-    unasked_nod_deg: float = 13.0
-    unasked_gape: float = 0.14  # talking and smiling open a mouth less
+    unasked_gape: float = 0.14  # talking and smiling open a mouth less; what heads do is all told
     step_height: Scale = Scale(0.33, 1.0, 1.9)  # over the bar: flat prints read a third of it
     not_asked: Scale = Scale(1.0, 0.5, 0.0)  # one is too many
 

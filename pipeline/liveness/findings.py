@@ -89,7 +89,7 @@ def steps_seen(clip: Viewed) -> Finding:
 
 
 def nothing_else_done(clip: Viewed) -> Finding:
-    """No full action that was not asked for at the time."""
+    """Nothing was done that was not asked for at the time."""
     count = float(len(clip.follower.unasked))
     score = clip.bars.not_asked.score(count)
     return Finding(Doubt.STEP_NOT_ASKED, score, {Signal.STEPS_NOT_ASKED: count})

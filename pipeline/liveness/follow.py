@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.liveness.bars import DEFAULT_BARS, Bars
-from pipeline.liveness.challenge import Step
+from pipeline.liveness.challenge import HEAD_STEPS, Step
 from pipeline.liveness.observation import Observation, is_usable
 from pipeline.liveness.rest import Neutral, Posture, Rest
 from pipeline.liveness.swing import Shape, Swing
@@ -120,7 +120,7 @@ class Follower:
                 self._free_from = span.end
             return
         is_repeated = bool(self.spans) and self.spans[-1].step is span.step
-        is_full = span.height >= _unasked_bar(span.step, self._bars)
+        is_full = _is_full(span, self._bars)
         if is_full and not is_repeated and len(self.unasked) < _UNASKED_MAX:
             self.unasked.append(span)
 
@@ -167,9 +167,12 @@ def _swings(bars: Bars) -> tuple[tuple[Step, Swing], ...]:
     )
 
 
-def _unasked_bar(step: Step, bars: Bars) -> float:
-    if step in _TURNS:
-        return bars.unasked_turn_deg
-    if step is Step.NOD:
-        return bars.unasked_nod_deg
-    return bars.unasked_gape if step is Step.MOUTH_OPEN else math.inf
+def _is_full(span: Span, bars: Bars) -> bool:
+    """Whether an action counts against who was not asked for it.
+
+    What the head does always: were a smaller bar for what is asked than for what is not, one clip
+    of small turns and nods would pass for every challenge. Everybody blinks, and talks a little.
+    """
+    if span.step is Step.MOUTH_OPEN:
+        return span.height >= bars.unasked_gape
+    return span.step in HEAD_STEPS

@@ -51,7 +51,7 @@ TEXTS: Mapping[Signal, str] = MappingProxyType(
         Signal.FACE_SHARE: "their share of all frames since the first of them; detector",
         Signal.FACE_GAP_S: "longest time between two of them, seconds; detector, capture clock",
         Signal.STEPS_DONE: "share of the steps that were seen, in their order; follower",
-        Signal.STEPS_NOT_ASKED: "actions of full size that were not asked for, count; follower",
+        Signal.STEPS_NOT_ASKED: "actions that were not asked for, count; follower",
         Signal.YAW_LEFT_DEG: "furthest turn to the person's left of rest, degrees; mesh",
         Signal.YAW_RIGHT_DEG: "furthest turn to the person's right of rest, degrees; mesh",
         Signal.PITCH_DEG: "furthest nod up or down from rest, degrees; mesh",

@@ -38,8 +38,7 @@ class Swing:
         self._shape = shape
         self.sign = sign
         self._open: Found | None = None
-        self._before: tuple[int, float | None, float] = (-1, None, 0.0)
-        self._held_from: float | None = None
+        self._before: tuple[int, float | None, float] | None = None
         self._held = 0.0
 
     @property
@@ -48,15 +47,16 @@ class Swing:
         return 0.0 if self._open is None else self._open.height
 
     def drop(self) -> None:
-        """Forget the swing under way."""
-        self._open = None
+        """Forget the swing under way, and the number: what it does meanwhile is not known."""
+        self._open = self._before = None
 
     def add(self, number: int, seconds: float | None, value: float) -> Found | None:
         """The swing that ends with this frame, if one does."""
         shape, found = self._shape, self._open
         if found is None and value > shape.onset:
-            found = self._open = Found(max(self._before[0], 0), number, number, value)
-            self._held_from, self._held = None, 0.0
+            start = number if self._before is None else self._before[0]
+            found, self._held = Found(start, number, number, value), 0.0
+            self._open = found
         if found is not None:
             self._hold(seconds, value)
             found.end = number
@@ -71,7 +71,8 @@ class Swing:
     def end(self) -> Found | None:
         """The swing under way, taken for done although it did not come back."""
         found, self._open = self._open, None
-        return found if found is not None and self._counts(found, self._before[1]) else None
+        seconds = None if self._before is None else self._before[1]
+        return found if found is not None and self._counts(found, seconds) else None
 
     def _counts(self, found: Found, seconds: float | None) -> bool:
         is_held = seconds is None or self._held >= self._shape.seconds_min
@@ -79,7 +80,7 @@ class Swing:
 
     def _hold(self, seconds: float | None, value: float) -> None:
         """Add up the time above `hold`; each edge lies where the line between frames crosses it."""
-        _, before_seconds, before = self._before
+        _, before_seconds, before = self._before or (0, None, 0.0)
         if seconds is None or before_seconds is None:
             return
         hold, span = self._shape.hold, seconds - before_seconds

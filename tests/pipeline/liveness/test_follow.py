@@ -98,6 +98,21 @@ def test_a_natural_blink_is_nothing() -> None:
     assert follower.unasked == []
 
 
+def test_a_blink_is_not_held_while_the_head_is_turned_aside() -> None:
+    """Where eyes cannot be told nothing is: shut for a moment after a second aside is a moment."""
+    way = [*[REST] * 10, *[TURN] * 12, Held(shut=1.0), *[REST] * 5]
+    assert followed((Step.BLINK,), clip(way)).spans == []
+
+
+@pytest.mark.parametrize("step", [Step.TURN_LEFT, Step.TURN_RIGHT, Step.NOD])
+def test_whatever_would_count_if_asked_counts_against(step: Step) -> None:
+    """There is no head movement that does a step where it is asked and goes unnoticed elsewhere."""
+    small = {Step.TURN_LEFT: Held(yaw=17.0), Step.TURN_RIGHT: Held(yaw=-17.0)}
+    frames = clip(there_and_back(small.get(step, Held(pitch=-11.0)), 6))
+    assert [span.step for span in followed((step,), frames).spans] == [step]
+    assert [span.step for span in followed((Step.MOUTH_OPEN,), frames).unasked] == [step]
+
+
 def test_a_clip_that_begins_turned_has_no_turn_to_come_back_from() -> None:
     """A head that comes to the front from its left has not turned right."""
     way = [*[Held(yaw=11.0)] * 10, *[Held(yaw=-6.0)] * 6, *[Held(yaw=11.0)] * 5]

@@ -62,6 +62,18 @@ def test_of_two_turns_one_flat_is_enough() -> None:
     assert Doubt.HEAD_FLAT in judged([*live[:24], *flat[24:]], steps).doubts
 
 
+def test_a_recording_of_everything_passes_for_its_beginning_alone() -> None:
+    """All five steps twice over, each as small as counts, have every draw in their order."""
+    small = (
+        Held(yaw=17.0), Held(yaw=-17.0), Held(pitch=-11.0), Held(gape=0.5), Held(shut=1.0),
+    )  # fmt: skip
+    shares = (0.5, *[1.0] * 4, 0.5, *[0.0] * 3)
+    acts = [scaled(held, share) for held in small for share in shares]
+    frames = clip([*[Held()] * 10, *acts, *acts])
+    passed = [draw for draw in DRAWS if judged(frames, draw).is_passed]
+    assert passed == [(Step.TURN_LEFT, Step.TURN_RIGHT)]
+
+
 def _few(frames: Frames) -> Frames:
     return renumbered(frames[8:14])
 
