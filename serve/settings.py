@@ -145,7 +145,7 @@ class Server(Section):
     """PEM file of its private key."""
 
     public_base_url: str = ""
-    """URL under which phones reach this service, for hand-off links; empty gives no links."""
+    """URL where phones reach us, for links of tenants without a page; empty gives those none."""
 
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks whose `X-Forwarded-For` is believed."""

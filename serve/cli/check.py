@@ -94,7 +94,8 @@ def _tls(settings: Settings) -> Finding:
 def _public_url(settings: Settings) -> Finding:
     url = settings.server.public_base_url
     if not url:
-        return Finding("public_base_url", Grade.WARN, "not set: sessions get no link for phones")
+        text = "not set: tenants without a page of their own get no link for phones"
+        return Finding("public_base_url", Grade.WARN, text)
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         return Finding("public_base_url", Grade.FAIL, f"{url} is no http or https URL")

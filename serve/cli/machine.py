@@ -97,7 +97,7 @@ def _packs(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "liveness",
             Grade.WARN,
-            "no passive liveness: matching captures go to review; "
+            "no passive liveness: a selfie that matches goes to review; "
             f"see `limen models pull {LIVENESS_PACK}`",
         )
     else:

@@ -35,7 +35,7 @@ _FROM_YEARS = (
 class AgeReading:
     """An age in completed years, its band, and the interval from `low` to `high`, both included.
 
-    `is_adult` is None where the interval holds the line of 18.
+    `is_adult` is None where the interval reaches from below 18 to 18 or more.
     """
 
     age: int
