@@ -70,6 +70,11 @@ class Refusal:
     faults: tuple[Fault, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def wait_s(self) -> int | None:
+        """Seconds until asking again makes sense, None where it never does."""
+        return self.retry_after_s or RETRY_AFTER_S.get(self.code)
+
 
 def refusal_of(error: ServeError) -> Refusal:
     """What `error` says on the wire; one that has no status is a defect, and says nothing."""
@@ -108,9 +113,8 @@ def rendered(refusal: Refusal, request_id: str) -> web.Response:
     """The response, with its request id, `Retry-After` and `WWW-Authenticate` where they belong."""
     code = refusal.code
     headers = {**refusal.headers, "X-Request-Id": request_id}
-    wait_s = refusal.retry_after_s or RETRY_AFTER_S.get(code)
-    if wait_s is not None:
-        headers["Retry-After"] = str(wait_s)
+    if refusal.wait_s is not None:
+        headers["Retry-After"] = str(refusal.wait_s)
     if code is Code.KEY_INVALID:
         headers["WWW-Authenticate"] = "Bearer"
     return web.Response(

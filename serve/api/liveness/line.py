@@ -58,7 +58,10 @@ class Line:
         refusal = refusal_of(error)
         self.error = ServeError(error.code, "")  # its traceback would keep the stream's pictures
         code = CLOSED_MIN + STATUSES[refusal.code]
-        message = {"type": "problem", "problem": document_of(refusal, self._request_id)}
+        problem = document_of(refusal, self._request_id)
+        message: dict[str, object] = {"type": "problem", "problem": problem}
+        if refusal.wait_s is not None:
+            message["retry_after_s"] = refusal.wait_s
         self._closing = asyncio.create_task(self._close(message, code, str(refusal.code)))
 
     def finish(self, message: Mapping[str, object]) -> None:

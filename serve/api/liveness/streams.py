@@ -202,7 +202,7 @@ class StreamDoor:
             await held.line.closed()
             self.meter.leave(held.request)
             if held.stream is not None:
-                await held.stream.leave(keeps=_keeps(held.line))
+                await held.stream.leave(keeps=_keeps(held.line, held.stream))
 
     async def _started(self, held: _Held) -> Start | None:
         """The first message; None where the client went without one.
@@ -291,10 +291,12 @@ class StreamDoor:
             held.line.finish(done(answer))
 
 
-def _keeps(line: Line) -> bool:
-    """Whether a stream waits to be resumed: where its connection was lost, on this door's account
-    or another's, and where it was refused for now.
+def _keeps(line: Line, stream: Stream) -> bool:
+    """Whether a stream waits to be resumed: with an answer that was not heard; where its connection
+    was lost, on this door's account or another's; and where it was refused for now.
     """
+    if stream.answer is not None:
+        return not line.is_done
     if line.error is not None:
         code = line.error.code
         return code is Code.TOO_MANY_REQUESTS or STATUSES.get(code) == 503

@@ -31,8 +31,9 @@ Text messages are JSON objects, binary ones frames. In their order:
     server  {"type": "done", "status": 200, "result": the callback object}, or {"type": "done",
             "status": 422, "code", "detail", "feedback"} for a clip that is to be taken again, which
             is no attempt; then it closes with 1000. A new stream of the session goes on.
-    server  {"type": "problem", "problem": an RFC 9457 problem}, at any time; then it closes with
-            4000 + its `status`, and its `code` as the reason.
+    server  {"type": "problem", "problem": an RFC 9457 problem, "retry_after_s"?}, at any time; then
+            it closes with 4000 + its `status`, and its `code` as the reason. `retry_after_s` are
+            whole seconds until trying again makes sense; absent where it never does.
 
 Closing codes are thus 1000 after `done`; 1001 when the front door goes: resume at once; 1009 for a
 message over the limit; and 4400 a message that breaks these rules, 4403 a foreign origin, 4404 an
@@ -45,7 +46,8 @@ challenge is the same, and sequence numbers go on from `next`. Where no more tha
 (`stream.gap_s_max`) since the last frame, the clip goes on as well, and `done` says how far it has
 come; after a longer gap it could not be judged as one, and begins anew with `done` 0. A stream that
 is not found begins with `next` 0. A `done` that was lost on its way is said again instead of the
-hello. However a stream ends, no attempt is counted unless it was submitted.
+hello; who asks while the clip is still judged hears 4409 `submission_in_progress`, and asks again
+with the same `resume`. However a stream ends, no attempt is counted unless it was submitted.
 """
 
 import hashlib

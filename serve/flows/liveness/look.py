@@ -16,14 +16,25 @@ from pipeline.evidence import FaceEvidence, Feedback, Template
 from pipeline.face.steps import FRAME, SELFIE, Plan
 from pipeline.liveness.challenge import Step
 from pipeline.liveness.judge import judge, key_frames
-from pipeline.liveness.judgement import Judgement, Look
+from pipeline.liveness.judgement import Doubt, Judgement, Look
 from pipeline.liveness.observation import Observation, observe
+from pipeline.liveness.signals import Signal
 from serve.deps import Deps
 from serve.flows.liveness.clip import Capture, ClipFrame, FrameBurst, StreamClip
 from serve.flows.verifications.compare import Probe
 
 EXAMINED_AT_ONCE_MAX = 8  # frames of one clip with the models: enough to share a batch
 DROPPED_SHARE_MAX = 0.35  # a phone that sends in bursts loses a third; more is lost by our models
+GAP_S_MAX = 0.45  # there and back takes a head half a second: a longer gap may hide an action
+NOT_OF_GAPS = frozenset(
+    {
+        Doubt.IDENTITY_CHANGED,
+        Doubt.FRAMES_REPEATED,
+        Doubt.LIGHT_NOT_ANSWERED,
+        Doubt.ATTACK_DETECTED,
+    }
+)
+"""What no missing frame explains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +145,20 @@ async def _judged(
     if not judgement.is_judged or best is None or evidence is None:
         hints = tuple(hint for hint in judgement.feedback if hint is not Feedback.OK)
         return Recapture(hints or (Feedback.OTHER,))
-    if not judgement.is_passed and clip.dropped_share > DROPPED_SHARE_MAX:
+    if not judgement.is_passed and _is_torn(clip, judgement):
         return Recapture((Feedback.OTHER,))  # nobody fails for frames that nobody looked at
     evidence = replace(evidence, passive_liveness=judgement.passive_liveness)
     return Looked(Probe(evidence, judgement), clip.kept[best])
+
+
+def _is_torn(clip: StreamClip, judgement: Judgement) -> bool:
+    """Whether frames were dropped, enough of them or close enough together to explain all doubts.
+
+    Who makes us drop some gains captures by it, which are counted, and no attempt more.
+    """
+    gap_s = judgement.signals.get(Signal.CLOCK_GAP_S, 0.0)
+    is_thin = clip.dropped_share > DROPPED_SHARE_MAX or (clip.dropped > 0 and gap_s > GAP_S_MAX)
+    return is_thin and NOT_OF_GAPS.isdisjoint(judgement.doubts)
 
 
 def _kept(

@@ -7,7 +7,7 @@ Until the first frame comes it holds next to nothing: thousands wait for a perso
 import asyncio
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from pipeline.face.steps import FRAME
@@ -105,6 +105,7 @@ class Stream:
         parked = None if resume is None else await self._found(resumed)
         if parked is not None and parked.answer is not None:
             self.answer = parked.answer
+            await park(deps, self._handoff, resumed, parked)  # this one may be lost as well
             return None
         session, challenge, now_ms = await ensure_challenge(deps, self._token, self._handoff)
         loop = asyncio.get_running_loop()
@@ -157,6 +158,8 @@ class Stream:
             viewing.dropped,
         )
         self.answer = await submit(self._shared.deps, self._token, clip, self._handoff)
+        if self._gives_way:
+            self._part_soon(keeps=True)
         return self.answer
 
     def end(self, error: ServeError) -> None:
@@ -165,19 +168,23 @@ class Stream:
             self._client.end(error)
 
     def give_way(self, resumed: str) -> None:
-        """The session went on in a newer stream, perhaps with what this one has seen: that is put
-        where the newer finds it before anybody says goodbye.
+        """The session went on in a newer stream, perhaps with what this one has come to: as soon as
+        that is there it is put where the newer finds it, before anybody says goodbye.
         """
-        self._gives_way = resumed == self.name
-        if self._gives_way and not self._is_submitted:
-            self._parting = asyncio.create_task(self._part(keeps=True))
+        self._gives_way |= resumed == self.name
+        if self._gives_way and (self.answer is not None or not self._is_submitted):
+            self._part_soon(keeps=True)
         self.end(ServeError(Code.STREAM_SUPERSEDED, "the session went on in a newer stream"))
 
     async def leave(self, *, keeps: bool) -> None:
         """It is over here. Where it `keeps`, what it has come to waits for a resume."""
+        await self._part_soon(keeps=keeps or self._gives_way)
+
+    def _part_soon(self, *, keeps: bool) -> "asyncio.Task[None]":
+        """Part once, whoever says so first."""
         if self._parting is None:
-            self._parting = asyncio.create_task(self._part(keeps=keeps or self._gives_way))
-        await self._parting
+            self._parting = asyncio.create_task(self._part(keeps=keeps))
+        return self._parting
 
     async def _part(self, *, keeps: bool) -> None:
         self._cancel_timers()
@@ -186,15 +193,11 @@ class Stream:
         if viewing is not None:
             viewing.close()
         if keeps and (viewing is not None or self.answer is not None):
-            parked = Parked(
-                self._nonce,
-                self._least,
-                self._steps,
-                None if viewing is None else viewing.sight,
-                () if viewing is None else viewing.light,
-                self.answer,
-                0 if viewing is None else viewing.dropped,
-            )
+            parked = Parked(self._nonce, self._least, self._steps, answer=self.answer)
+            if viewing is not None and self.answer is None:
+                parked = replace(
+                    parked, sight=viewing.sight, light=viewing.light, dropped=viewing.dropped
+                )
             await park(self._shared.deps, self._handoff, self.name, parked)
 
     async def _found(self, name: str) -> Parked | None:

@@ -15,6 +15,7 @@ from pipeline.liveness.judge import key_frames
 from pipeline.liveness.judgement import Doubt, Judgement
 from pipeline.liveness.observation import Observation
 from serve.domain.progress import SubmitAnswer
+from serve.domain.session import CAPTURES_MAX, State
 from serve.domain.tenancy.tenant import TenantPatch
 from serve.domain.verifications.verification import LivenessMethod
 from serve.errors import Code
@@ -157,6 +158,41 @@ async def test_nobody_fails_for_frames_that_nobody_looked_at(service: Service) -
     shown = clip(poses(steps))
     whole = replace(watched(steps, shown, nonce), dropped=10 * len(shown))
     assert said(await submit(service.deps, token, whole)) == ("approved", [])
+
+
+async def test_nobody_fails_for_an_action_in_a_gap_of_ours(service: Service) -> None:
+    """Where some were dropped and half a second is missing, the clip is taken again; where none
+    were the gap is the phone's, and the attempt counts.
+    """
+    token, steps, nonce = await asked(service)
+    shown = clip(poses(steps))
+    torn = watched(steps, [*shown[:12], *shown[18:20]], nonce)
+    assert (await submit(service.deps, token, replace(torn, dropped=1))).http_status == 422
+    assert (await service.only_session()).failed_attempts == 0
+    again = replace(torn, observations=torn.observations[:-1])
+    assert said(await submit(service.deps, token, again))[0] == "declined"
+
+
+async def test_no_gap_explains_somebody_else(service: Service) -> None:
+    """A clip that is doubted for more than what may be missing from it is an attempt, however much
+    of it was dropped.
+    """
+    token, steps, nonce = await asked(service)
+    stream = watched(steps, clip(poses(steps)), nonce)
+    other = dict.fromkeys(list(stream.kept)[1:], b"face 60")
+    spliced = replace(stream, kept={**stream.kept, **other}, dropped=1_000)
+    assert said(await submit(service.deps, token, spliced))[0] == "declined"
+
+
+async def test_captures_that_were_torn_are_bounded(service: Service) -> None:
+    """The twentieth ends the session, whoever drops the frames."""
+    token, steps, nonce = await asked(service)
+    shown = clip(poses(steps))
+    for number in range(CAPTURES_MAX):
+        torn = replace(watched(steps, shown[: 10 + number], nonce), dropped=100)
+        assert (await submit(service.deps, token, torn)).http_status == 422
+    session = await service.only_session()
+    assert (session.captures, session.state) == (CAPTURES_MAX, State.DECLINED)
 
 
 async def test_a_clip_of_nobody_is_no_attempt(service: Service) -> None:

@@ -116,6 +116,7 @@ async def test_a_tenant_s_quota_counts(link: Redis, keyring: Keyring) -> None:
             if first["type"] == "problem":
                 break
         assert first["problem"]["code"] == "too_many_requests"
+        assert first["retry_after_s"] == 1
 
 
 async def test_nothing_secret_is_logged(door: Door, written: StringIO) -> None:
