@@ -161,8 +161,12 @@ class Sweeps(Protocol):
         """All at or above the threshold, and all known below it."""
         ...
 
+    async def ring_page(self, sweep_id: str, cursor: str, limit: int) -> Page[Ring]:
+        """Its rings, largest first. Raises `cursor_invalid`."""
+        ...
+
     async def rings(self, sweep_id: str) -> list[Ring]:
-        """Its rings, largest first."""
+        """All its rings, largest first."""
         ...
 
     async def latest(self, tenant_id: str, mode: Mode) -> Sweep | None:

@@ -101,19 +101,16 @@ async def rings(
     sweep = (
         await done_sweep(deps, principal, sweep_id) if sweep_id else await _latest(deps, principal)
     )
-    every = [] if sweep is None else await deps.sweeps.rings(sweep.id)
-    start = 0
-    if cursor:
-        places = [number for number, each in enumerate(every) if each.id == cursor]
-        if not places:
-            raise ServeError(Code.CURSOR_INVALID, "no such ring in this list")
-        start = places[0] + 1
-    some = every[start : start + limit]
-    told = await told_rings(deps, principal, some)
+    found: Page[Ring] = Page((), "")
+    if sweep is not None:
+        found = await deps.sweeps.ring_page(sweep.id, cursor, limit)
+    elif cursor:
+        raise ServeError(Code.CURSOR_INVALID, "there is no list yet")
+    told = await told_rings(deps, principal, found.items)
     target = "" if sweep is None else sweep.id
     entry = AuditEntry(Action.RING_READ, principal.actor, target, count=len(told))
     await noted(deps, Concern(principal.tenant_id, principal.mode), entry)
-    return Page(tuple(told), some[-1].id if start + limit < len(every) else "")
+    return Page(tuple(told), found.next_cursor)
 
 
 async def ring(deps: Deps, principal: Principal, ring_id: str) -> ToldRing:

@@ -105,8 +105,32 @@ class Reports:
 
         return await read_with(self.link, self.keyring, sweep_id, read) or ([], [])
 
+    async def ring_page(self, sweep_id: str, cursor: str, limit: int) -> Page[Ring]:
+        """Its rings, largest first. Raises `cursor_invalid`, also where the ring that the cursor
+        names has gone.
+        """
+        first, last = read_cursor(cursor) or (0, "")
+
+        async def read(kept: Kept) -> list[tuple[int, Ring]]:
+            pages = (await self._pages_of(kept)).get("rings", 0)
+            found: list[tuple[int, Ring]] = []
+            for number in range(first, max(pages, first + 1)):
+                page = await self._read(kept, [f"rings:{number}"], unpack_rings)
+                left = _behind(page, last) if last and number == first else page
+                found += [(number, ring) for ring in left]
+                if len(found) > limit:
+                    break
+            return found
+
+        found = await read_with(self.link, self.keyring, sweep_id, read) or []
+        following = ""
+        if len(found) > limit:
+            number, ring = found[limit - 1]
+            following = write_cursor(number, ring.id)
+        return Page(tuple(ring for _, ring in found[:limit]), following)
+
     async def rings(self, sweep_id: str) -> list[Ring]:
-        """Its rings, largest first."""
+        """All its rings, largest first."""
         read = partial(self._all, kind="rings", unpack=unpack_rings)
         return await read_with(self.link, self.keyring, sweep_id, read) or []
 
@@ -286,6 +310,14 @@ def _meta(plain: bytes) -> list[tuple[str, int]]:
 
 def _calibration(plain: bytes) -> list[Calibration]:
     return [Calibration.model_validate_json(plain)]
+
+
+def _behind(rings: Sequence[Ring], ring_id: str) -> Sequence[Ring]:
+    """Those after the ring that a cursor names. Raises `cursor_invalid`."""
+    for place, ring in enumerate(rings, start=1):
+        if ring.id == ring_id:
+            return rings[place:]
+    raise ServeError(Code.CURSOR_INVALID, "no such ring in this list")
 
 
 def _start(sweep_id: str, cursor: str) -> int:

@@ -244,8 +244,12 @@ class RedisSweeps:
         """All at or above the threshold, and all known below it."""
         return await self._reports.edges(sweep_id)
 
+    async def ring_page(self, sweep_id: str, cursor: str, limit: int) -> Page[Ring]:
+        """Its rings, largest first. Raises `cursor_invalid`."""
+        return await self._reports.ring_page(sweep_id, cursor, limit)
+
     async def rings(self, sweep_id: str) -> list[Ring]:
-        """Its rings, largest first."""
+        """All its rings, largest first."""
         return await self._reports.rings(sweep_id)
 
     async def latest(self, tenant_id: str, mode: Mode) -> Sweep | None:
