@@ -108,6 +108,8 @@ class Bars:
     untimed_seconds: float = 0.5  # between frames of which nothing is known
     jump: Scale = Scale(1.5, 1.0, 0.22)  # rendered 0.45 at most
     scene_jump: Scale = Scale(100.0, 40.0, 11.0)  # rendered 25 at most; spliced 52 or more
+    way: tuple[float, float] = (0.2, 0.8)  # shares of a swing's height between which it is passing
+    on_the_way: Scale = Scale(0.0, 0.5, 3.0)  # photos by turns 0; rendered from 5 a second on 1
     zigzag_noise: float = 0.02  # of marks from frame to frame, distances between the eyes
     zigzag_noise_px: float = 1.5  # of small faces
     zigzag_path: float = 0.3  # a shorter way leads nowhere by chance

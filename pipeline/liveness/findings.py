@@ -132,6 +132,10 @@ def moves_smoothly(clip: Viewed) -> Finding:
     signals = {Signal.JUMP: jump(clip.usable, bars)}
     score = bars.jump.score(signals[Signal.JUMP])
     if clip.timing is not None:  # frames that were picked out of a motion may lie anywhere on it
+        swings = [_on_the_way(clip, span) for span in clip.follower.spans if span.step in _HEAD]
+        if swings:
+            signals[Signal.ON_THE_WAY] = float(min(swings))
+            score = min(score, bars.on_the_way.score(signals[Signal.ON_THE_WAY]))
         signals[Signal.ZIGZAG] = zigzag(clip.usable, bars)
         signals[Signal.SCENE_JUMP] = scene_jump(clip.usable)
         score = min(
@@ -224,6 +228,14 @@ def bar_of(step: Step, bars: Bars) -> float:
 
 def _within(framed: Sequence[Framed], span: Span) -> list[Framed]:
     return [frame for frame in framed if span.start <= frame.number <= span.end]
+
+
+def _on_the_way(clip: Viewed, span: Span) -> int:
+    """In how many frames of a swing of the head it is neither at rest nor where it goes."""
+    is_nod, (low, high) = span.step is Step.NOD, clip.bars.way
+    postures = (frame.posture for frame in _within(clip.framed, span))
+    angles = (abs(each.pitch_deg if is_nod else each.yaw_deg) for each in postures)
+    return sum(low < angle / span.height < high for angle in angles)
 
 
 def _reach(clip: Viewed) -> dict[Signal, float]:

@@ -25,6 +25,7 @@ class Signal(StrEnum):
     IDENTITY_SHARE = "identity_share"
     JUMP = "jump"
     ZIGZAG = "zigzag"
+    ON_THE_WAY = "on_the_way"
     SCENE_JUMP = "scene_jump"
     COPIES = "copies"
     FROZEN_S = "frozen_s"
@@ -71,6 +72,8 @@ TEXTS: Mapping[Signal, str] = MappingProxyType(
         "time; mesh, capture clock",
         Signal.ZIGZAG: "way from frame to frame over the way in two, times 2: 1 for a motion that "
         "leads somewhere, 2 for frames in an order of chance; mesh",
+        Signal.ON_THE_WAY: "frames between a fifth and four fifths of the height of a swing of the "
+        "head, count, fewest of all swings; follower",
         Signal.SCENE_JUMP: "greatest change of the whole picture between neighbouring frames, root "
         "mean square, grey levels; thumbnail",
         Signal.COPIES: "frames whose bytes came before, count; SHA-256",

@@ -110,6 +110,12 @@ def _cut_away(frames: Frames) -> Frames:
             for each in frames]  # fmt: skip
 
 
+def _slides(_frames: Frames) -> Frames:
+    """Photos of a head ahead, turned, ahead and blinking, one after the other."""
+    acts = (Held(yaw=24.0), Held(), Held(shut=1.0), Held())
+    return clip([*[Held()] * 10, *[each for each in acts for _ in range(6)]])
+
+
 def _shuffled(frames: Frames) -> Frames:
     order = np.random.default_rng(5).permutation(len(frames))
     return renumbered([frames[each] for each in order])
@@ -156,6 +162,7 @@ def _half_timed(frames: Frames) -> Frames:
         (_opened_mouth, Doubt.STEP_NOT_ASKED),
         (_jump, Doubt.MOTION_BROKEN),
         (_cut_away, Doubt.MOTION_BROKEN),
+        (_slides, Doubt.MOTION_BROKEN),
         (_shuffled, Doubt.MOTION_BROKEN),
         (_copied, Doubt.FRAMES_REPEATED),
         (_looped, Doubt.FRAMES_REPEATED),
