@@ -20,7 +20,8 @@ class Step(StrEnum):
 DRAWN = (Step.TURN_LEFT, Step.TURN_RIGHT, Step.NOD, Step.BLINK, Step.MOUTH_OPEN)
 """The five that sessions draw from."""
 
-HEAD_STEPS = frozenset({Step.TURN_LEFT, Step.TURN_RIGHT, Step.HEAD_TURN, Step.NOD})
+TURNS = frozenset({Step.TURN_LEFT, Step.TURN_RIGHT})
+HEAD_STEPS = TURNS | {Step.HEAD_TURN, Step.NOD}
 """Those that move the head as a whole. Only a head that turns shows that it has depth, so each
 challenge has one: eyes and a mouth that move behind a print with holes show none.
 """
@@ -28,8 +29,9 @@ challenge has one: eyes and a mouth that move behind a print with holes show non
 DRAWS: tuple[tuple[Step, Step], ...] = tuple(
     pair for pair in permutations(DRAWN, 2) if HEAD_STEPS.intersection(pair)
 )
-"""The 18 ordered pairs that are drawn from. A recording of one passes for it, and most of the time,
-played backwards, for its reverse: for 2 challenges in 18.
+"""The 18 ordered pairs that are drawn from. A recording of one passes for it; most of the time,
+played backwards, for its reverse; and mirrored for both of them to the other side: for 4 challenges
+in 18 at most. Who has a recording of each step joins them as they are drawn, for all 18.
 """
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from pipeline.liveness.bars import Bars
-from pipeline.liveness.challenge import Step
+from pipeline.liveness.challenge import HEAD_STEPS, Step
 from pipeline.liveness.follow import Follower, Span
 from pipeline.liveness.judgement import SCORE_MIN, Doubt
 from pipeline.liveness.observation import Observation
@@ -18,7 +18,6 @@ from pipeline.liveness.signs.repeats import repeats_of
 
 _CERTAIN = 0.95  # of a rule that has nothing against a clip, and no margin to tell
 _DENIED_MAX = 0.45  # of a step that went far enough and yet was not done
-_HEAD = frozenset({Step.TURN_LEFT, Step.TURN_RIGHT, Step.NOD})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +105,12 @@ def has_depth(clip: Viewed) -> Finding:
     swings: Sequence[tuple[Step, Sequence[Framed]]] = [
         (span.step, _within(clip.framed, span))
         for span in clip.follower.spans
-        if span.step in _HEAD
+        if span.step in HEAD_STEPS
     ]
     if not swings:
         swings = list(aside_frames(clip.framed, clip.bars).items())
     if not swings:
-        is_asked = not _HEAD.isdisjoint(clip.steps) or Step.HEAD_TURN in clip.steps
+        is_asked = not HEAD_STEPS.isdisjoint(clip.steps)
         return Finding(Doubt.HEAD_FLAT, 0.0 if is_asked else _CERTAIN)
     shape = rest_shape(clip.framed, clip.bars)
     weakest: Relief = min(
@@ -132,7 +131,9 @@ def moves_smoothly(clip: Viewed) -> Finding:
     signals = {Signal.JUMP: jump(clip.usable, bars)}
     score = bars.jump.score(signals[Signal.JUMP])
     if clip.timing is not None:  # frames that were picked out of a motion may lie anywhere on it
-        swings = [_on_the_way(clip, span) for span in clip.follower.spans if span.step in _HEAD]
+        swings = [
+            _on_the_way(clip, span) for span in clip.follower.spans if span.step in HEAD_STEPS
+        ]
         if swings:
             signals[Signal.ON_THE_WAY] = float(min(swings))
             score = min(score, bars.on_the_way.score(signals[Signal.ON_THE_WAY]))

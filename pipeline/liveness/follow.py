@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.liveness.bars import DEFAULT_BARS, Bars
-from pipeline.liveness.challenge import HEAD_STEPS, Step
+from pipeline.liveness.challenge import HEAD_STEPS, TURNS, Step
 from pipeline.liveness.observation import Observation, is_usable
 from pipeline.liveness.rest import Neutral, Posture, Rest
 from pipeline.liveness.swing import Shape, Swing
 
 _UNASKED_MAX = 16  # actions nobody asked for that are remembered; one is too many
-_TURNS = frozenset({Step.TURN_LEFT, Step.TURN_RIGHT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +125,7 @@ class Follower:
 
 
 def _answers(done: Step, asked: Step) -> bool:
-    return done is asked or (asked is Step.HEAD_TURN and done in _TURNS)
+    return done is asked or (asked is Step.HEAD_TURN and done in TURNS)
 
 
 def _values(posture: Posture, own_yaw_deg: float, bars: Bars) -> dict[Step, float | None]:

@@ -45,6 +45,20 @@ def joined(first: Clip, second: Clip, share: float) -> Clip:
     return Clip(frames, tuple(round(step_ms * number) for number in range(len(frames))))
 
 
+def appended(first: Clip, second: Clip) -> Clip:
+    """The whole second clip after the whole first one, under one clock."""
+    step_ms = (first.captured_ms[-1] - first.captured_ms[0]) // (len(first.frames) - 1)
+    since_ms = first.captured_ms[-1] + step_ms - second.captured_ms[0]
+    times = (*first.captured_ms, *(since_ms + each for each in second.captured_ms))
+    return Clip(first.frames + second.frames, times)
+
+
+def mirrored(clip: Clip, rng: np.random.Generator) -> Clip:
+    """Left and right change places in each frame, which is coded anew."""
+    camera = Camera.held(rng)
+    return Clip(tuple(camera.shoot(each[:, ::-1]) for each in pictures(clip)), clip.captured_ms)
+
+
 def inserted(clip: Clip, other: Clip, before: int, after: int) -> Clip:
     """The clip, its first `before` and last `after` frames replaced by those of another."""
     count = len(clip.frames)

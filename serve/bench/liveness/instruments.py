@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, pairwise
 from types import MappingProxyType
 
 import numpy as np
 
 from pipeline.liveness.challenge import DRAWS, Step
-from pipeline.render.draw import STILL, Attitude
-from pipeline.render.perform import Clip, perform
-from pipeline.render.script import Key, script
+from pipeline.render.camera import Camera
+from pipeline.render.draw import STILL, Attitude, draw_head
+from pipeline.render.perform import Clip, frame_times, perform, shot
+from pipeline.render.script import Key, attitude_at, script
 from serve.bench.liveness import edits
 from serve.bench.liveness.cast import Actor
 from serve.bench.liveness.sheet import (
@@ -28,6 +30,8 @@ BEND_TILT = (1.0, 2.3)  # the same of a bent print, which has some depth of its 
 NEAR = (0.35, 1.0)  # how far from the camera a tilted print is held, over a head's distance
 FREEZES_AT = 0.45  # of a recording, shortly after its first step
 _NO_HOLES = frozenset[Step]()
+_CUT_S = 0.001  # from one photo to the next
+_OTHER_SIDE = {Step.TURN_LEFT: Step.TURN_RIGHT, Step.TURN_RIGHT: Step.TURN_LEFT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +192,28 @@ def _right(part: Part) -> Clip:
     return replayed(sheet_of(part.actor.head), part.taken(), part.rng)
 
 
+def _mirrored(part: Part) -> Clip:
+    first, second = (_OTHER_SIDE.get(step, step) for step in part.steps)
+    return edits.mirrored(part.take(part.actor, (first, second)), part.rng)
+
+
+def _steps_joined(part: Part) -> Clip:
+    """Who has a recording of each step shows them in whatever order is drawn."""
+    first, second = (perform(part.actor.head, (step,), part.rng) for step in part.steps)
+    return edits.appended(first, second)
+
+
+def _slides(part: Part) -> Clip:
+    """Photos of the head as each step has it at its most, and as it looks ahead."""
+    keys = script(part.steps, part.rng)
+    ends = (replace(key, at_s=after.at_s - _CUT_S) for key, after in pairwise(keys))
+    held = (*chain.from_iterable(zip(keys, ends, strict=False)), keys[-1])
+    times_s = frame_times(keys[-1].at_s, part.rng)
+    photos = (draw_head(part.actor.head, attitude_at(held, each)) for each in times_s)
+    shown = shot(photos, times_s, Camera.held(part.rng, steadiness=1.0))
+    return replayed(sheet_of(part.actor.head), shown, part.rng)
+
+
 def _anew(maker: Maker) -> Maker:
     """What `maker` makes, each frame coded anew."""
     return lambda part: edits.coded_anew(maker(part), part.rng)
@@ -260,5 +286,8 @@ _MAKERS: Mapping[Species, Maker] = MappingProxyType(
         Species.RIGHT_CHALLENGE: _right,
         Species.BACKWARDS: lambda part: edits.backwards(part.reverse()),
         Species.HALVES_SWAPPED: lambda part: edits.halves_swapped(part.reverse()),
+        Species.MIRRORED: _mirrored,
+        Species.STEPS_JOINED: _steps_joined,
+        Species.SLIDES: _slides,
     }
 )

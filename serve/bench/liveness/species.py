@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from pipeline.liveness.challenge import DRAWS, Step
+from pipeline.liveness.challenge import DRAWS, TURNS, Step
 
 Steps = tuple[Step, Step]
 
@@ -51,6 +51,9 @@ class Species(StrEnum):
     RIGHT_CHALLENGE = "right_challenge"
     BACKWARDS = "backwards"
     HALVES_SWAPPED = "halves_swapped"
+    MIRRORED = "mirrored"
+    STEPS_JOINED = "steps_joined"
+    SLIDES = "slides"
 
     @property
     def text(self) -> str:
@@ -79,12 +82,22 @@ RENDERED = frozenset(
         Species.FROZEN_ANEW,
         Species.LOOP_ANEW,
         Species.RIGHT_CHALLENGE,
+        Species.STEPS_JOINED,
+        Species.SLIDES,
     }
 )
 """Those whose frames are made for them alone; all others show frames of performances."""
 WITH_DEPTH = frozenset({Species.PRINT_BENT})
 """Attacks that have depth of their own: reported, but not among those that none may pass of."""
-RECORDINGS = frozenset({Species.RIGHT_CHALLENGE, Species.BACKWARDS, Species.HALVES_SWAPPED})
+RECORDINGS = frozenset(
+    {
+        Species.RIGHT_CHALLENGE,
+        Species.BACKWARDS,
+        Species.HALVES_SWAPPED,
+        Species.MIRRORED,
+        Species.STEPS_JOINED,
+    }
+)
 TEXTS: Mapping[Species, str] = MappingProxyType(
     {
         Species.PERFORMANCE: "rendered performance of what was asked",
@@ -114,6 +127,9 @@ TEXTS: Mapping[Species, str] = MappingProxyType(
         Species.RIGHT_CHALLENGE: "recording of the right challenge, from a screen",
         Species.BACKWARDS: "recording of the reverse, played backwards",
         Species.HALVES_SWAPPED: "recording of the reverse, halves swapped",
+        Species.MIRRORED: "recording of the other side, mirrored",
+        Species.STEPS_JOINED: "recordings of single steps, joined as asked",
+        Species.SLIDES: "photos of each posture by turns, on a screen",
     }
 )
 
@@ -124,6 +140,8 @@ def draws_for(species: Species) -> tuple[Steps, ...]:
         return tuple(draw for draw in DRAWS if Step.BLINK in draw)
     if species is Species.CUT_OUT_MOUTH:
         return tuple(draw for draw in DRAWS if Step.MOUTH_OPEN in draw)
+    if species is Species.MIRRORED:
+        return tuple(draw for draw in DRAWS if TURNS.intersection(draw))
     if species in {Species.LOOP, Species.LOOP_ANEW, *RECORDINGS}:
         return tuple(draw for draw in DRAWS if draw[::-1] in DRAWS)
     return DRAWS

@@ -38,10 +38,15 @@ def test_a_loop_comes_again_under_a_clock_that_goes_on() -> None:
 
 
 def test_a_splice_is_of_both() -> None:
-    """Up to its share one person, from there on the other; or the other's frames at both ends."""
+    """Up to its share one person, from there on the other; one after the other; or the other's
+    frames at both ends.
+    """
     made = edits.joined(clip("a"), clip("b"), 0.5)
     assert shown(made) == "a0 a1 a2 a3 a4 b5 b6 b7 b8 b9"
     assert (np.diff(made.captured_ms) == STEP_MS).all()
+    both = edits.appended(clip("a"), clip("b"))
+    assert shown(both) == f"{shown(clip('a'))} {shown(clip('b'))}"
+    assert both.captured_ms == tuple(range(0, 2 * COUNT * STEP_MS, STEP_MS))
     ends = edits.inserted(clip("a"), clip("b"), 2, 1)
     assert shown(ends) == "b0 b1 a2 a3 a4 a5 a6 a7 a8 b9"
 
@@ -82,6 +87,18 @@ def test_a_clock_is_told_anew(made: Clip, times: list[int]) -> None:
     """The frames stay, their times do not."""
     assert made.frames == clip().frames
     assert [*made.captured_ms] == times
+
+
+def test_a_mirrored_clip_is_mirrored() -> None:
+    """What was bright on the left is so on the right, at the same times."""
+    scene = np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8)
+    scene[:, : SIDE_PX // 2] = 200
+    frame = Camera.held(np.random.default_rng(1)).shoot(scene)
+    made = edits.mirrored(Clip((frame,), (7,)), np.random.default_rng(2))
+    (picture,) = pictures(made)
+    assert picture[:, : SIDE_PX // 2].mean() < 10.0
+    assert picture[:, SIDE_PX // 2 :].mean() > 190.0
+    assert made.captured_ms == (7,)
 
 
 def test_frames_coded_anew_differ_in_bytes_alone() -> None:

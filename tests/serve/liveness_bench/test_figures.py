@@ -63,8 +63,15 @@ def test_every_species_says_what_it_is() -> None:
     (bona_fide,) = (each for each in Species if each.kind is Class.BONA_FIDE)
     assert "rendered" in bona_fide.text
     assert {each for each in Species if each.kind is Class.RECORDING} == {
-        Species.RIGHT_CHALLENGE, Species.BACKWARDS, Species.HALVES_SWAPPED,
+        Species.RIGHT_CHALLENGE, Species.BACKWARDS, Species.HALVES_SWAPPED, Species.MIRRORED,
+        Species.STEPS_JOINED,
     }  # fmt: skip
+
+
+def test_a_mirror_is_tried_on_draws_with_a_side() -> None:
+    """What has no turn in it looks the same mirrored."""
+    assert all({"turn_left", "turn_right"} & {*draw} for draw in draws_for(Species.MIRRORED))
+    assert len(draws_for(Species.MIRRORED)) == 14
 
 
 def test_holes_are_tried_on_what_shows_through_them() -> None:
