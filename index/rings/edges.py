@@ -94,11 +94,10 @@ class Ring:
 
 @dataclass(frozen=True, slots=True)
 class Grown:
-    """The rings, largest first; pairs that only a weak edge ties, for a reviewer; customers who
-    were left out as hubs; and whether faces alone were allowed to join at all.
+    """The rings, largest first; customers who were left out as hubs; and whether faces alone were
+    allowed to join at all. An edge whose ends are not of one ring is for a reviewer.
     """
 
     rings: tuple[Ring, ...]
-    for_review: tuple[Edge, ...]
     quarantined: tuple[str, ...]
     by_faces: bool

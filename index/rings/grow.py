@@ -9,7 +9,6 @@ def grow(evidence: Evidence, rules: Rules) -> Grown:
 
     Strong ties join by themselves two customers, or a third to two; into larger groups a tie
     joins where half of the pairs between the two are tied, and a third customer or a second
-    signal supports it. No ring holds two who are apart, and none holds a hub. What ties nobody into
-    one ring is `for_review`.
+    signal supports it. No ring holds two who are apart, and none holds a hub.
     """
     return Keeper.of(evidence, rules).grown()

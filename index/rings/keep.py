@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Self
 
-from index.rings.edges import Edge, Evidence, Grown, Ring, Rules
-from index.rings.explain import best_first, explained
+from index.rings.edges import Evidence, Grown, Ring, Rules
+from index.rings.explain import explained
 from index.rings.graph import Graph
 from index.rings.join import is_held_by_faces, split
 
@@ -27,7 +27,6 @@ class Keeper:
         self._units: dict[str, frozenset[str]] = {}
         self._rings: dict[str, Ring] = {}  # by first member
         self._ring_of: dict[str, str] = {}
-        self._for_review: dict[tuple[str, str], float] = {}
         self._touched: set[str] = set()  # whose ties, or whether these may join, have changed
         self._doubted: set[str] = set()  # who may be a hub, or none any more
 
@@ -85,10 +84,8 @@ class Keeper:
         """The rings of all that is noted now."""
         self._settle()
         rings = sorted(self._rings.values(), key=lambda ring: (-len(ring.members), ring.members))
-        review = [Edge(*pair, score) for pair, score in self._for_review.items()]
         return Grown(
             rings=tuple(rings),
-            for_review=tuple(sorted(review, key=best_first)),
             quarantined=tuple(sorted(self._graph.hubs)),
             by_faces=self._graph.bar.by_faces,
         )
@@ -96,7 +93,6 @@ class Keeper:
     def _touch_pair(self, first: str, second: str) -> None:
         """Mark whom a change of this pair's tie concerns; called before it and after it."""
         near = self._graph.near
-        self._for_review.pop((min(first, second), max(first, second)), None)
         one, other = near[first], near[second]
         self._touched |= {first, second} | (one.keys() & other.keys())
         bar = self._graph.rules.hub_degree
@@ -117,7 +113,6 @@ class Keeper:
             self._rings.pop(self._ring_of.pop(name, ""), None)
         for names in self._connected(loose - self._graph.hubs):
             self._grow(names)
-        self._review(loose)
 
     def _connected(self, loose: set[str]) -> Iterator[frozenset[str]]:
         """The units of customers whose ties with all others may not join."""
@@ -154,15 +149,3 @@ class Keeper:
             )
             self._rings[ring.members[0]] = ring
             self._ring_of.update(dict.fromkeys(members, ring.members[0]))
-
-    def _review(self, loose: set[str]) -> None:
-        """Note which ties of these customers, none a hub's, lie in no ring."""
-        hubs, ring_of = self._graph.hubs, self._ring_of
-        for name in loose:
-            for other, score in self._graph.near[name].items():
-                pair = (name, other) if name < other else (other, name)
-                ring = ring_of.get(name)
-                if name in hubs or other in hubs or (ring and ring == ring_of.get(other)):
-                    self._for_review.pop(pair, None)
-                else:
-                    self._for_review[pair] = score

@@ -21,7 +21,7 @@ from serve.demo.notebook import Kind, Line, Notebook
 from serve.demo.stage import demonstrate, take_troupe
 from serve.domain.ids import Mode
 from serve.errors import Code, ServeError
-from serve.pictures.sweeps.content import Report, bars_of
+from serve.pictures.sweeps.content import Report, bars_of, loose_of
 from serve.pictures.sweeps.report import render_report
 
 EXIT_FAILED = 1
@@ -101,6 +101,7 @@ def _write(found: Found, path: Path, notes: Notebook) -> None:
             pairs=pairs,
             rings=rings,
             links={ring.id: _links(ring, pairs) for ring in rings},
+            loose=loose_of(((pair.customer_a, pair.customer_b) for pair in pairs), rings),
             bars=bars_of((pair.score for pair in pairs), np.empty(0), float),
         )
     )

@@ -64,7 +64,6 @@ class AtBar:
     limen: Clusters
     components: Clusters
     quarantined: int
-    for_review: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +156,6 @@ def _at(
         Clusters.of(_members(grown), made.people),
         Clusters.of(components(pairs[scores >= threshold].tolist()), made.people),
         len(grown.quarantined),
-        len(grown.for_review),
     )
 
 

@@ -26,6 +26,7 @@ from serve.pictures.sweeps.content import (
     RINGS_DRAWN_MAX,
     Report,
     bars_of,
+    loose_of,
 )
 from serve.pictures.sweeps.report import render_report
 
@@ -118,13 +119,15 @@ def _report(
     if found.calibration is not None:
         floor = scale.native(SEARCH_FLOOR_SIMILARITY)
         chance = chance_of(found.calibration, sweep.threshold, floor, scale.similarity)
+    rings = tuple(map(RingResponse.of, found.rings))
     return Report(
         tenant=tenant.name,
         mode=sweep.mode,
         made_at=summary["made_at"],
         sweep=SweepResponse.model_validate(summary["sweep"]),
         pairs=tuple(map(PairResponse.of, found.pairs[:PAIRS_LISTED_MAX])),
-        rings=tuple(map(RingResponse.of, found.rings)),
+        rings=rings,
+        loose=loose_of(((pair.customer_a, pair.customer_b) for pair in found.pairs), rings),
         links={
             ring_id: tuple(map(EdgeResponse.of, links)) for ring_id, links in found.links.items()
         },

@@ -16,6 +16,8 @@ RINGS_DRAWN_MAX = 40
 RINGS_LISTED_MAX = 500
 MEMBERS_LISTED_MAX = 60
 PAIRS_LISTED_MAX = 200
+LOOSE_LISTED_MAX = 20
+LOOSE_MIN = 3  # of somebody's pairs: fewer stand out nowhere
 CHIPS_BYTES_MAX = 8 * 2**20
 STEPS = 100  # bars of the histogram from similarity 0 to 1
 
@@ -26,6 +28,15 @@ class Bar(NamedTuple):
     place: int
     below: int
     found: int
+
+
+class Loose(NamedTuple):
+    """How many pairs of customers are in no ring together, and who is in most of them, each with
+    the number: a face that is like everybody's is in no ring, and in many pairs.
+    """
+
+    pairs: int
+    most: tuple[tuple[str, int], ...]
 
 
 class CurvePoint(NamedTuple):
@@ -98,10 +109,25 @@ class Report:
     pairs: tuple[PairResponse, ...] = field(repr=False)
     rings: tuple[RingResponse, ...] = field(repr=False)
     links: Mapping[str, tuple[EdgeResponse, ...]] = field(repr=False)
+    loose: Loose = field(default=Loose(0, ()), repr=False)
     bars: tuple[Bar, ...] = ()
     tail_from: float | None = None
     chance: Chance | None = None
     chips: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+
+def loose_of(pairs: Iterable[tuple[str, str]], rings: Iterable[RingResponse]) -> Loose:
+    """What all pairs of customers, each in one order or the other, come to beside `rings`."""
+    ring_of = {member: ring.id for ring in rings for member in ring.members}
+    apart = {
+        (min(one, other), max(one, other))
+        for one, other in pairs
+        if one not in ring_of or ring_of[one] != ring_of.get(other)
+    }
+    counted = Counter(end for pair in apart for end in pair)
+    ranked = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+    most = [item for item in ranked[:LOOSE_LISTED_MAX] if item[1] >= LOOSE_MIN]
+    return Loose(len(apart), tuple(most))
 
 
 def bars_of(

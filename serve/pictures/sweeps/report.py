@@ -58,6 +58,7 @@ def render_report(report: Report) -> str:
         graphs=graphs,
         listed=report.rings[RINGS_DRAWN_MAX:RINGS_LISTED_MAX],
         pairs=report.pairs[:PAIRS_LISTED_MAX],
+        ring_of=_places(report.rings),
         has_chips=bool(chips),
         most=_Bounds(
             pairs=max(0, report.sweep.found - PAIRS_LISTED_MAX),
@@ -65,6 +66,15 @@ def render_report(report: Report) -> str:
             members=MEMBERS_LISTED_MAX,
         ),
     )
+
+
+def _places(rings: tuple[RingResponse, ...]) -> dict[str, str]:
+    """Of each member the ring: its number where it is drawn, else its id."""
+    return {
+        member: str(number) if number <= RINGS_DRAWN_MAX else ring.id
+        for number, ring in enumerate(rings, start=1)
+        for member in ring.members
+    }
 
 
 def _chips(report: Report, rings: tuple[RingResponse, ...]) -> dict[str, str]:

@@ -41,8 +41,3 @@ def grown(
 def rings(grown: Grown) -> list[str]:
     """The members of each ring, one letter each, in order."""
     return ["".join(ring.members) for ring in grown.rings]
-
-
-def review(grown: Grown) -> set[str]:
-    """The pairs for review, as `ties` has them."""
-    return {edge.first + edge.second for edge in grown.for_review}

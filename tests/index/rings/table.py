@@ -76,7 +76,7 @@ def lines(people: Society) -> Iterator[str]:
     )
     yield (
         "N x FMR | hubs counted | weak | strong | edges | largest component | largest ring | rings"
-        " | pairs told | right | precision | recall | review | quarantined | CPU s"
+        " | pairs told | right | precision | recall | quarantined | CPU s"
     )
     for with_hubs in (False, True):
         for chance in CHANCES:
@@ -95,7 +95,6 @@ def lines(people: Society) -> Iterator[str]:
                     str(found.right),
                     f"{found.right / max(1, found.told):.4f}",
                     f"{found.right / people.true_pairs:.4f}",
-                    str(len(found.grown.for_review)),
                     str(len(found.grown.quarantined)),
                     f"{found.cpu_s:.1f}",
                 )

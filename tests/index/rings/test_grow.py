@@ -5,14 +5,13 @@ from dataclasses import replace
 import pytest
 
 from index.rings.edges import Rules
-from tests.index.rings.cases import RULES, STRONG, WEAK, clique, grown, review, rings, ties
+from tests.index.rings.cases import RULES, STRONG, WEAK, clique, grown, rings, ties
 
 
 def test_strong_edges_make_a_ring_of_all_they_tie() -> None:
     """Customers who are all alike are one ring, and those beside them are another."""
     found = grown(clique("abcd"), clique("xyz"))
     assert rings(found) == ["abcd", "xyz"]
-    assert found.for_review == ()
     assert found.by_faces
 
 
@@ -22,25 +21,20 @@ def test_one_strong_edge_ties_two_who_are_alone() -> None:
     assert rings(grown(ties("ab"), ties("bc", 0.7))) == ["abc"]
 
 
-def test_a_pair_tied_by_a_weak_edge_alone_is_for_review() -> None:
-    """What may be chance between two strangers is no ring, and no secret either."""
-    found = grown(ties("ab", WEAK), clique("xyz"))
-    assert rings(found) == ["xyz"]
-    assert review(found) == {"ab"}
+def test_a_pair_tied_by_a_weak_edge_alone_is_no_ring() -> None:
+    """It may be chance between two strangers."""
+    assert rings(grown(ties("ab", WEAK), clique("xyz"))) == ["xyz"]
 
 
 def test_an_edge_below_the_weak_bar_is_nothing() -> None:
-    """It neither joins, nor supports, nor is shown."""
+    """It neither joins nor supports."""
     found = grown(ties("ab bc", WEAK), ties("ac", 0.499), signals={"a": "d:1", "c": "d:1"})
     assert rings(found) == []
-    assert review(found) == {"ab", "bc"}
 
 
 def test_one_edge_does_not_tie_two_groups() -> None:
-    """However strong it is, one edge of sixteen pairs makes no ring of eight: it is reviewed."""
-    found = grown(clique("abcd"), clique("stuv"), ties("ds", 0.99))
-    assert rings(found) == ["abcd", "stuv"]
-    assert review(found) == {"ds"}
+    """However strong it is, one edge of sixteen pairs makes no ring of eight."""
+    assert rings(grown(clique("abcd"), clique("stuv"), ties("ds", 0.99))) == ["abcd", "stuv"]
 
 
 def test_a_chain_of_strong_edges_is_no_ring_of_all() -> None:
@@ -62,13 +56,13 @@ def test_three_weak_edges_support_each_other() -> None:
 
 
 def test_a_weak_edge_joins_where_a_signal_is_shared() -> None:
-    """The same document turns a pair for review into a ring, held together by the signal."""
+    """The same document makes a ring of a pair that would be none, held together by the signal."""
     found = grown(ties("ab", WEAK), signals={"a": "document:1", "b": "document:1"})
     assert rings(found) == ["ab"]
     assert found.rings[0].held_together_by == "signals"
     assert found.rings[0].shared == ("document:1",)
     other = grown(ties("ab", WEAK), signals={"a": "document:1", "b": "document:2"})
-    assert review(other) == {"ab"}
+    assert rings(other) == []
 
 
 def test_a_ring_that_faces_alone_hold_says_so() -> None:
@@ -81,7 +75,7 @@ def test_a_ring_that_faces_alone_hold_says_so() -> None:
 def test_signals_alone_are_no_ring() -> None:
     """Customers who share a device and do not look alike are not told."""
     found = grown((), signals=dict.fromkeys("abcde", "device:1"))
-    assert (found.rings, found.for_review) == ((), ())
+    assert found.rings == ()
 
 
 def test_a_signal_of_too_many_is_none() -> None:
@@ -93,10 +87,8 @@ def test_a_signal_of_too_many_is_none() -> None:
 
 
 def test_no_ring_holds_two_who_are_apart() -> None:
-    """One reviewed pair takes a ring of four apart, and the edges across are for review."""
-    found = grown(clique("abcd"), ties("ab", 0.9), apart="ad")
-    assert rings(found) == ["abc"]
-    assert review(found) == {"bd", "cd"}
+    """One reviewed pair takes a ring of four apart, whatever ties the rest."""
+    assert rings(grown(clique("abcd"), ties("ab", 0.9), apart="ad")) == ["abc"]
 
 
 def test_who_is_apart_goes_with_the_better_edges() -> None:
@@ -114,7 +106,6 @@ def test_a_hub_is_quarantined() -> None:
     found = grown(*hub, ties("ab"), rules=rules)
     assert found.quarantined == ("h",)
     assert rings(found) == ["ab"]
-    assert review(found) == set()
 
 
 def test_members_of_a_large_ring_are_no_hubs() -> None:
@@ -147,14 +138,13 @@ def test_a_large_ring_that_strong_edges_hold_is_told_whole() -> None:
 
 
 def test_faces_join_nobody_where_chance_ties_too_many() -> None:
-    """In a gallery too large for faces, pairs with a second signal join, and all else is shown."""
+    """In a gallery too large for faces, pairs with a second signal join, and no others."""
     rules = Rules(STRONG, WEAK, gallery_size=10_000, false_match_rate=1e-5)
     signals = {"a": "device:1", "b": "device:1"}
     found = grown(clique("abc"), clique("xyz"), signals=signals, rules=rules)
     assert not found.by_faces
     assert rings(found) == ["ab"]
     assert found.rings[0].held_together_by == "signals"
-    assert review(found) == {"ac", "bc", "xy", "xz", "yz"}
     assert grown(clique("abc"), rules=replace(rules, gallery_size=5_000)).by_faces
 
 

@@ -79,7 +79,7 @@ def test_rings_stay_where_components_chain() -> None:
 def test_one_ring_too_large_misses_the_goal() -> None:
     """The worst threshold decides."""
     fine, large = (Clusters(1, size, 1.0, 1.0) for size in (26, 27))
-    bars = [AtBar(0.9, 1.0, 0.95, 0.9, found, fine, 0, 0) for found in (fine, large)]
+    bars = [AtBar(0.9, 1.0, 0.95, 0.9, found, fine, 0) for found in (fine, large)]
     assert [
         goals([], rings=RingsFound(FACES, 128, 25, 1, some))[0].is_met for some in (bars[:1], bars)
     ] == [True, False]

@@ -17,15 +17,23 @@ from serve.api.sweeps.answers import (
 )
 from serve.domain.ids import Mode
 from serve.domain.sweeps.calibration import Calibration, bin_of
-from serve.domain.sweeps.sweep import Sweep, SweepRequest, SweepStatus, ThresholdSource
+from serve.domain.sweeps.sweep import (
+    Sweep,
+    SweepRequest,
+    SweepScope,
+    SweepStatus,
+    ThresholdSource,
+)
 from serve.pictures.sweeps.chance import chance_of
 from serve.pictures.sweeps.content import (
     CHIPS_BYTES_MAX,
+    LOOSE_LISTED_MAX,
     PAIRS_LISTED_MAX,
     RINGS_DRAWN_MAX,
     RINGS_LISTED_MAX,
     Report,
     bars_of,
+    loose_of,
 )
 from serve.pictures.sweeps.report import render_report
 
@@ -217,3 +225,28 @@ def test_bars_count_each_pair_once() -> None:
     assert sum(bar.below for bar in bars) == 3
     assert [bar.place for bar in bars] == list(range(73))
     assert (bars[70].found, bars[72].found, bars[65].below) == (2, 1, 2)
+
+
+def test_a_pair_says_which_ring_it_is_in() -> None:
+    """By the number of the ring that is drawn, or that there is none; a sweep against the blocklist
+    has no rings to be in.
+    """
+    pairs = a_pair("customer 0-1", "customer 0-3"), a_pair("customer 0-2", "passer-by")
+    page = render_report(a_report(pairs=pairs))
+    rows = [row for row in re.findall(r"<tr>.*?</tr>", page) if 'class="id">customer 0-' in row]
+    assert [re.findall(r'<td class="id">(\w+)</td>', row) for row in rows[-2:]] == [["1"], ["none"]]
+    blocked = a_sweep().model_copy(update={"scope": SweepScope.BLOCKED})
+    assert ">none<" not in render_report(a_report(sweep=blocked, pairs=pairs))
+
+
+def test_who_is_like_everybody_stands_out() -> None:
+    """Pairs of customers in no ring together are counted once, and whoever is in most is named."""
+    hub = [("hub", f"customer 0-{each}") for each in range(4)]
+    pairs = [*hub, hub[0], ("customer 0-0", "hub"), ("customer 0-0", "customer 0-1"), ("a", "b")]
+    loose = loose_of(pairs, (a_ring(),))
+    assert loose == (5, (("hub", 4),))
+    page = render_report(a_report(loose=loose))
+    assert "5 pairs of customers are in no ring together" in page
+    assert '<td class="id">hub</td><td class="n">4</td>' in page
+    many = [(f"{one:03}", f"{other:03}") for one in range(40) for other in range(one)]
+    assert len(loose_of(many, ()).most) == LOOSE_LISTED_MAX
