@@ -97,7 +97,7 @@ def _packs(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "liveness",
             Grade.WARN,
-            "no passive liveness: a selfie that matches goes to review; "
+            "no passive liveness: a selfie alone goes to review, a passed challenge is approved; "
             f"see `limen models pull {LIVENESS_PACK}`",
         )
     else:
