@@ -12,6 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from serve.api.liveness.line import Line
+from serve.api.liveness.streams import BEATS_MAX
 from serve.bench.streams.crowd import Hold, hold
 from serve.domain.liveness.credits import CREDITS
 from serve.domain.liveness.wire import STREAM_PATH, SUBPROTOCOL, Frame, write_frame
@@ -200,6 +201,22 @@ async def test_a_flood_without_credit_is_closed(link: Redis, keyring: Keyring) -
     assert codes == [4429] * EACH
     assert set(streams) <= {200, 422}
     assert honest <= EACH * CREDITS + (len(streams) + 1) * (FRAMES + 8)
+
+
+async def test_a_flood_of_pings_is_closed(link: Redis, keyring: Keyring) -> None:
+    """20 clients that send them by the ten thousand are closed with 4429; requests and streams of
+    others go on between one ping and the next.
+    """
+    pings = spoken(PING, b"") * (10 * BEATS_MAX)
+    async with (
+        front_door(link, keyring) as door,
+        streaming_meanwhile(door) as streams,
+        served_meanwhile(door) as answered,
+    ):
+        heard = await asyncio.gather(*(outlast(door, OPENED + pings, b"") for _ in range(EACH)))
+    assert [closing_code(one) for one in heard] == [4429] * EACH
+    assert set(answered) == {200}
+    assert set(streams) <= {200, 422}
 
 
 async def own_token(door: Door, number: int) -> str:

@@ -83,10 +83,11 @@ class ConnectionBudget:
 class DoorProtocol(web.RequestHandler):
     """One connection: counted while it lives; what is not HTTP gets a problem document.
 
-    `arrived` is told of the bytes that come once it is no longer HTTP.
+    `arrived` is told of the bytes that come once it is no longer HTTP, `left` when none come more.
     """
 
     arrived: Callable[[int], None] | None = None
+    left: Callable[[], None] | None = None
 
     def __init__(
         self, server: web.Server, budget: ConnectionBudget, refused: Refused, **limits: Any
@@ -128,7 +129,9 @@ class DoorProtocol(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Give it back."""
         super().connection_lost(exc)
-        self.arrived = None  # what it is told to knows this connection
+        if self.left is not None:
+            self.left()
+        self.arrived = self.left = None  # what they tell knows this connection
         if self._address is not None:
             self._budget.give(self._address)
             self._address = None

@@ -15,6 +15,28 @@ CLOSE_S_MAX = 2.0  # to wait for the other side's goodbye
 ABNORMAL = int(WSCloseCode.ABNORMAL_CLOSURE)  # in no close frame: the connection was lost
 
 
+UNREADABLE = frozenset(
+    {WSCloseCode.PROTOCOL_ERROR, WSCloseCode.INVALID_TEXT, WSCloseCode.MESSAGE_TOO_BIG}
+)
+
+
+class Socket(web.WebSocketResponse):
+    """aiohttp's, which would hang up on a message that it cannot read: whoever is still sending it
+    would not hear why. Here the first such end is left to the line.
+    """
+
+    _is_broken = False
+
+    async def close(
+        self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True
+    ) -> bool:
+        """See there; False where it was left."""
+        if code in UNREADABLE and not self._is_broken:
+            self._is_broken = True
+            return False
+        return await super().close(code=code, message=message, drain=drain)
+
+
 class Line:
     """The way to one client. Nothing waits for it: what cannot be sent is lost with it.
 
@@ -26,7 +48,7 @@ class Line:
         "is_done",
     )  # fmt: skip
 
-    def __init__(self, ws: web.WebSocketResponse, request_id: str) -> None:
+    def __init__(self, ws: Socket, request_id: str) -> None:
         self._ws = ws
         self._request_id = request_id
         self._sent: set[asyncio.Task[None]] | None = None
@@ -76,11 +98,24 @@ class Line:
                 self._close(None, GOING_AWAY, str(Code.SERVICE_UNAVAILABLE))
             )
 
-    async def closed(self) -> None:
-        """Wait until it is. Whoever took its messages takes none any more."""
+    async def break_off(self, code: int) -> None:
+        """Close with a code of `UNREADABLE`, once the other side has gone or has had its time; what
+        it is still sending is read away meanwhile.
+        """
+        if self._closing is None:
+            self.error = ServeError(Code.MESSAGE_INVALID, "")
+            self._closing = asyncio.create_task(self._close(None, code, ""))
+        await asyncio.wait([self._closing])
+
+    def hang_up(self) -> None:
+        """Nothing more will be heard."""
         self._is_listening = False
         if self._heard is not None and not self._heard.done():
             self._heard.set_result(None)
+
+    async def closed(self) -> None:
+        """Wait until it is. Whoever took its messages takes none any more."""
+        self.hang_up()
         if self._closing is not None:
             await self._closing
         elif not self.close_code:

@@ -5,11 +5,13 @@ message, and the socket closes with its code.
 """
 
 import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import perf_counter
 from urllib.parse import urlsplit
 
-from aiohttp import WSMsgType, web
+from aiohttp import WebSocketError, WSMessage, WSMsgType, web
 
 from serve.api.call import ADDRESS, REQUEST_ID
 from serve.api.intake import device
@@ -17,7 +19,7 @@ from serve.api.intake.address import GuessBudget
 from serve.api.intake.body import BodyBudget
 from serve.api.intake.connections import DoorProtocol
 from serve.api.intake.quota import STANDING, Meter, rate_limits
-from serve.api.liveness.line import ABNORMAL, CLOSE_S_MAX, Line
+from serve.api.liveness.line import ABNORMAL, CLOSE_S_MAX, Line, Socket
 from serve.api.middleware import SAFE_HEADERS
 from serve.deps import Deps
 from serve.domain.handoff import Handoff, check_readable
@@ -41,8 +43,9 @@ from serve.observe import metrics as requests
 from serve.observe import stream as metrics
 from serve.sections import StreamSection
 
-HEARTBEAT_S = 20.0
+BEATS_MAX = 1_000  # pings and pongs of one client, who has ten minutes
 _LOST = frozenset({ABNORMAL, GOING_AWAY})
+_SPOKEN = frozenset({WSMsgType.TEXT, WSMsgType.BINARY})
 WRITTEN_MAX = 4_096  # bytes on their way to a client before it is waited for
 
 
@@ -67,10 +70,11 @@ class _Held:
     """An open socket, and what came of it so far. `unread` bytes are of no message yet."""
 
     request: web.Request
-    ws: web.WebSocketResponse
+    ws: Socket
     line: Line
     room: AddressRoom
     unread: int = 0
+    beats: int = 0
     stream: Stream | None = None
     judging: "asyncio.Task[None] | None" = None
 
@@ -85,10 +89,39 @@ class _Held:
             return
         self.unread += size
 
-    def read(self) -> None:
-        """A message was whole: it is counted as what it is from now on."""
-        self.room.give(self.unread)
-        self.unread = 0
+    def read(self, size: int) -> None:
+        """A message of so many bytes was whole: it is counted as what it is from now on."""
+        size = min(size, self.unread)
+        self.room.give(size)
+        self.unread -= size
+
+    async def hear(self) -> WSMessage:
+        """The next message; one that is neither text nor binary is the last.
+
+        Pings by the ten thousand come in one piece: after each it is the others' turn. Raises
+        `too_many_frames` for more than `BEATS_MAX`.
+        """
+        while (message := await self.ws.receive()).type in {WSMsgType.PING, WSMsgType.PONG}:
+            self.beats += 1
+            if self.beats > BEATS_MAX:
+                raise ServeError(Code.TOO_MANY_FRAMES, f"at most {BEATS_MAX} pings and pongs")
+            if message.type is WSMsgType.PING:
+                with suppress(ConnectionError):
+                    await self.ws.pong(message.data)
+            await asyncio.sleep(0)
+        if message.type in _SPOKEN:
+            self.read(len(message.data))
+        elif isinstance(message.data, WebSocketError):
+            self.listen(None)
+            self.read(self.unread)
+            await self.line.break_off(message.data.code)
+        return message
+
+    def listen(self, arrived: Callable[[int], None] | None) -> None:
+        """Have `arrived` told of all bytes that come, and the line of the connection's end."""
+        if isinstance(self.request.protocol, DoorProtocol):
+            self.request.protocol.arrived = arrived
+            self.request.protocol.left = self.line.hang_up
 
 
 @dataclass(eq=False, slots=True)
@@ -124,10 +157,11 @@ class StreamDoor:
         """
         start_s = perf_counter()
         self.guesses.check(request[ADDRESS])
-        ws = web.WebSocketResponse(
+        ws = Socket(
             protocols=(SUBPROTOCOL,),
             compress=False,
-            heartbeat=HEARTBEAT_S,
+            autoping=False,
+            heartbeat=self.section.heartbeat_s,
             timeout=CLOSE_S_MAX,
             max_msg_size=HEADER_BYTES + self.section.frame_bytes_max + 1,  # the first refused
             writer_limit=WRITTEN_MAX,
@@ -141,12 +175,11 @@ class StreamDoor:
         metrics.hold_sockets(1)
         try:
             await ws.prepare(request)
-            if isinstance(request.protocol, DoorProtocol):
-                request.protocol.arrived = held.arrived
+            held.listen(held.arrived)
             requests.count_request(STREAM_PATH, request.method, 101, perf_counter() - start_s)
             await self._serve(held)
         finally:
-            held.read()
+            held.read(held.unread)
             self._open.discard(held)
             metrics.hold_sockets(-1)
             metrics.count_end(held.line.close_code)
@@ -164,8 +197,8 @@ class StreamDoor:
         """Watch no longer."""
         await self.shared.watch.close()
 
-    async def _check_handshake(self, request: web.Request, ws: web.WebSocketResponse) -> None:
-        offered = ",".join(request.headers.getall("Sec-WebSocket-Protocol", []))
+    async def _check_handshake(self, request: web.Request, ws: Socket) -> None:
+        offered = request.headers.get("Sec-WebSocket-Protocol", "")  # as aiohttp, the first alone
         if SUBPROTOCOL not in [name.strip() for name in offered.split(",")]:
             raise ServeError(Code.UPGRADE_INVALID, f"offer the subprotocol {SUBPROTOCOL}")
         if not ws.can_prepare(request):
@@ -212,16 +245,15 @@ class StreamDoor:
         try:
             # A timeout of the library's own begins anew with every ping.
             async with asyncio.timeout(self.section.start_seconds_max):
-                message = await held.ws.receive()
+                message = await held.hear()
         except TimeoutError:
             detail = f"say what is to start within {self.section.start_seconds_max:g} s"
             raise ServeError(Code.STREAM_TOO_SLOW, detail) from None
-        held.read()
         if message.type is WSMsgType.TEXT:
             start = read_message(str(message.data))
             if isinstance(start, Start):
                 return start
-        if message.type in {WSMsgType.TEXT, WSMsgType.BINARY}:
+        if message.type in _SPOKEN:
             raise ServeError(Code.MESSAGE_INVALID, "the first message is a start")
         return None
 
@@ -261,13 +293,12 @@ class StreamDoor:
         """Take messages until none come any more. Raises what is wrong with one."""
         stream = held.stream
         assert stream is not None
-        async for message in held.ws:
-            held.read()
+        while (message := await held.hear()).type in _SPOKEN:
             if held.line.is_closing:
-                continue  # until the other side has heard why
-            if message.type is WSMsgType.BINARY:
+                await asyncio.sleep(0)  # until the other side has heard why
+            elif message.type is WSMsgType.BINARY:
                 stream.frame(message.data)
-            elif message.type is WSMsgType.TEXT:
+            else:
                 if isinstance(read_message(message.data), Start) or held.judging is not None:
                     raise ServeError(Code.MESSAGE_INVALID, "said before")
                 stream.hand_in()

@@ -11,7 +11,7 @@ from tests.helpers.front_door import JOHN
 from tests.serve.stream.stage import Talk, faces_of, stream_door, talking
 
 HALF_MIB = 2**19
-LARGE = JOHN + bytes(HALF_MIB // 2)
+LARGE = JOHN + bytes(256_000)  # two of them can come into half a MiB, but not be remembered there
 
 
 def held_bytes() -> float:
@@ -21,13 +21,16 @@ def held_bytes() -> float:
     return found
 
 
-def begin(talk: Talk, whole: int, sent: int) -> None:
-    """A binary message of `whole` bytes, of which `sent` are on their way and no more come."""
+def begin(talk: Talk, whole: int, sent: int) -> asyncio.Transport:
+    """A binary message of `whole` bytes, of which `sent` are on their way and no more come; what
+    it is sent over, which no goodbye can follow.
+    """
     connection = talk.socket._response.connection  # noqa: SLF001 (half a message, it never sends)
     assert connection is not None
     transport = connection.transport
     assert transport is not None
     transport.write(struct.pack(">BBQ4s", 0x82, 0xFF, whole, bytes(4)) + bytes(sent))
+    return transport
 
 
 async def test_half_messages_are_counted(link: Redis, keyring: Keyring) -> None:
@@ -37,11 +40,30 @@ async def test_half_messages_are_counted(link: Redis, keyring: Keyring) -> None:
         token = await door.ready_token()
         async with talking(door) as talk, talking(door) as other:
             await talk.start(token)
-            begin(talk, HALF_MIB, HALF_MIB - 4_096)
+            first = begin(talk, HALF_MIB, HALF_MIB - 4_096)
             while held_bytes() < before + HALF_MIB - 4_096:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-            begin(other, HALF_MIB, 8_192)
+            second = begin(other, HALF_MIB, 8_192)
             assert (await other.hear_until("problem"))["problem"]["code"] == "overloaded"
+            first.abort()
+            second.abort()
+    assert held_bytes() == before
+
+
+async def test_half_a_message_behind_a_whole_one_is_counted(link: Redis, keyring: Keyring) -> None:
+    """What comes in one piece with a frame is no part of it."""
+    before = held_bytes()
+    async with stream_door(link, keyring) as door:
+        token = await door.ready_token()
+        async with talking(door) as talk:
+            await talk.start(token)
+            sending = asyncio.create_task(talk.frame(JOHN))
+            await asyncio.sleep(0)
+            transport = begin(talk, HALF_MIB, HALF_MIB // 8)
+            await sending
+            await talk.hear_until("hint")
+            assert held_bytes() >= before + HALF_MIB // 8
+            transport.abort()
     assert held_bytes() == before
 
 

@@ -14,6 +14,7 @@ from serve.domain.liveness.wire import Frame, write_frame
 from serve.errors import Code, ServeError
 from serve.flows.liveness.stream import FRAME_WAIT_S_MAX
 from serve.flows.liveness.viewing import REFUSALS_MAX
+from serve.observe import metrics
 from serve.store.vault.keyring import Keyring
 from tests.helpers.front_door import JOHN, KYC, ORIGIN, Door
 from tests.serve.stream.stage import faces_of, stream_door, talking
@@ -159,6 +160,28 @@ async def test_a_frame_over_the_limit_is_not_taken(door: Door) -> None:
         assert (await talk.hear_until("hint"))["seq"] == 0
         await talk.frame(bytes(BYTES_MAX + 1))
         assert (await talk.closing())[0] == 1009
+
+
+@pytest.mark.parametrize("size", [600_000, 4_000_000])
+async def test_who_is_still_sending_too_much_hears_why(door: Door, size: int) -> None:
+    """A whole photo of a camera, say: 1009, counted as such, and nothing waits for a resume."""
+    token = await door.ready_token()
+    before = ended_with(1009)
+    async with talking(door) as talk:
+        hello = await talk.start(token)
+        await talk.frame(JOHN)
+        await talk.hear_until("hint")
+        await talk.frame(bytes(size))
+        assert (await talk.closing())[0] == 1009
+    async with talking(door) as again:
+        assert (await again.start(token, resume=hello["stream"]))["next"] == 0
+    assert ended_with(1009) == before + 1
+
+
+def ended_with(code: int) -> float:
+    """Streams that have ended with this code."""
+    labels = {"close_code": str(code)}
+    return metrics.REGISTRY.get_sample_value("limen_streams_total", labels) or 0.0
 
 
 async def test_a_session_that_is_over_takes_no_stream(door: Door) -> None:

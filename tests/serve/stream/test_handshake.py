@@ -7,6 +7,7 @@ from io import StringIO
 
 import pytest
 import pytest_asyncio
+from aiohttp import WSCloseCode, WSMsgType
 from redis.asyncio import Redis
 
 from serve.domain.liveness.wire import STREAM_PATH, SUBPROTOCOL
@@ -139,3 +140,21 @@ async def test_nothing_secret_is_logged(door: Door, written: StringIO) -> None:
     assert ended[0]["tenant_id"] == door.tenant.tenant.id
     for secret in (token, token[5:], hello["nonce"], hello["stream"], "picture", "nonsense"):
         assert secret not in text
+
+
+async def test_who_does_not_answer_a_ping_is_gone(link: Redis, keyring: Keyring) -> None:
+    """Silence is asked after; who answers stays, and of who does not the stream is let go."""
+    async with stream_door(link, keyring, heartbeat_s=0.05) as door:
+        token = await door.ready_token()
+        url, headers = door.url + STREAM_PATH, {"User-Agent": PHONE}
+        async with door.client.ws_connect(
+            url, protocols=(SUBPROTOCOL,), headers=headers, autoping=False
+        ) as socket:
+            await socket.send_json({"type": "start", "token": token})
+            assert (await socket.receive_json())["type"] == "hello"
+            for _ in range(5):
+                assert (await socket.receive()).type is WSMsgType.PING
+                await socket.pong()
+            while (await socket.receive()).type is WSMsgType.PING:
+                pass
+            assert socket.close_code == WSCloseCode.ABNORMAL_CLOSURE
