@@ -23,6 +23,7 @@ from tests.pipeline.liveness.heads import (
     alike,
     clip,
     frame,
+    head,
     looks,
     picture,
     poses,
@@ -327,6 +328,26 @@ def test_nonsense_never_passes_and_never_raises(data: st.DataObject) -> None:
     assert 0.0 <= result.score <= 1.0
     if result.is_judged:
         assert (result.score >= SCORE_MIN) == (result.doubts == ())
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32), places=st.integers(0, 30), frames_each=st.sampled_from([1, 4]))
+def test_nothing_passes_by_chance(seed: int, places: int, frames_each: int) -> None:
+    """A head that is elsewhere in each frame, or a picture held here and there for some frames,
+    eyes and mouth as it comes, at times of chance, now and then gone: no draw is done by it.
+    """
+    rng = np.random.default_rng(seed)
+    held = [
+        Held(*rng.uniform((-30.0, -20.0, -10.0), (30.0, 20.0, 10.0)), *rng.integers(0, 2, 2))
+        for _ in range(places)
+    ]
+    way = [Held(), *(each for each in held for _ in range(frames_each))]
+    frames = clip(way, seed, drawn=head if frames_each == 1 else picture)
+    times = np.cumsum(rng.uniform(20.0, 300.0, len(frames)))
+    for number, (each, ms) in enumerate(zip(frames, times, strict=True)):
+        shown = each.seen if rng.random() < 0.95 else None
+        frames[number] = replace(each, captured_ms=float(ms), received_ms=float(ms), seen=shown)
+    assert not judged(frames, DRAWS[seed % len(DRAWS)]).is_passed
 
 
 def _spoiled(each: Observation, draw: Callable[[st.SearchStrategy[float]], float]) -> Observation:
