@@ -21,9 +21,10 @@ VALUES = {
     "kind": "local", "ray_allow_no_token": "true", "fallback": "true",
     "shards": "3", "wait_s": "1.5", "index.queue_max": "77", "index.threads": "2",
     "memory_mib": "2048", "share": "0.25",
-    "start_seconds_max": "5.5", "heartbeat_s": "12.5", "frame_bytes_max": "262144", "frames_per_s_max": "5.5",
+    "start_seconds_max": "5.5", "frame_bytes_max": "262144", "frames_per_s_max": "5.5",
     "frames_max": "200", "seconds_max": "45.5", "light_levels": "4", "gap_s_max": "1.5",
     "test_share": "0.5", "memory_share_max": "0.5", "head_seconds_max": "12.5",
+    "heartbeat_s": "12.5",
 }  # fmt: skip
 WITHOUT_UNIT = {
     "detector", "runtime", "device", "precision", "host", "port", "listen", "redis_url",
