@@ -10,6 +10,8 @@ from serve.demo.cast import Cast, open_session, submit_selfie
 from serve.demo.notebook import Notebook
 from serve.outbound.phone import Ended, Phone, Refused, Start, opened
 
+TAKES_MAX = 8  # with those of the other scene fewer than a session's 20 captures
+PAUSE_S = 1.0  # before the second take, and longer before each that follows
 PHOTO = "a photo of him, held before the camera, is declined"
 
 Act = Callable[[Phone], Clip]
@@ -17,7 +19,7 @@ Act = Callable[[Phone], Clip]
 
 async def hold_up_a_photo(cast: Cast, notes: Notebook, token: str, retries: int) -> None:
     """The right face on paper: it matches, and does nothing of what is asked."""
-    answer = await _stream(cast, token, lambda _phone: cast.man.hold_up())
+    answer = await _stream(cast, notes, token, lambda _phone: cast.man.hold_up())
     notes.expect(PHOTO, answer.at("status"), "declined")
     notes.expect("because it does not live", answer.at("reasons.0.code"), "liveness_failed")
     notes.expect(f"retries left: {retries}", answer.at("data.retries_remaining"), retries)
@@ -30,7 +32,7 @@ async def do_the_challenge(cast: Cast, notes: Notebook, token: str) -> Answer:
         notes.note(f"he is asked to: {', then '.join(phone.steps)}")
         return cast.man.perform(phone.steps)
 
-    answer = await _stream(cast, token, perform)
+    answer = await _stream(cast, notes, token, perform)
     notes.expect("he does what he is asked to, and is approved", answer.at("status"), "approved")
     notes.expect("nothing was left unchecked", answer.at("reasons"), [])
     notes.expect("his account is not blocked", answer.at("data.block"), wanted=False)
@@ -57,7 +59,21 @@ async def only_a_selfie(cast: Cast, notes: Notebook) -> None:
     notes.expect("a reviewer may approve it", decided.at("status"), "approved")
 
 
-async def _stream(cast: Cast, token: str, act: Act) -> Answer:
+async def _stream(cast: Cast, notes: Notebook, token: str, act: Act) -> Answer:
+    """What a phone was answered: it begins again while there is no room for it, or while frames
+    were dropped that could have shown more.
+    """
+    answer = await _take(cast, token, act)
+    for take in range(1, TAKES_MAX):
+        if answer.status not in {422, 503}:
+            break
+        notes.note(f"he is told to do it once more: {answer.at('code')}")
+        await asyncio.sleep(take * PAUSE_S)
+        answer = await _take(cast, token, act)
+    return answer
+
+
+async def _take(cast: Cast, token: str, act: Act) -> Answer:
     """One stream of a phone: what it was answered."""
     start = Start(cast.phone.base_url, token, headers=cast.phone.headers)
     try:
