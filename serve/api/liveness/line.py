@@ -128,14 +128,16 @@ class Line:
             return  # whoever receives hears of it
 
     async def _close(self, message: Mapping[str, object] | None, code: int, reason: str) -> None:
+        was_open = not self._ws.closed
         if message is not None:
             await self._send(message)
         if self._is_listening and not self._ws.closed:
             await self._say_goodbye(code, reason)
         await self._ws.close(code=code, message=reason.encode())
-        is_answered = self._ws.close_code not in {None, ABNORMAL}
+        said = self._ws.close_code or ABNORMAL
+        is_answered = was_open and said != ABNORMAL
         self.is_done = is_answered and code == int(WSCloseCode.OK)
-        self.close_code = code if is_answered or self.error else ABNORMAL
+        self.close_code = code if is_answered or self.error else said
 
     async def _say_goodbye(self, code: int, reason: str) -> None:
         """Let the client hear why, and answer. aiohttp would hang up on it if we closed while we

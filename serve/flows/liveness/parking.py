@@ -52,8 +52,12 @@ def name_of(token: str, stream_id: str) -> str:
 
 
 async def park(deps: Deps, handoff: Handoff, name: str, parked: Parked) -> None:
-    """Keep a stream for 15 s. What cannot be kept is lost: the person begins anew."""
+    """Keep a stream for 15 s. What cannot be kept is lost: the person begins anew. Where the store
+    is short of room only answers are kept.
+    """
     try:
+        if parked.sight is not None:
+            await deps.headroom.check()
         await deps.parking.park(handoff.subject, name, await asyncio.to_thread(packed, parked))
     except ServeError as error:
         logs.write_error("a stream could not be parked", error)

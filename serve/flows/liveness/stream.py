@@ -142,14 +142,15 @@ class Stream:
     async def submit(self) -> SubmitAnswer:
         """Have what was handed in judged.
 
-        Raises what the flow of that name raises, and `message_invalid` where nothing of it could be
-        looked at.
+        Raises what the flow of that name raises, and where nothing of it could be looked at
+        `message_invalid`, or `overloaded` if that was for want of room.
         """
         viewing = self._viewing
         assert viewing is not None, "nothing was handed in"
         sight = await viewing.settled()
         if not sight.observations:
-            raise ServeError(Code.MESSAGE_INVALID, "no frame could be looked at")
+            code = Code.OVERLOADED if viewing.dropped else Code.MESSAGE_INVALID
+            raise ServeError(code, "no frame could be looked at")
         clip = StreamClip(
             self._nonce,
             tuple(sight.observations),

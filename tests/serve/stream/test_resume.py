@@ -10,9 +10,11 @@ from aiohttp import ClientSession
 from redis.asyncio import Redis
 
 from pipeline.liveness.challenge import Step
+from serve.domain.headroom import Shortage
 from serve.domain.ids import Mode
 from serve.domain.liveness.sight import Sight
 from serve.domain.progress import SubmitAnswer
+from serve.errors import Code, ServeError
 from serve.flows.liveness.clip import StreamClip
 from serve.flows.liveness.parking import PARKED_BYTES_MAX, Parked, packed, unpacked
 from serve.store.vault.keyring import Keyring
@@ -158,6 +160,31 @@ async def test_an_erased_customer_leaves_no_stream(link: Redis, keyring: Keyring
         await until_parked(link)
         assert (await door.call("DELETE", "/api/v1/customers/alice")).status == 200
         assert [key async for key in link.scan_iter(match="{p*}:parked:*")] == []
+
+
+class Short:
+    """A store with room for what has begun alone."""
+
+    async def check(self) -> None:
+        raise ServeError(Code.STORAGE_LOW, "planned")
+
+    async def short_of(self) -> Shortage | None:
+        return Shortage.MEMORY
+
+
+async def test_a_store_that_is_short_of_room_keeps_no_clip(link: Redis, keyring: Keyring) -> None:
+    """Whoever lost the connection begins anew; megabytes of clips are not what it ends of."""
+    async with stream_door(link, keyring, gap_s_max=NEVER_S) as roomy:
+        token = await roomy.ready_token()
+        deps = replace(roomy.deps, headroom=Short())
+        async with stream_door(link, keyring, deps, gap_s_max=NEVER_S) as door:
+            async with losing(door) as talk:
+                hello = await talk.start(token)
+                await talk.frame(JOHN)
+                await talk.hear_until("hint")
+            async with talking(door) as talk:
+                again = await talk.start(token, resume=hello["stream"])
+                assert (again["nonce"], again["next"]) == (hello["nonce"], 0)
 
 
 async def test_nothing_is_parked_for_a_customer_who_is_gone(link: Redis, keyring: Keyring) -> None:

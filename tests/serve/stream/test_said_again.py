@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest_asyncio
+from aiohttp import WSCloseCode
 from redis.asyncio import Redis
 
 from serve.domain.liveness.wire import STREAM_ID_BYTES
@@ -136,6 +137,52 @@ async def test_an_answer_outlives_a_phone_that_says_submit_twice(doors: Doors) -
                 answer = await later.start(token, resume=stream)
         assert said(answer) == "declined"
     assert await told(one, token) == ("declined", 2)
+
+
+async def test_who_left_during_the_judging_hears_it_later(doors: Doors) -> None:
+    """A page that is loaded anew says goodbye, and has not heard the answer."""
+    one, two = doors
+    token = await one.ready_token()
+    async with talking(one) as talk:
+        stream = await begun(talk, token)
+        faces_of(one).gate = gate = asyncio.Event()
+        await hand_in(talk)
+        await until(one, token, "processing")
+        await talk.socket.close(code=WSCloseCode.GOING_AWAY)
+    gate.set()
+    await until(one, token, "declined")
+    async with talking(two) as again:
+        assert said(await again.start(token, resume=stream)) == "declined"
+
+
+async def test_a_session_that_is_erased_while_it_is_judged_is_gone(doors: Doors) -> None:
+    """4404, and nothing of the clip decides anything."""
+    one, _ = doors
+    token = await one.ready_token()
+    async with talking(one) as talk:
+        await begun(talk, token)
+        faces_of(one).gate = gate = asyncio.Event()
+        await hand_in(talk)
+        await until(one, token, "processing")
+        assert (await one.call("DELETE", "/api/v1/customers/alice")).status == 200
+        gate.set()
+        assert await talk.closing() == (4404, "not_found")
+
+
+async def test_a_session_that_is_judged_cannot_be_canceled(doors: Doors) -> None:
+    """Until there is a verdict, which the stream is told."""
+    one, _ = doors
+    token = await one.ready_token()
+    async with talking(one) as talk:
+        await begun(talk, token)
+        faces_of(one).gate = gate = asyncio.Event()
+        await hand_in(talk)
+        await until(one, token, "processing")
+        listed = await one.call("GET", f"{KYC}/face/sessions?customer_id=alice")
+        path = f"{KYC}/face/sessions/{listed.body['data'][0]['id']}/cancel"
+        assert (await one.call("POST", path)).code == "submission_in_progress"
+        gate.set()
+        assert said(await talk.hear_until("done")) == "declined"
 
 
 async def test_of_a_judged_clip_only_the_answer_waits(doors: Doors) -> None:
