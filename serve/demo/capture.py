@@ -79,13 +79,21 @@ async def _take(cast: Cast, token: str, act: Act) -> Answer:
     try:
         async with opened(cast.phone.http, start) as phone:
             clip = await asyncio.to_thread(act, phone)
-            for frame, captured_ms in zip(clip.frames, clip.captured_ms, strict=True):
-                await phone.send(frame, captured_ms)
+            await _film(phone, clip)
             return _answer(await phone.submit())
     except Refused as refused:
         return _answer(refused.ended)
     except (ConnectionError, TimeoutError) as error:
         return Answer(0, {"code": type(error).__name__})
+
+
+async def _film(phone: Phone, clip: Clip) -> None:
+    """Send every frame at its time, as a camera does: of a burst some would be dropped."""
+    loop = asyncio.get_running_loop()
+    begun_s = loop.time()
+    for frame, captured_ms in zip(clip.frames, clip.captured_ms, strict=True):
+        await asyncio.sleep(begun_s + captured_ms / 1_000 - loop.time())
+        await phone.send(frame, captured_ms)
 
 
 def _answer(ended: Ended) -> Answer:
