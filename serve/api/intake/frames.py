@@ -6,15 +6,10 @@ Of what the header of a frame does not even tell, the models say what is wrong.
 import asyncio
 from collections.abc import Sequence
 
-from pipeline.errors import Code as PipelineCode
-from pipeline.errors import PipelineError
-from pipeline.image.header import Header, Limits, read_header
 from serve.api.intake.proof import decode
 from serve.api.problem import Fault, InputInvalid
-from serve.domain.liveness.limits import FRAME_BYTES_MAX, FRAME_PIXELS_MAX
+from serve.domain.liveness.frame import size_of
 from serve.errors import ServeError
-
-LIMITS = Limits(size_bytes_max=FRAME_BYTES_MAX, pixels_max=FRAME_PIXELS_MAX)
 
 
 async def decoded_frames(texts: Sequence[str], pointer: str) -> tuple[bytes, ...]:
@@ -35,24 +30,14 @@ def _decoded(texts: Sequence[str], pointer: str) -> tuple[bytes, ...]:
             images.append(decode(text))
         except ServeError as error:
             raise ServeError(error.code, f"{place}: {error.detail}") from error
-        header = _header(images[-1], place)
-        if header is None:
-            continue
-        size = header.upright_width_px, header.upright_height_px
+        try:
+            size = size_of(images[-1])
+        except ServeError as error:
+            raise _fault(place, error.detail) from error
         first = first or size
-        if size != first:
+        if size not in {None, first}:
             raise _fault(place, "all frames of a clip have one size, in pixels")
     return tuple(images)
-
-
-def _header(image: bytes, place: str) -> Header | None:
-    """What a frame says of itself, None where it cannot be read."""
-    try:
-        return read_header(image, LIMITS)
-    except PipelineError as error:
-        if error.code is PipelineCode.IMAGE_TOO_LARGE:
-            raise _fault(place, error.detail) from error
-        return None
 
 
 def _fault(place: str, detail: str) -> InputInvalid:

@@ -11,13 +11,15 @@ Text messages are JSON objects, binary ones frames. In their order:
              "next", "light"?}
             `stream` names it for a resume; keep it as secret as the token. `nonce` is 32 hex
             digits. `steps` are to be done in their order; `step` is the one asked for now, `done`
-            counts those behind it. `limits`: `frame_bytes_max`, `frames_per_s_max`, `frames_max`,
-            `seconds_max`. `next` is the least sequence number that is taken, 0 in a new clip.
+            counts those behind it. `limits`: `frame_bytes_max`, `frame_pixels_max`,
+            `frames_per_s_max`, `frames_max`, `seconds_max`. `next` is the least sequence number
+            that is taken, 0 in a new clip.
     client  a frame, binary, for each credit at most one:
                 sequence     4 bytes, unsigned, big-endian; each greater than the last, gaps allowed
                 captured_ms  8 bytes, unsigned, big-endian; the phone's monotone clock
                 tag          16 bytes, the first of HMAC-SHA256(nonce, the 12 bytes before + image)
-                image        the rest: a JPEG, PNG or WebP of at most `frame_bytes_max` bytes
+                image        the rest: a JPEG, PNG or WebP of at most `frame_bytes_max` bytes and
+                             `frame_pixels_max` pixels, all of one size
     server  {"type": "credits", "credits": n}
             n more frames may be sent. None come after `frames_max` frames of a clip.
     server  {"type": "hint", "seq", "feedback", "step", "done", "is_complete", "dropped", "light"?}
@@ -38,9 +40,9 @@ Text messages are JSON objects, binary ones frames. In their order:
 Closing codes are thus 1000 after `done`; 1001 when the front door goes: resume at once; 1009 for a
 message over the limit; and 4400 a message that breaks these rules, 4403 a foreign origin, 4404 an
 unknown token, 4408 no start or no submit in time, 4409 the session is closed, is being judged, or
-went on in a newer stream, 4410 it has expired, 4422 a frame with a wrong tag or sequence, 4429 a
-frame without a credit, more than 1,000 pings and pongs, or a quota used up, 4503 no models, no room
-or no store, 4500 a defect.
+went on in a newer stream, 4410 it has expired, 4422 a frame with a wrong tag or sequence, of
+another size or too large, 4429 a frame without a credit, more than 1,000 pings and pongs, or a
+quota used up, 4503 no models, no room or no store, 4500 a defect.
 
 Whoever loses the connection starts anew with `resume`, on any front door, within 15 s. The
 challenge is the same, and sequence numbers go on from `next`. Where no more than 0.7 s went by
@@ -64,7 +66,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from pipeline.liveness.challenge import Step
 from serve.domain.document import Document
-from serve.domain.liveness.limits import CAPTURED_MS_MAX
+from serve.domain.liveness.limits import CAPTURED_MS_MAX, FRAME_PIXELS_MAX
 from serve.domain.progress import SubmitAnswer
 from serve.errors import Code, ServeError
 
@@ -180,6 +182,7 @@ class Hello:
             "done": self.done,
             "limits": {
                 "frame_bytes_max": terms.frame_bytes_max,
+                "frame_pixels_max": FRAME_PIXELS_MAX,
                 "frames_per_s_max": terms.frames_per_s_max,
                 "frames_max": terms.frames_max,
                 "seconds_max": terms.seconds_max,

@@ -16,6 +16,7 @@ from serve.deps import Deps
 from serve.domain.handoff import Handoff
 from serve.domain.ids import Subject
 from serve.domain.liveness.credits import CREDITS
+from serve.domain.liveness.frame import size_of
 from serve.domain.liveness.sight import Sight
 from serve.domain.liveness.wire import STREAM_ID_BYTES, Hello, Terms, light_level, read_frame
 from serve.domain.progress import SubmitAnswer
@@ -52,8 +53,8 @@ class Stream:
 
     __slots__ = (
         "_client", "_epoch_ms", "_gives_way", "_handoff", "_is_submitted", "_least", "_nonce",
-        "_parting", "_room", "_shared", "_steps", "_timers", "_token", "_viewing", "answer",
-        "frames", "name", "stream_id",
+        "_parting", "_room", "_shared", "_size_px", "_steps", "_timers", "_token", "_viewing",
+        "answer", "frames", "name", "stream_id",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +70,7 @@ class Stream:
         self._nonce = ""
         self._steps: tuple[Step, ...] = ()
         self._least = 0
+        self._size_px: tuple[int, int] | None = None  # of all frames
         self._epoch_ms = 0.0  # of the records' clock, when the event loop's was 0
         self._viewing: Viewing | None = None
         self._timers: tuple[asyncio.TimerHandle, ...] = ()
@@ -128,6 +130,10 @@ class Stream:
         if self._is_submitted:
             return
         frame = read_frame(data, bytes.fromhex(self._nonce), self._least)
+        size_px = size_of(frame.image)
+        self._size_px = self._size_px or size_px
+        if size_px not in {None, self._size_px}:
+            raise ServeError(Code.FRAME_INVALID, "all frames of a clip have one size, in pixels")
         self._least = frame.seq + 1
         self.frames += 1
         viewing.take(frame)

@@ -17,6 +17,7 @@ from serve.flows.liveness.viewing import REFUSALS_MAX
 from serve.observe import metrics
 from serve.store.vault.keyring import Keyring
 from tests.helpers.front_door import JOHN, KYC, ORIGIN, Door
+from tests.helpers.images import bare_jpeg, jpeg, jpeg_frame, picture
 from tests.serve.stream.stage import faces_of, stream_door, talking
 
 BYTES_MAX = 2**14
@@ -136,6 +137,25 @@ async def test_a_sequence_that_went_by_is_refused(door: Door) -> None:
         talk.seq = 5
         await talk.frame(JOHN)
         assert await talk.closing() == (4422, "frame_invalid")
+
+
+@pytest.mark.parametrize(
+    "other", [jpeg(picture(64, 96)), bare_jpeg(jpeg_frame(0xC0, 2_900, 2_900))]
+)
+async def test_a_frame_of_another_size_is_refused(door: Door, other: bytes) -> None:
+    """4422, and no attempt: a phone that was turned, or one that sends more pixels than it may.
+    No model has looked at it.
+    """
+    token = await door.ready_token()
+    first = jpeg(picture(96, 64))
+    faces_of(door).gate = asyncio.Event()
+    async with talking(door) as talk:
+        await talk.start(token)
+        await talk.frame(first)
+        await talk.frame(other)
+        assert await talk.closing() == (4422, "frame_invalid")
+    assert faces_of(door).frames == [first]
+    assert await attempts_left(door, token) == 3
 
 
 async def test_a_flood_is_ended(door: Door) -> None:

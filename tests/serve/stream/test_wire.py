@@ -144,8 +144,8 @@ def test_a_hello_says_all_that_a_client_needs() -> None:
         "type": "hello", "stream": "stream", "nonce": "ab", "steps": ["nod", "blink"],
         "step": "blink", "done": 1, "credits": 6, "next": 3,
         "limits": {
-            "frame_bytes_max": 2**19, "frames_per_s_max": 10.0, "frames_max": 300,
-            "seconds_max": 60.0,
+            "frame_bytes_max": 2**19, "frame_pixels_max": 2**22, "frames_per_s_max": 10.0,
+            "frames_max": 300, "seconds_max": 60.0,
         },
     }  # fmt: skip
     lit = Hello("stream", "ab", steps, 2, TERMS, 6, 3, light=0.5).message
