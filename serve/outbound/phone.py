@@ -6,7 +6,8 @@
 
 An SDK follows it step by step: it tells the token in the first message and nowhere else, tags each
 frame with the nonce of the hello, sends one frame for each credit, lets the camera's older frame go
-where there is none, and after a lost connection goes on with `resume` where the hello says.
+where there is none, and after a lost connection goes on with `resume` where the hello says. A
+problem that says when to try again is tried again then, after a lost connection with that `resume`.
 """
 
 import asyncio
@@ -52,10 +53,14 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a stream ended: an HTTP status, and the `done` or the problem that it came with."""
+    """How a stream ended: an HTTP status, and the `done` or the problem that it came with.
+
+    After `retry_after_s` seconds trying again makes sense; None where the server did not say.
+    """
 
     status: int
     message: Mapping[str, Any] = field(repr=False)
+    retry_after_s: int | None = None
 
     @property
     def word(self) -> str:
@@ -211,7 +216,7 @@ def _phone(
 def _ended(message: Mapping[str, Any]) -> Ended:
     """Of a `done`, or of a `problem`: what counts of that lies one level deeper."""
     last: Mapping[str, Any] = message.get("problem", message)
-    return Ended(int(last["status"]), last)
+    return Ended(int(last["status"]), last, message.get("retry_after_s"))
 
 
 @asynccontextmanager

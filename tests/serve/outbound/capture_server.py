@@ -25,6 +25,7 @@ STEPS = ("nod", "blink")
 DONE = {"type": "done", "status": 200, "result": {"status": "approved"}}
 RETAKE = {"type": "done", "status": 422, "code": "capture_unfit", "feedback": ["blur", "dark"]}
 PROBLEM = {"type": "problem", "problem": {"status": 410, "code": "token_expired"}}
+BUSY = {"type": "problem", "problem": {"status": 503, "code": "overloaded"}, "retry_after_s": 2}
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ import pytest
 
 from serve.domain.liveness.wire import STREAM_PATH
 from serve.outbound.phone import Refused, Start, opened
-from tests.serve.outbound.capture_server import DONE, PROBLEM, RETAKE, Script, serving
+from tests.serve.outbound.capture_server import BUSY, DONE, PROBLEM, RETAKE, Script, serving
 
 
 async def test_frames_are_numbered_and_tagged_one_for_each_credit() -> None:
@@ -54,13 +54,21 @@ async def test_a_stream_goes_on_where_the_server_says() -> None:
 
 @pytest.mark.parametrize(
     ("last", "said"),
-    [(RETAKE, (422, "capture_unfit: blur")), (PROBLEM, (410, "token_expired"))],
+    [
+        (RETAKE, (422, "capture_unfit: blur", None)),
+        (PROBLEM, (410, "token_expired", None)),
+        (BUSY, (503, "overloaded", 2)),
+    ],
 )
-async def test_the_last_word_is_the_server_s(last: dict[str, Any], said: tuple[int, str]) -> None:
-    """A clip that is to be taken again and a problem are answers as a verdict is."""
+async def test_the_last_word_is_the_server_s(
+    last: dict[str, Any], said: tuple[object, ...]
+) -> None:
+    """A clip that is to be taken again and a problem are answers as a verdict is; it says when to
+    try again where it knows.
+    """
     async with serving(Script(last=last)) as (http, url), opened(http, Start(url, "t")) as phone:
         ended = await phone.submit()
-    assert (ended.status, ended.word) == said
+    assert (ended.status, ended.word, ended.retry_after_s) == said
 
 
 async def test_a_verdict_that_was_lost_is_taken_instead_of_a_hello() -> None:
