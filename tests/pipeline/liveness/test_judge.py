@@ -146,6 +146,26 @@ def _slow(frames: Frames) -> Frames:
     return [replace(each, captured_ms=1000.0 * each.number) for each in frames]
 
 
+def _fast(frames: Frames) -> Frames:
+    return [replace(each, captured_ms=10.0 * each.number, received_ms=None) for each in frames]
+
+
+def _paused(frames: Frames) -> Frames:
+    """A second and a half between two frames that look alike: room for a cut."""
+    late = 1500.0
+    return [
+        replace(each, captured_ms=each.captured_ms + late, received_ms=each.received_ms + late)
+        if each.number > 5 and each.captured_ms is not None and each.received_ms is not None
+        else each
+        for each in frames
+    ]
+
+
+def _held_back(frames: Frames) -> Frames:
+    """It took twelve seconds longer to send than to capture."""
+    return [replace(each, received_ms=500.0 * each.number) for each in frames]
+
+
 def _at_once(frames: Frames) -> Frames:
     return [replace(each, received_ms=5000.0 + each.number) for each in frames]
 
@@ -170,6 +190,9 @@ def _half_timed(frames: Frames) -> Frames:
         (_frozen, Doubt.FRAMES_REPEATED),
         (_backwards, Doubt.CLOCK_IMPLAUSIBLE),
         (_slow, Doubt.CLOCK_IMPLAUSIBLE),
+        (_fast, Doubt.CLOCK_IMPLAUSIBLE),
+        (_paused, Doubt.CLOCK_IMPLAUSIBLE),
+        (_held_back, Doubt.CLOCK_IMPLAUSIBLE),
         (_at_once, Doubt.CLOCK_IMPLAUSIBLE),
         (_half_timed, Doubt.CLOCK_IMPLAUSIBLE),
     ],
