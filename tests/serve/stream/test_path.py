@@ -1,9 +1,13 @@
 """The whole path of a stream: hello, frames, hints, submit, done."""
 
+from time import monotonic
+
+import pytest
 from redis.asyncio import Redis
 
+from serve.flows.liveness.viewing import HINT_S
 from serve.store.vault.keyring import Keyring
-from tests.helpers.front_door import JOHN, KYC
+from tests.helpers.front_door import BROKEN, CROWD, JOHN, KYC, NOBODY
 from tests.serve.stream.stage import clip, faces_of, stream_door, talking
 
 MARY = b"mary"
@@ -73,3 +77,35 @@ async def test_an_unreadable_frame_is_a_hint(link: Redis, keyring: Keyring) -> N
             assert (hint["seq"], hint["feedback"]) == (seq, ["other"])
             assert (await talk.hear_until("credits"))["credits"] == 1
             assert faces_of(door).frames == [b"broken"]
+
+
+@pytest.mark.parametrize(
+    ("who", "hint"), [(NOBODY, "face_not_found"), (CROWD, "multi_face"), (BROKEN, "")]
+)
+async def test_frames_of_no_one_face_are_no_attempt(
+    link: Redis, keyring: Keyring, who: bytes, hint: str
+) -> None:
+    """The clip is to be taken again, or was none at all."""
+    async with stream_door(link, keyring) as door:
+        token = await door.ready_token()
+        async with talking(door) as talk:
+            await talk.start(token)
+            await talk.show([who] * 3)
+            answer = await talk.submit()
+        found = (answer.get("status"), answer.get("feedback"))
+        assert found == ((422, [hint]) if hint else (None, None))
+        told = await door.call("GET", f"{KYC}/face/verify/{token}", key="")
+        assert told.body["data"]["retries_remaining"] == 3
+
+
+async def test_hints_are_a_few_a_second(link: Redis, keyring: Keyring) -> None:
+    """However many frames come, while the step asked for is the same."""
+    async with stream_door(link, keyring, frames_per_s_max=60) as door:
+        token = await door.ready_token()
+        async with talking(door) as talk:
+            await talk.start(token)
+            start_s = monotonic()
+            await talk.show([JOHN] * 30)
+            passed_s = monotonic() - start_s
+        hints = [each for each in talk.heard if each["type"] == "hint"]
+        assert 1 <= len(hints) <= 1 + passed_s / HINT_S
