@@ -150,8 +150,7 @@ def moves_smoothly(clip: Viewed) -> Finding:
 def comes_once(clip: Viewed) -> Finding:
     """No bytes, no stretch and no stillness that a recording would have."""
     bars, found = clip.bars, repeats_of(clip.usable, clip.bars)
-    digests = [frame.digest for frame in clip.frames]
-    copies = float(len(digests) - len(set(digests)))
+    copies = float(len(clip.frames) - len({frame.digest for frame in clip.frames}))
     score = min(
         bars.copies.score(copies),
         bars.looped_frames.score(float(found.looped)),

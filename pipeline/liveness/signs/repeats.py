@@ -1,4 +1,4 @@
-"""Whether frames come more than once: the same bytes, the same picture, the same stretch."""
+"""Whether pictures come more than once: one that stands, and a stretch of several."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,29 +18,26 @@ Flags = NDArray[np.bool_]
 class Repeats:
     """What comes again in a clip.
 
-    `copies` counts frames whose bytes came before. `frozen_s` is the longest time in seconds, 0
-    where times are not known, in which neither face nor picture moved by more than the unrest of a
-    camera and a mesh. `looped` is the longest run of frames that another run follows picture by
-    picture while the head moves.
+    `frozen_s` is the longest time in seconds, 0 where times are not known, in which neither face
+    nor picture moved by more than the unrest of a camera and a mesh. `looped` is the longest run
+    of frames that another run follows picture by picture while the head moves.
     """
 
-    copies: int
     frozen_s: float
     looped: int
 
 
 def repeats_of(frames: Sequence[Observation], bars: Bars = DEFAULT_BARS) -> Repeats:
     """The repeats of a clip, each frame of which has a face; at most some hundreds."""
-    copies = len(frames) - len({frame.digest for frame in frames})
     if len(frames) < 3:
-        return Repeats(copies, 0.0, 0)
+        return Repeats(0.0, 0)
     marks = marks_of([frame.seen for frame in frames if frame.seen is not None])
     scenes = np.stack([frame.scene.ravel() for frame in frames]).astype(np.float32)
     apart = _distances(marks) / (marks.shape[1] / 2) ** 0.5
     scene_apart = _distances(scenes) / scenes.shape[1] ** 0.5
     is_same = (apart <= bars.same_marks) & (scene_apart <= bars.same_scene)
     is_still = (apart <= bars.still_marks) & (scene_apart <= bars.still_scene)
-    return Repeats(copies, _frozen_s(frames, is_still), _looped(is_same, marks, bars))
+    return Repeats(_frozen_s(frames, is_still), _looped(is_same, marks, bars))
 
 
 def _frozen_s(frames: Sequence[Observation], is_still: Flags) -> float:

@@ -73,6 +73,5 @@ def test_a_stretch_that_comes_again_is_found(seed: int, start: int, lag: int) ->
     joined = renumbered([*frames[:place], *again, *frames[place:]])
     joined = [replace(each, digest=each.number.to_bytes(32, "big")) for each in joined]
     found = repeats_of(joined)
-    assert found.copies == 0
     assert found.looped >= 10
-    assert repeats_of(frames) == Repeats(0, 0.0, 0)
+    assert repeats_of(frames) == Repeats(0.0, 0)
