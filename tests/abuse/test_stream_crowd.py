@@ -29,6 +29,7 @@ ACTIVE = 50
 WARM = 10
 CLIP_S = 4.0  # about
 PACE = 2.5  # frames a second, which two slow cores hold for all of them
+TORN = "capture_unfit: other"  # no attempt
 OWN_MAX = 20  # connections of this test's clients that are kept alive
 BYTES_EACH_MAX = 30 * 2**10
 PATIENCE_S = 60.0
@@ -45,6 +46,13 @@ async def streams(door: DoorProcess) -> int:
     text = await door.service.service.metrics(door.http)
     (found,) = re.findall(r"^limen_stream_sockets (\S+)$", text, re.MULTILINE)
     return int(float(found))
+
+
+async def until_left(door: DoorProcess, number: int) -> None:
+    """Wait until no more streams than these are held: a door hears of a client's end after it."""
+    async with asyncio.timeout(PATIENCE_S):
+        while await streams(door) > number:  # noqa: ASYNC110 (another process)
+            await asyncio.sleep(0.05)
 
 
 async def played(door: DoorProcess, clips: Path, tokens: tuple[str, ...]) -> Played:
@@ -81,7 +89,8 @@ async def test_waiting_streams_cost_little_and_stand_in_nobody_s_way(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """2,000 streams that had their hello take less than 30 KB each; beside them 50 others reach
-    their verdict and requests are answered; afterwards no stream and no connection is left.
+    their verdict, or are told to take it again where this machine was too slow for their frames,
+    and requests are answered; afterwards no stream and no connection is left.
     """
     clips = tmp_path / "clips"
     await asyncio.to_thread(write_clips, actor(pack.faces, astronaut), clips, PACE, 1)
@@ -105,11 +114,11 @@ async def test_waiting_streams_cost_little_and_stand_in_nobody_s_way(
                 full = door.memory_bytes()
                 async with asking(door) as answered:
                     outcome = await played(door, clips, active)
+                await until_left(door, idle)
                 assert await streams(door) == idle
             assert held.open == idle
+            await until_left(door, 0)
             async with asyncio.timeout(PATIENCE_S):
-                while await streams(door):  # noqa: ASYNC110 (another process)
-                    await asyncio.sleep(0.05)
                 while await door.connections() > OWN_MAX:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
     each = (full - bare) / idle
@@ -120,6 +129,6 @@ async def test_waiting_streams_cost_little_and_stand_in_nobody_s_way(
         )
     assert each < BYTES_EACH_MAX
     assert sum(outcome.answers.values()) == ACTIVE
-    assert set(outcome.answers) <= {"approved", "declined", "needs_review"}
+    assert set(outcome.answers) <= {"approved", "declined", "needs_review", TORN}
     assert len(answered) > 3
     assert set(answered) == {200}
