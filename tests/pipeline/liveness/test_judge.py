@@ -105,6 +105,13 @@ def _moved(each: Observation, right_px: float) -> Observation:
     return replace(each, seen=replace(each.seen, points=points))
 
 
+def _larger(frames: Frames) -> Frames:
+    """From a frame to the next all pictures have twice the size."""
+    return [each if each.number < 22 or each.seen is None else replace(each, seen=replace(
+        each.seen, points=2.0 * each.seen.points, eye_distance_px=2.0 * each.seen.eye_distance_px,
+    )) for each in frames]  # fmt: skip
+
+
 def _cut_away(frames: Frames) -> Frames:
     """Another place from one frame to the next, the face where it was."""
     return [each if each.number < 22 else replace(each, scene=np.uint8(60) + each.scene)
@@ -182,6 +189,7 @@ def _half_timed(frames: Frames) -> Frames:
         (_cut_short, Doubt.STEP_NOT_SEEN),
         (_opened_mouth, Doubt.STEP_NOT_ASKED),
         (_jump, Doubt.MOTION_BROKEN),
+        (_larger, Doubt.MOTION_BROKEN),
         (_cut_away, Doubt.MOTION_BROKEN),
         (_slides, Doubt.MOTION_BROKEN),
         (_shuffled, Doubt.MOTION_BROKEN),
