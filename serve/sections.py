@@ -65,7 +65,7 @@ class StreamSection(Section):
     start_seconds_max: float = Field(default=8.0, gt=0, le=60)
     """Seconds until the first message, which has the token, must have come."""
 
-    heartbeat_s: float = Field(default=20.0, gt=0, le=60)
+    heartbeat_s: float = Field(default=20.0, ge=0.5, le=60)
     """Seconds of silence until a client is pinged; after half as many again it counts as lost."""
 
     frame_bytes_max: int = Field(default=512 * 2**10, ge=2**14, le=512 * 2**10)

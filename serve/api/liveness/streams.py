@@ -43,7 +43,7 @@ from serve.observe import metrics as requests
 from serve.observe import stream as metrics
 from serve.sections import StreamSection
 
-BEATS_MAX = 1_000  # pings and pongs of one client, who has ten minutes
+BEATS_MAX = 2_000  # pings and pongs of one client, which has ten minutes
 _LOST = frozenset({ABNORMAL, GOING_AWAY})
 _SPOKEN = frozenset({WSMsgType.TEXT, WSMsgType.BINARY})
 WRITTEN_MAX = 4_096  # bytes on their way to a client before it is waited for
