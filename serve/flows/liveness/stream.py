@@ -225,7 +225,7 @@ class Stream:
         if last_ms is not None and _clock_ms(self._epoch_ms) - last_ms <= gap_ms_max:
             viewing = self._view(sight)
             viewing.light.extend(parked.light)
-            viewing.dropped = parked.dropped
+            viewing.dropped = parked.dropped + 1  # what was on its way when the connection broke
 
     def _begun(self) -> Viewing:
         """A new clip, where its frames would be looked at often enough. Raises `overloaded`."""

@@ -9,14 +9,17 @@ import numpy as np
 from aiohttp import ClientSession
 from redis.asyncio import Redis
 
+from pipeline.decision.policy import LivenessPolicy
 from pipeline.liveness.challenge import Step
 from serve.domain.headroom import Shortage
 from serve.domain.ids import Mode
 from serve.domain.liveness.sight import Sight
 from serve.domain.progress import SubmitAnswer
+from serve.domain.tenancy.tenant import TenantPatch
 from serve.errors import Code, ServeError
 from serve.flows.liveness.clip import StreamClip
 from serve.flows.liveness.parking import PARKED_BYTES_MAX, Parked, packed, unpacked
+from serve.flows.tenants import change_settings
 from serve.store.vault.keyring import Keyring
 from tests.helpers.front_door import JOHN, KYC, Door
 from tests.pipeline.liveness import heads
@@ -63,6 +66,28 @@ async def test_a_clip_goes_on_at_another_door(link: Redis, keyring: Keyring) -> 
             await talk.show(frames[half:])
             answer = await talk.submit()
         assert answer["result"]["status"] == "approved"
+
+
+async def test_an_action_in_the_gap_costs_no_attempt(link: Redis, keyring: Keyring) -> None:
+    """What was on its way when the connection broke nobody has seen: the clip is taken again."""
+    async with stream_door(link, keyring, frames_per_s_max=13, gap_s_max=NEVER_S) as door:
+        required = TenantPatch(liveness_policy=LivenessPolicy.REQUIRED)
+        await change_settings(door.deps, door.tenant.tenant.id, required)
+        token = await door.ready_token()
+        async with losing(door) as talk:
+            hello = await talk.start(token)
+            frames = clip(JOHN, hello["steps"])
+            await talk.show(frames[:12])
+            while len(faces_of(door).frames) < 12:
+                await talk.hear()
+        async with talking(door) as talk:
+            assert (await talk.start(token, resume=hello["stream"]))["next"] == 12
+            talk.seq = 18
+            await talk.show(frames[18:20])
+            answer = await talk.submit()
+        assert (answer["status"], answer["code"]) == (422, "capture_unfit")
+        told = await door.call("GET", f"{KYC}/face/verify/{token}", key="")
+        assert told.body["data"]["retries_remaining"] == 3
 
 
 async def test_after_a_long_gap_the_clip_begins_anew(link: Redis, keyring: Keyring) -> None:
