@@ -20,6 +20,7 @@ from serve.errors import Code, ServeError
 from serve.flows.liveness.clip import StreamClip
 from serve.flows.liveness.parking import PARKED_BYTES_MAX, Parked, packed, unpacked
 from serve.flows.tenants import change_settings
+from serve.store import names
 from serve.store.vault.keyring import Keyring
 from tests.helpers.front_door import JOHN, KYC, Door
 from tests.pipeline.liveness import heads
@@ -210,6 +211,18 @@ async def test_a_store_that_is_short_of_room_keeps_no_clip(link: Redis, keyring:
             async with talking(door) as talk:
                 again = await talk.start(token, resume=hello["stream"])
                 assert (again["nonce"], again["next"]) == (hello["nonce"], 0)
+
+
+async def test_streams_that_nobody_took_up_are_forgotten(link: Redis, keyring: Keyring) -> None:
+    """However often a phone loses its connection, its customer owns only what is still there."""
+    async with stream_door(link, keyring) as door:
+        await door.ready_token()
+        subject = door.deps.ledger.subject(door.tenant.tenant.id, Mode.TEST, "alice")
+        await link.zadd(names.owned(subject), {"gone": 1})
+        await door.deps.parking.park(subject, "name", b"stream")
+        owned = await link.zrange(names.owned(subject), 0, -1)
+        assert names.parked(subject.partition, "name").encode() in owned
+        assert b"gone" not in owned
 
 
 async def test_nothing_is_parked_for_a_customer_who_is_gone(link: Redis, keyring: Keyring) -> None:
