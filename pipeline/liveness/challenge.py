@@ -1,5 +1,6 @@
 """What a person may be asked to do before the camera, and which two are asked for together."""
 
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import permutations
 
@@ -16,6 +17,19 @@ class Step(StrEnum):
     MOUTH_OPEN = "mouth_open"
     HEAD_TURN = "head_turn"
 
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a clip is held against: `steps` in their order. `lot`, at most 64 bytes that whoever
+    made the clip does not know, draws some of the frames that are looked at closely.
+    """
+
+    steps: tuple[Step, ...]
+    lot: bytes = field(repr=False)
+
+
+NOTHING = Asked((), b"")
+"""What is asked for before anything is."""
 
 DRAWN = (Step.TURN_LEFT, Step.TURN_RIGHT, Step.NOD, Step.BLINK, Step.MOUTH_OPEN)
 """The five that sessions draw from."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.evidence import Feedback, Template
 from pipeline.liveness.bars import DEFAULT_BARS
-from pipeline.liveness.challenge import Step
+from pipeline.liveness.challenge import Asked, Step
 from pipeline.liveness.findings import RULES, Viewed
 from pipeline.liveness.follow import Follower
 from pipeline.liveness.judgement import Doubt, Judgement, Look
@@ -29,7 +29,7 @@ __all__ = ["judge", "key_frames"]
 
 
 def judge(
-    steps: Sequence[Step],
+    asked: Asked,
     observations: Sequence[Observation],
     looks: Mapping[int, Look],
     compare: Callable[[Template, Template], bool],
@@ -44,9 +44,9 @@ def judge(
     usable = [place for place, each in enumerate(observations) if is_usable(each)]
     if not usable:
         return _unjudged(observations)
-    clip = _view(steps, tuple(observations[usable[0] : usable[-1] + 1]), light)
-    keeper = Keeper(steps)
-    follower = Follower(steps)
+    clip = _view(asked.steps, tuple(observations[usable[0] : usable[-1] + 1]), light)
+    keeper = Keeper(asked)
+    follower = Follower(asked.steps)
     for observation in observations:
         keeper.offer(observation, follower.add(observation))
     wanted = keeper.kept

@@ -1,35 +1,42 @@
 """Which frames of a clip must not be forgotten: the few that dearer models look at."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 
 from pipeline.evidence import Feedback
-from pipeline.liveness.challenge import Step
+from pipeline.liveness.challenge import Asked, Step
 from pipeline.liveness.follow import Follower, Progress
 from pipeline.liveness.observation import Observation, Seen, is_usable
 
-KEPT_MAX = 6
-_EXTREMES_MAX = KEPT_MAX - 3  # beside best shot, first and last
+KEPT_MAX = 8
+_BY_LOT = 2
+_EXTREMES_MAX = KEPT_MAX - _BY_LOT - 3  # beside best shot, first and last
 # Of rendered turns of 35 to 42 degrees 3 in 30 read as another person at their furthest.
 TURNED_DEG, NODDED_DEG = 25.0, 16.0
 _Rank = tuple[bool, float]
 
 
 class Keeper:
-    """Chooses while the clip is running: best shot, first, extreme of each step, last.
+    """Chooses while the clip is running: best shot, first, extreme of each step, last, and two by
+    lot.
 
     Frames without one face are never chosen. The best shot is, of the frames that are fit to
-    compare if there is one, the one that looks most straight ahead.
+    compare if there is one, the one that looks most straight ahead. Those could be foreseen, and
+    pictures of somebody else put in their places; the lot gives every frame a number that nobody
+    knows.
     """
 
-    def __init__(self, steps: Sequence[Step]) -> None:
-        self._steps = tuple(steps)
+    def __init__(self, asked: Asked) -> None:
+        self._steps = asked.steps
+        self._lot = asked.lot
         self._first: int | None = None
         self._first_pitch_deg = 0.0
         self._last: int | None = None
         self._best: tuple[_Rank, int] | None = None
         self._done = 0
         self._extremes: list[tuple[float, int] | None] = [None] * len(self._steps)
+        self._by_lot: list[tuple[bool, bytes, int]] = []
 
     @property
     def best_shot(self) -> int | None:
@@ -72,17 +79,22 @@ class Keeper:
             before = self._extremes[self._done]
             if before is None or extent > before[0]:
                 self._extremes[self._done] = (extent, number)
+        # A head turned far is hard to compare: it is drawn where there is no other.
+        is_far = abs(pose.yaw_deg) > TURNED_DEG or abs(pose.pitch_deg) > NODDED_DEG
+        drawn = hashlib.blake2b(number.to_bytes(4, "big"), key=self._lot, digest_size=8).digest()
+        self._by_lot = sorted([*self._by_lot, (is_far, drawn, number)])[:_BY_LOT]
 
     def _kept(self) -> frozenset[int]:
         chosen = [each[1] for each in self._extremes if each is not None]
+        chosen += [number for *_, number in self._by_lot]
         best = None if self._best is None else self._best[1]
         ends = (number for number in (best, self._first, self._last) if number is not None)
         return frozenset((*chosen, *ends))
 
 
-def key_frames(steps: Sequence[Step], observations: Sequence[Observation]) -> tuple[int, ...]:
+def key_frames(asked: Asked, observations: Sequence[Observation]) -> tuple[int, ...]:
     """The frames, at most `KEPT_MAX`, ascending, that need a `Look`: what a Keeper has kept."""
-    follower, keeper = Follower(steps), Keeper(steps)
+    follower, keeper = Follower(asked.steps), Keeper(asked)
     kept: frozenset[int] = frozenset()
     for observation in observations:
         kept = keeper.offer(observation, follower.add(observation))

@@ -10,13 +10,14 @@ from pipeline.errors import Failure
 from pipeline.evidence import FaceEvidence, Template
 from pipeline.face.compare import VERIFY_THRESHOLD_SIMILARITY
 from pipeline.face.steps import FRAME, Plan
-from pipeline.liveness.challenge import Step
+from pipeline.liveness.challenge import Asked, Step
 from pipeline.liveness.judge import judge, key_frames
 from pipeline.liveness.judgement import Judgement, Look
 from pipeline.liveness.observation import Observation, observe
 from pipeline.models.load import LoadedPack
 from pipeline.render.perform import Clip
 
+LOT = b"suite"
 RENDERED_LOOK = Plan(age=False, passive_liveness=False)
 """What key frames of rendered clips are looked at for: passive detection is made for pictures of
 real cameras, and what it says of rendered ones means nothing.
@@ -61,7 +62,8 @@ class Examiner:
 
     def judge(self, steps: Sequence[Step], watched: Watched) -> Judgement:
         """Judge a clip against a challenge; its key frames are looked at closely."""
-        numbers = key_frames(steps, watched.observations)
+        asked = Asked(tuple(steps), LOT)
+        numbers = key_frames(asked, watched.observations)
         digests = {number: watched.observations[number].digest for number in numbers}
         new = {
             digest: watched.frames[number]
@@ -73,7 +75,7 @@ class Examiner:
             evidence = _evidence(outcome)
             self._looks[digest] = Look(evidence.template, evidence.passive_liveness)
         looks = {number: self._looks[digest] for number, digest in digests.items()}
-        return judge(steps, watched.observations, looks, self._is_same)
+        return judge(asked, watched.observations, looks, self._is_same)
 
     def _is_same(self, one: Template, other: Template) -> bool:
         compared = self._pack.scale.compare(one, other)

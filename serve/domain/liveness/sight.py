@@ -1,9 +1,9 @@
 """What has been seen of a clip so far, and the few frames whose bytes are still wanted."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from pipeline.liveness.challenge import Step
+from pipeline.liveness.challenge import Asked
 from pipeline.liveness.follow import Follower, Progress
 from pipeline.liveness.keep import Keeper
 from pipeline.liveness.observation import Observation
@@ -16,7 +16,7 @@ OBSERVATION_BYTES = 8 * 2**10
 class Sight:
     """A clip as it comes in: each frame in constant time. `images` are by number of observation."""
 
-    steps: Sequence[Step]
+    asked: Asked
     progress: Progress
     observations: list[Observation] = field(default_factory=list, repr=False)
     images: dict[int, bytes] = field(default_factory=dict, repr=False)
@@ -25,13 +25,13 @@ class Sight:
     _keeper: Keeper = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._follower = Follower(self.steps)
-        self._keeper = Keeper(self.steps)
+        self._follower = Follower(self.asked.steps)
+        self._keeper = Keeper(self.asked)
 
     @classmethod
-    def begun(cls, steps: Sequence[Step]) -> "Sight":
+    def begun(cls, asked: Asked) -> "Sight":
         """Nothing seen yet."""
-        return cls(steps, Progress(steps[0], 0, is_complete=False))
+        return cls(asked, Progress(asked.steps[0], 0, is_complete=False))
 
     def recall(self, seen: Iterable[Observation], images: Mapping[int, bytes]) -> None:
         """See once more what had been seen, with the frames that were kept of it."""

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import Failure
-from pipeline.liveness.challenge import Step
+from pipeline.liveness.challenge import Asked, Step
 from pipeline.liveness.judge import key_frames
 from pipeline.liveness.judgement import Doubt, Judgement
 from serve.deps import Deps
+from serve.domain.liveness.challenge import LOT_BYTES
 from serve.domain.tenancy.api_key import Principal
 from serve.errors import STATUSES, CaptureUnfit, Code, ServeError
 from serve.flows.liveness.clip import ClipFrame
@@ -44,11 +45,12 @@ async def check_clip(
     observations = await observed(deps, tenant_id, [ClipFrame(image) for image in images])
     if isinstance(observations, Failure):
         raise unreadable(observations)
-    kept = {number: images[number] for number in key_frames((step,), observations)}
+    asked = Asked((step,), deps.random(LOT_BYTES))
+    kept = {number: images[number] for number in key_frames(asked, observations)}
     looks = await looks_of(deps, tenant_id, kept)
     if isinstance(looks, Failure):
         raise unreadable(looks)
-    return Advice(await judged(deps, (step,), observations, looks), len(observations))
+    return Advice(await judged(deps, asked, observations, looks), len(observations))
 
 
 def unreadable(failure: Failure) -> ServeError:

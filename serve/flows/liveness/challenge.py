@@ -3,7 +3,7 @@
 from serve.deps import Deps
 from serve.domain.change import Change, Snapshot, settle
 from serve.domain.handoff import Handoff
-from serve.domain.liveness.challenge import DRAW_BYTES, NONCE_BYTES, Challenge, draw
+from serve.domain.liveness.challenge import RANDOM_BYTES, Challenge, draw
 from serve.domain.progress import Progress, capturing
 from serve.domain.session import Session
 from serve.errors import Code, ServeError
@@ -34,7 +34,7 @@ async def ensure_challenge(
         if session.challenge is not None:
             found = session, session.challenge, now_ms
             return None
-        drawn = draw(deps.random(DRAW_BYTES + NONCE_BYTES), now_ms)
+        drawn = draw(deps.random(RANDOM_BYTES), now_ms)
         session = session.model_copy(update={"challenge": drawn})
         found = session, drawn, now_ms
         step = Progress(session, snapshot.customer)

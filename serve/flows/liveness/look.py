@@ -14,12 +14,13 @@ from pipeline.decision.verdict import Recapture
 from pipeline.errors import Failure
 from pipeline.evidence import FaceEvidence, Feedback, Template
 from pipeline.face.steps import FRAME, SELFIE, Plan
-from pipeline.liveness.challenge import Step
+from pipeline.liveness.challenge import Asked
 from pipeline.liveness.judge import judge, key_frames
 from pipeline.liveness.judgement import Doubt, Judgement, Look
 from pipeline.liveness.observation import Observation, observe
 from pipeline.liveness.signals import Signal
 from serve.deps import Deps
+from serve.domain.liveness.challenge import Challenge
 from serve.flows.liveness.clip import Capture, ClipFrame, FrameBurst, StreamClip
 from serve.flows.verifications.compare import Probe
 
@@ -46,9 +47,10 @@ class Looked:
 
 
 async def look_at(
-    deps: Deps, tenant_id: str, capture: Capture, steps: Sequence[Step]
+    deps: Deps, tenant_id: str, capture: Capture, challenge: Challenge | None
 ) -> Looked | Failure | Recapture:
-    """Ask the models of a picture or a clip, and of a clip whether `steps` were done in it.
+    """Ask the models of a picture or a clip, and of a clip whether it answers `challenge`, which
+    only a picture may be without.
 
     A Failure is of a picture that cannot be read, a Recapture of a clip that shows no one face.
     Raises `overloaded` or `service_unavailable`.
@@ -56,13 +58,14 @@ async def look_at(
     if isinstance(capture, bytes):
         evidence = await deps.faces.examine(capture, tenant_id=tenant_id)
         return evidence if isinstance(evidence, Failure) else Looked(Probe(evidence), capture)
+    assert challenge is not None
     if isinstance(capture, StreamClip):
-        return await _judged(deps, tenant_id, capture, steps)
+        return await _judged(deps, tenant_id, capture, challenge.asked)
     observations = await observed(deps, tenant_id, capture.frames)
     if isinstance(observations, Failure):
         return observations
-    clip = await asyncio.to_thread(_kept, capture, observations, steps)
-    return await _judged(deps, tenant_id, clip, steps)
+    clip = await asyncio.to_thread(_kept, capture, observations, challenge.asked)
+    return await _judged(deps, tenant_id, clip, challenge.asked)
 
 
 async def observed(
@@ -98,7 +101,7 @@ async def looks_of(
 
 async def judged(
     deps: Deps,
-    steps: Sequence[Step],
+    asked: Asked,
     observations: Sequence[Observation],
     looks: Mapping[int, FaceEvidence],
     light: Sequence[tuple[float, float]] = (),
@@ -112,7 +115,7 @@ async def judged(
     def is_same(one: Template, other: Template) -> bool:
         return one.model_id == other.model_id and deps.scale.compare(one, other).is_match
 
-    return await asyncio.to_thread(judge, steps, observations, seen, is_same, light)
+    return await asyncio.to_thread(judge, asked, observations, seen, is_same, light)
 
 
 async def examined(
@@ -134,12 +137,12 @@ async def examined(
 
 
 async def _judged(
-    deps: Deps, tenant_id: str, clip: StreamClip, steps: Sequence[Step]
+    deps: Deps, tenant_id: str, clip: StreamClip, asked: Asked
 ) -> Looked | Failure | Recapture:
     looks = await looks_of(deps, tenant_id, clip.kept)
     if isinstance(looks, Failure):
         return looks
-    judgement = await judged(deps, steps, clip.observations, looks, clip.light)
+    judgement = await judged(deps, asked, clip.observations, looks, clip.light)
     best = judgement.best_shot
     evidence = None if best is None else looks.get(best)
     if not judgement.is_judged or best is None or evidence is None:
@@ -161,9 +164,7 @@ def _is_torn(clip: StreamClip, judgement: Judgement) -> bool:
     return is_thin and NOT_OF_GAPS.isdisjoint(judgement.doubts)
 
 
-def _kept(
-    burst: FrameBurst, observations: tuple[Observation, ...], steps: Sequence[Step]
-) -> StreamClip:
-    keys = key_frames(steps, observations)
+def _kept(burst: FrameBurst, observations: tuple[Observation, ...], asked: Asked) -> StreamClip:
+    keys = key_frames(asked, observations)
     kept = {number: burst.frames[number].image for number in keys}
     return StreamClip(burst.nonce, observations, kept)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.evidence import Feedback, Pose
-from pipeline.liveness.challenge import Step
+from pipeline.liveness.challenge import NOTHING, Asked, Step
 from pipeline.liveness.observation import Observation, Seen
 from serve.deps import Deps
 from serve.domain.handoff import Handoff
@@ -39,7 +39,7 @@ class Parked:
 
     nonce: str = field(repr=False)
     least: int = 0
-    steps: Sequence[Step] = ()
+    asked: Asked = NOTHING
     sight: Sight | None = field(default=None, repr=False)
     light: Sequence[tuple[float, float]] = ()
     answer: SubmitAnswer | None = None
@@ -80,7 +80,8 @@ def packed(parked: Parked) -> bytes:
     head = {
         "nonce": parked.nonce,
         "least": parked.least,
-        "steps": list(parked.steps),
+        "steps": list(parked.asked.steps),
+        "lot": parked.asked.lot.hex(),
         "light": list(parked.light),
         "dropped": parked.dropped,
         "answer": None if parked.answer is None else parked.answer.dump().decode(),
@@ -105,13 +106,13 @@ def unpacked(data: bytes) -> Parked:
     scenes = [np.frombuffer(rest.take(_SCENE_BYTES), np.uint8) for _ in head["seen"]]
     seen = [_observation(*each) for each in zip(head["seen"], points, scenes, strict=True)]
     images = {int(number): rest.take(size) for number, size in head["images"].items()}
-    steps = tuple(Step(each) for each in head["steps"])
+    asked = Asked(tuple(map(Step, head["steps"])), bytes.fromhex(head["lot"]))
     answer = head["answer"]
     return Parked(
         nonce=head["nonce"],
         least=head["least"],
-        steps=steps,
-        sight=_sight(steps, seen, images) if seen else None,
+        asked=asked,
+        sight=_sight(asked, seen, images) if seen else None,
         light=[(at_ms, level) for at_ms, level in head["light"]],
         answer=None if answer is None else SubmitAnswer.load(answer.encode()),
         dropped=head["dropped"],
@@ -131,10 +132,8 @@ class _Rest:
         return part
 
 
-def _sight(
-    steps: Sequence[Step], seen: Sequence[Observation], images: Mapping[int, bytes]
-) -> Sight:
-    sight = Sight.begun(steps)
+def _sight(asked: Asked, seen: Sequence[Observation], images: Mapping[int, bytes]) -> Sight:
+    sight = Sight.begun(asked)
     sight.recall(seen, images)
     return sight
 

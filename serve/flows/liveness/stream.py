@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from pipeline.face.steps import FRAME
-from pipeline.liveness.challenge import Step
+from pipeline.liveness.challenge import NOTHING
 from serve.deps import Deps
 from serve.domain.handoff import Handoff
 from serve.domain.ids import Subject
@@ -52,8 +52,8 @@ class Stream:
     """
 
     __slots__ = (
-        "_client", "_epoch_ms", "_gives_way", "_handoff", "_is_submitted", "_least", "_nonce",
-        "_parting", "_room", "_shared", "_size_px", "_steps", "_timers", "_token", "_viewing",
+        "_asked", "_client", "_epoch_ms", "_gives_way", "_handoff", "_is_submitted", "_least",
+        "_nonce", "_parting", "_room", "_shared", "_size_px", "_timers", "_token", "_viewing",
         "answer", "frames", "name", "stream_id",
     )  # fmt: skip
 
@@ -68,7 +68,7 @@ class Stream:
         self.stream_id = shared.deps.random(STREAM_ID_BYTES).hex()
         self.name = name_of(token, self.stream_id)
         self._nonce = ""
-        self._steps: tuple[Step, ...] = ()
+        self._asked = NOTHING
         self._least = 0
         self._size_px: tuple[int, int] | None = None  # of all frames
         self._epoch_ms = 0.0  # of the records' clock, when the event loop's was 0
@@ -112,7 +112,7 @@ class Stream:
         session, challenge, now_ms = await ensure_challenge(deps, self._token, self._handoff)
         loop = asyncio.get_running_loop()
         self._epoch_ms = now_ms - 1_000 * loop.time()
-        self._nonce, self._steps = challenge.nonce, challenge.steps
+        self._nonce, self._asked = challenge.nonce, challenge.asked
         left_s = (session.expires_at_ms - now_ms) / 1_000
         self._end_in(left_s, Code.TOKEN_EXPIRED, "the session has expired")
         if parked is not None and parked.nonce == challenge.nonce:
@@ -200,7 +200,7 @@ class Stream:
         if viewing is not None:
             viewing.close()
         if keeps and (viewing is not None or self.answer is not None):
-            parked = Parked(self._nonce, self._least, self._steps, answer=self.answer)
+            parked = Parked(self._nonce, self._least, self._asked, answer=self.answer)
             if viewing is not None and self.answer is None:
                 parked = replace(
                     parked, sight=viewing.sight, light=viewing.light, dropped=viewing.dropped
@@ -233,7 +233,7 @@ class Stream:
         if wait_s > FRAME_WAIT_S_MAX:
             detail = "frames would wait too long for the models; begin again in a moment"
             raise ServeError(Code.OVERLOADED, detail, retry_after_s=math.ceil(wait_s))
-        return self._view(Sight.begun(self._steps))
+        return self._view(Sight.begun(self._asked))
 
     def _view(self, sight: Sight) -> Viewing:
         """The clip begins, or goes on; it is to be submitted in time."""
@@ -257,7 +257,7 @@ class Stream:
         return Hello(
             stream=self.stream_id,
             nonce=self._nonce,
-            steps=self._steps,
+            steps=self._asked.steps,
             done=0 if viewing is None else viewing.sight.progress.done,
             terms=terms,
             credits_left=CREDITS if viewing is None else viewing.credits.left,

@@ -17,8 +17,7 @@ async def look(deps: Deps, taken: Taken, begun: Begun) -> Finding:
     tenant, challenge = begun.tenant, begun.session.challenge
     if tenant is None:
         raise ServeError(Code.NOT_FOUND, "no such session token")
-    steps = () if challenge is None else challenge.steps
-    found = await look_at(deps, taken.subject.tenant_id, taken.capture, steps)
+    found = await look_at(deps, taken.subject.tenant_id, taken.capture, challenge)
     if isinstance(found, Failure):
         return _unreadable(found)
     if not isinstance(found, Looked):

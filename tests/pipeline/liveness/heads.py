@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evidence import Feedback, Missing, Pose, Template
-from pipeline.liveness.challenge import Step
+from pipeline.liveness.challenge import Asked, Step
 from pipeline.liveness.judgement import Look
 from pipeline.liveness.keep import key_frames
 from pipeline.liveness.observation import Observation, Seen
@@ -180,6 +180,12 @@ def alike(one: Template, other: Template) -> bool:
     return bool(float(one.vector @ other.vector) > 0.5)
 
 
+def asked(steps: Sequence[Step], lot: bytes = b"lot") -> Asked:
+    """What a clip is held against."""
+    return Asked(tuple(steps), lot)
+
+
 def looks(steps: Sequence[Step], frames: Sequence[Observation]) -> dict[int, Look]:
     """Looks at the key frames that find one person, and no passive model."""
-    return {number: Look(PERSON, Missing.MODEL_UNAVAILABLE) for number in key_frames(steps, frames)}
+    numbers = key_frames(asked(steps), frames)
+    return {number: Look(PERSON, Missing.MODEL_UNAVAILABLE) for number in numbers}

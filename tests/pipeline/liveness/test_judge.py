@@ -21,6 +21,7 @@ from tests.pipeline.liveness.heads import (
     STRANGER,
     Held,
     alike,
+    asked,
     clip,
     frame,
     head,
@@ -32,11 +33,12 @@ from tests.pipeline.liveness.heads import (
 )
 
 STEPS = (Step.TURN_LEFT, Step.BLINK)
+ASKED = asked(STEPS)
 Frames = list[Observation]
 
 
 def judged(frames: Sequence[Observation], steps: Sequence[Step] = STEPS) -> Judgement:
-    return judge(steps, frames, looks(steps, frames), alike)
+    return judge(asked(steps), frames, looks(steps, frames), alike)
 
 
 @pytest.mark.parametrize("steps", DRAWS)
@@ -221,8 +223,8 @@ def test_a_stranger_in_any_key_frame_is_seen(place: int) -> None:
     number = sorted(found)[place % len(found)]
     for template in (STRANGER, Missing.NO_FACE):
         changed = {**found, number: Look(template, Missing.MODEL_UNAVAILABLE)}
-        assert judge(STEPS, frames, changed, alike).doubts == (Doubt.IDENTITY_CHANGED,)
-    assert Doubt.IDENTITY_CHANGED in judge(STEPS, frames, {}, alike).doubts
+        assert judge(ASKED, frames, changed, alike).doubts == (Doubt.IDENTITY_CHANGED,)
+    assert Doubt.IDENTITY_CHANGED in judge(ASKED, frames, {}, alike).doubts
 
 
 def _alive(*scores: float) -> Judgement:
@@ -232,7 +234,7 @@ def _alive(*scores: float) -> Judgement:
         number: Look(PERSON, PassiveLiveness(scores[place % len(scores)], 0.5))
         for place, number in enumerate(numbers)
     }
-    return judge(STEPS, frames, found, alike)
+    return judge(ASKED, frames, found, alike)
 
 
 def test_passive_scores_join() -> None:
@@ -255,7 +257,7 @@ def test_a_frame_that_passive_detection_passed_over_counts_as_the_worst() -> Non
     frames = clip(poses(STEPS))
     found = looks(STEPS, frames)
     found[max(found)] = Look(PERSON, PassiveLiveness(0.9, 0.5))
-    assert judge(STEPS, frames, found, alike).doubts == (Doubt.ATTACK_DETECTED,)
+    assert judge(ASKED, frames, found, alike).doubts == (Doubt.ATTACK_DETECTED,)
 
 
 LIGHT = ((50_000.0, 0.2), (51_000.0, 1.0), (52_000.0, 0.1), (53_000.0, 0.9))
@@ -278,10 +280,10 @@ def test_a_face_has_to_answer_the_light() -> None:
     """
     frames = clip(poses(STEPS))
     found = looks(STEPS, frames)
-    assert judge(STEPS, _lit(frames, 0.2, 0.05, 3), found, alike, LIGHT).is_passed
+    assert judge(ASKED, _lit(frames, 0.2, 0.05, 3), found, alike, LIGHT).is_passed
     for gain, scene_gain, delay in ((0.0, 0.0, 0), (0.2, 0.3, 0), (0.01, 0.0, 0), (-0.2, 0.0, 0)):
         dim = _lit(frames, gain, scene_gain, delay)
-        result = judge(STEPS, dim, found, alike, LIGHT)
+        result = judge(ASKED, dim, found, alike, LIGHT)
         assert result.doubts == (Doubt.LIGHT_NOT_ANSWERED,)
 
 
@@ -318,7 +320,7 @@ def test_a_clip_of_nobody_or_of_a_crowd_is_not_judged(feedback: Feedback) -> Non
     result = judged(frames)
     assert (result.is_judged, result.is_passed, result.doubts) == (False, False, ())
     assert (result.best_shot, result.feedback) == (None, (feedback,))
-    assert not judge(STEPS, [], {}, alike).is_judged
+    assert not judge(ASKED, [], {}, alike).is_judged
 
 
 def test_without_a_fit_frame_there_is_no_best_shot() -> None:

@@ -10,7 +10,7 @@ from pipeline.evidence import Feedback
 from pipeline.liveness.challenge import DRAWN, DRAWS, Step
 from pipeline.liveness.follow import Follower
 from pipeline.liveness.keep import KEPT_MAX, Keeper, key_frames
-from tests.pipeline.liveness.heads import Held, clip, frame, poses
+from tests.pipeline.liveness.heads import Held, asked, clip, frame, poses
 
 
 @given(
@@ -24,14 +24,14 @@ def test_few_are_kept_and_none_comes_back(steps: list[Step], angles: list[float]
         replace(each, feedback=(Feedback.OK if each.number == fit else Feedback.OTHER,))
         for each in clip([Held(yaw=angle) for angle in angles])
     ]
-    follower, keeper = Follower(steps), Keeper(steps)
+    follower, keeper = Follower(steps), Keeper(asked(steps))
     before: frozenset[int] = frozenset()
     for each in frames:
         kept = keeper.offer(each, follower.add(each))
         assert len(kept) <= KEPT_MAX
         assert kept <= before | {each.number}
         before = kept
-    assert tuple(sorted(before)) == key_frames(steps, frames) == keeper.kept
+    assert tuple(sorted(before)) == key_frames(asked(steps), frames) == keeper.kept
     assert keeper.best_shot == (fit if fit < len(frames) else None)
 
 
@@ -39,7 +39,7 @@ def test_few_are_kept_and_none_comes_back(steps: list[Step], angles: list[float]
 def test_first_last_and_extremes_are_kept(steps: tuple[Step, Step]) -> None:
     """The frames where a step is at its most are among those kept, and both ends of the clip."""
     frames = clip(poses(steps))
-    kept = key_frames(steps, frames)
+    kept = key_frames(asked(steps), frames)
     assert {0, len(frames) - 1} <= set(kept)
     for place in range(2):
         begin = 10 + 15 * place
@@ -51,4 +51,28 @@ def test_frames_without_one_face_are_never_kept() -> None:
     frames = clip([Held()] * 4)
     frames[0] = frame(0, None)
     frames[3] = replace(frames[3], feedback=(Feedback.MULTI_FACE,))
-    assert set(key_frames((Step.NOD,), frames)) <= {1, 2}
+    assert set(key_frames(asked((Step.NOD,)), frames)) <= {1, 2}
+
+
+def test_some_are_drawn_by_a_lot_that_nobody_foresees() -> None:
+    """By each lot others, every frame in its turn; where there is a choice, none turned far."""
+    frames = clip([*[Held()] * 20, *[Held(yaw=35.0)] * 10])
+    drawn = [set(key_frames(asked((), bytes([lot])), frames)) for lot in range(200)]
+    common = set.intersection(*drawn)
+    assert {len(each - common) for each in drawn} <= {1, 2}
+    assert set.union(*drawn) - common == set(range(20)) - common
+    away = clip([Held(yaw=35.0)] * 10)
+    assert (
+        len(set.union(*(set(key_frames(asked((), bytes([lot])), away)) for lot in range(99)))) == 10
+    )
+
+
+def test_whoever_replaces_what_can_be_foreseen_is_seen() -> None:
+    """A stranger's clip in which somebody else stands wherever no lot is needed passes seldom."""
+    steps = (Step.TURN_LEFT, Step.NOD)
+    frames = clip(poses(steps))
+    lots = [bytes([lot]) for lot in range(100)]
+    drawn = [set(key_frames(asked(steps, lot), frames)) for lot in lots]
+    foreseen = set.intersection(*drawn)
+    assert len(foreseen) >= KEPT_MAX - 3
+    assert sum(each <= foreseen for each in drawn) <= 5

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pipeline.decision.reasons import Reason
 from pipeline.decision.verdict import Outcome, Recapture, Verdict
 from pipeline.evidence import Feedback
-from pipeline.liveness.challenge import DRAWS, HEAD_STEPS
-from serve.domain.liveness.challenge import DRAW_BYTES, NONCE_BYTES, draw
+from pipeline.liveness.challenge import DRAWS, HEAD_STEPS, Asked
+from serve.domain.liveness.challenge import DRAW_BYTES, LOT_BYTES, RANDOM_BYTES, draw
 from serve.domain.progress import begin, judge, release
 from serve.domain.session import State, Submission
 from serve.errors import Code
@@ -86,19 +86,24 @@ async def test_a_session_that_ran_out_has_none(service: Service) -> None:
     assert await refusal(ensure_challenge(service.deps, token)) == Code.TOKEN_EXPIRED
 
 
-@given(st.binary(min_size=DRAW_BYTES + NONCE_BYTES, max_size=DRAW_BYTES + NONCE_BYTES))
+@given(st.binary(min_size=RANDOM_BYTES, max_size=RANDOM_BYTES))
 def test_what_is_drawn_is_what_chance_says(random: bytes) -> None:
-    """The first half draws the steps and the second names it; neither tells of the other."""
+    """The first part draws the steps, the next names it, the last is the lot; none tells of
+    another.
+    """
     drawn = draw(random, NOW_MS)
     assert drawn.steps in DRAWS
-    assert bytes.fromhex(drawn.nonce) == random[DRAW_BYTES:]
+    assert bytes.fromhex(drawn.nonce) == random[DRAW_BYTES:-LOT_BYTES]
+    assert drawn.asked == Asked(drawn.steps, random[-LOT_BYTES:])
     assert drawn.nonce not in repr(drawn)
+    assert drawn.lot not in repr(drawn)
+    assert repr(drawn.asked.lot) not in repr(drawn.asked)
 
 
 @pytest.mark.parametrize("name", OUTCOMES)
 def test_only_a_verdict_uses_it_up(name: str) -> None:
     """Whatever the verdict is; an unfit capture, or one that nobody could judge, does not."""
-    challenge = draw(bytes(DRAW_BYTES + NONCE_BYTES), NOW_MS)
+    challenge = draw(bytes(RANDOM_BYTES), NOW_MS)
     session = a_session(state=State.CAPTURING, challenge=challenge)
     held = begin(session, Submission(op_id="op", lease_until_ms=NOW_MS + 1), NOW_MS)
     after = judge(held, a_customer(), OUTCOMES[name], "alt_1", NOW_MS).session

@@ -18,6 +18,7 @@ from pipeline.models.load import LoadedPack
 from pipeline.render.perform import Clip, perform
 from serve.demo.performer import Performer, performer_of
 from serve.demo.tiles import STRANGER, make_selfie
+from serve.domain.liveness.challenge import RANDOM_BYTES, draw
 from serve.flows.liveness.clip import ClipFrame, FrameBurst
 from serve.flows.liveness.look import Looked, look_at
 from serve.store.vault.keyring import Keyring
@@ -141,12 +142,12 @@ async def test_two_people_are_no_attempt(door: Door, man: Performer, astronaut: 
 
 async def test_what_is_matched_is_a_frame_of_the_clip(door: Door, man: Performer) -> None:
     """The best shot of the frames that were judged, whatever was sent as `proof`."""
-    steps = DRAWS[0]
-    clip = await done(man, list(steps))
+    drawn = draw(bytes(RANDOM_BYTES), 0)
+    clip = await done(man, list(drawn.steps))
     frames = tuple(
         ClipFrame(image, at_ms) for image, at_ms in zip(clip.frames, clip.captured_ms, strict=True)
     )
-    found = await look_at(door.deps, door.tenant.tenant.id, FrameBurst("0", frames), steps)
+    found = await look_at(door.deps, door.tenant.tenant.id, FrameBurst("0", frames), drawn)
     assert isinstance(found, Looked)
     judgement = found.probe.clip
     assert judgement is not None

@@ -10,10 +10,10 @@ from pipeline.decision.policy import LivenessPolicy
 from pipeline.decision.verdict import Challenge
 from pipeline.evidence import Missing, PassiveLiveness
 from pipeline.face.steps import SELFIE
-from pipeline.liveness.challenge import Step
 from pipeline.liveness.judge import key_frames
 from pipeline.liveness.judgement import Doubt, Judgement
 from pipeline.liveness.observation import Observation
+from serve.domain.liveness.challenge import Challenge as Drawn
 from serve.domain.progress import SubmitAnswer
 from serve.domain.session import CAPTURES_MAX, State
 from serve.domain.tenancy.tenant import TenantPatch
@@ -51,21 +51,21 @@ CHALLENGES = {
 }
 
 
-async def asked(service: Service) -> tuple[str, tuple[Step, ...], str]:
-    """A session under the default policy: its token, what it asks for, and the nonce."""
+async def asked(service: Service) -> tuple[str, Drawn]:
+    """A session under the default policy: its token, and its challenge."""
     strict = TenantPatch(liveness_policy=LivenessPolicy.REQUIRED)
     await change_settings(service.deps, service.tenant.id, strict)
     token = await service.ready()
     _, drawn, _ = await ensure_challenge(service.deps, token)
-    return token, drawn.steps, drawn.nonce
+    return token, drawn
 
 
-def watched(
-    steps: Sequence[Step], frames: Sequence[Observation], nonce: str, angle: float = 0.0
-) -> StreamClip:
+def watched(drawn: Drawn, frames: Sequence[Observation], angle: float = 0.0) -> StreamClip:
     """A stream of which the key frames were kept; all show the face at this angle, or nearly."""
-    kept = {each: f"face {angle + each / 1_000}".encode() for each in key_frames(steps, frames)}
-    return StreamClip(nonce, tuple(frames), kept)
+    kept = {
+        each: f"face {angle + each / 1_000}".encode() for each in key_frames(drawn.asked, frames)
+    }
+    return StreamClip(drawn.nonce, tuple(frames), kept)
 
 
 def said(answer: SubmitAnswer) -> tuple[str, list[str]]:
@@ -83,8 +83,8 @@ def doubted(doubt: Doubt) -> float:
 
 async def test_a_clip_that_passed_is_approved(service: Service) -> None:
     """Without a reviewer under the default policy; only kept frames are looked at, once."""
-    token, steps, nonce = await asked(service)
-    stream = watched(steps, clip(poses(steps)), nonce)
+    token, drawn = await asked(service)
+    stream = watched(drawn, clip(poses(drawn.steps)))
     looked = len(service.faces.asked)
     answer = await submit(service.deps, token, stream)
     assert said(answer) == ("approved", [])
@@ -99,8 +99,8 @@ async def test_a_clip_that_passed_is_approved(service: Service) -> None:
 
 async def test_the_same_clip_is_one_submission(service: Service) -> None:
     """However often it is handed in there is one attempt, one look and one answer."""
-    token, steps, nonce = await asked(service)
-    stream = watched(steps, clip(poses(steps[:1])), nonce)
+    token, drawn = await asked(service)
+    stream = watched(drawn, clip(poses(drawn.steps[:1])))
     first = await submit(service.deps, token, stream)
     looked = len(service.faces.asked)
     assert await submit(service.deps, token, stream) == first
@@ -110,9 +110,9 @@ async def test_the_same_clip_is_one_submission(service: Service) -> None:
 
 async def test_a_clip_that_failed_is_declined(service: Service) -> None:
     """The tenant is told why; the person that it failed, and has another challenge next."""
-    token, steps, nonce = await asked(service)
+    token, drawn = await asked(service)
     before = doubted(Doubt.STEP_NOT_SEEN)
-    answer = await submit(service.deps, token, watched(steps, clip(poses(steps[:1])), nonce))
+    answer = await submit(service.deps, token, watched(drawn, clip(poses(drawn.steps[:1]))))
     assert said(answer) == ("declined", ["liveness_failed"])
     assert not any(doubt in answer.body.decode() for doubt in Doubt)
     session = await service.only_session()
@@ -120,21 +120,21 @@ async def test_a_clip_that_failed_is_declined(service: Service) -> None:
     assert session.liveness is not None
     assert not session.liveness.is_live
     assert doubted(Doubt.STEP_NOT_SEEN) == before + 1
-    late = watched(steps, clip(poses(steps)), nonce)
+    late = watched(drawn, clip(poses(drawn.steps)))
     assert await refusal(submit(service.deps, token, late)) == Code.CHALLENGE_MISMATCH
 
 
 async def test_a_stranger_who_passes_is_declined(service: Service) -> None:
     """Whoever lives before the camera is compared with the customer."""
-    token, steps, nonce = await asked(service)
-    stream = watched(steps, clip(poses(steps)), nonce, angle=60.0)
+    token, drawn = await asked(service)
+    stream = watched(drawn, clip(poses(drawn.steps)), angle=60.0)
     assert said(await submit(service.deps, token, stream)) == ("declined", ["face_mismatch"])
 
 
 async def test_two_people_by_turns_are_declined(service: Service) -> None:
     """One who lives and one who matches are not one person."""
-    token, steps, nonce = await asked(service)
-    stream = watched(steps, clip(poses(steps)), nonce)
+    token, drawn = await asked(service)
+    stream = watched(drawn, clip(poses(drawn.steps)))
     other = dict.fromkeys(list(stream.kept)[1:], b"face 60")
     spliced = replace(stream, kept={**stream.kept, **other})
     status, reasons = said(await submit(service.deps, token, spliced))
@@ -147,16 +147,16 @@ async def test_nobody_fails_for_frames_that_nobody_looked_at(service: Service) -
     """Of a clip that failed while most of it was dropped no attempt is made; one that passed all
     the same has passed.
     """
-    token, steps, nonce = await asked(service)
-    shown = clip(poses(steps))
-    few = replace(watched(steps, shown[:10], nonce), dropped=6)
+    token, drawn = await asked(service)
+    shown = clip(poses(drawn.steps))
+    few = replace(watched(drawn, shown[:10]), dropped=6)
     assert (await submit(service.deps, token, few)).http_status == 422
     assert (await service.only_session()).failed_attempts == 0
-    by_bursts = replace(watched(steps, shown[:12], nonce), dropped=6)
+    by_bursts = replace(watched(drawn, shown[:12]), dropped=6)
     assert said(await submit(service.deps, token, by_bursts))[0] == "declined"
-    token, steps, nonce = await asked(service)
-    shown = clip(poses(steps))
-    whole = replace(watched(steps, shown, nonce), dropped=10 * len(shown))
+    token, drawn = await asked(service)
+    shown = clip(poses(drawn.steps))
+    whole = replace(watched(drawn, shown), dropped=10 * len(shown))
     assert said(await submit(service.deps, token, whole)) == ("approved", [])
 
 
@@ -164,9 +164,9 @@ async def test_nobody_fails_for_an_action_in_a_gap_of_ours(service: Service) -> 
     """Where some were dropped and half a second is missing, the clip is taken again; where none
     were the gap is the phone's, and the attempt counts.
     """
-    token, steps, nonce = await asked(service)
-    shown = clip(poses(steps))
-    torn = watched(steps, [*shown[:12], *shown[18:20]], nonce)
+    token, drawn = await asked(service)
+    shown = clip(poses(drawn.steps))
+    torn = watched(drawn, [*shown[:12], *shown[18:20]])
     assert (await submit(service.deps, token, replace(torn, dropped=1))).http_status == 422
     assert (await service.only_session()).failed_attempts == 0
     again = replace(torn, observations=torn.observations[:-1])
@@ -177,8 +177,8 @@ async def test_no_gap_explains_somebody_else(service: Service) -> None:
     """A clip that is doubted for more than what may be missing from it is an attempt, however much
     of it was dropped.
     """
-    token, steps, nonce = await asked(service)
-    stream = watched(steps, clip(poses(steps)), nonce)
+    token, drawn = await asked(service)
+    stream = watched(drawn, clip(poses(drawn.steps)))
     other = dict.fromkeys(list(stream.kept)[1:], b"face 60")
     spliced = replace(stream, kept={**stream.kept, **other}, dropped=1_000)
     assert said(await submit(service.deps, token, spliced))[0] == "declined"
@@ -186,10 +186,10 @@ async def test_no_gap_explains_somebody_else(service: Service) -> None:
 
 async def test_captures_that_were_torn_are_bounded(service: Service) -> None:
     """The twentieth ends the session, whoever drops the frames."""
-    token, steps, nonce = await asked(service)
-    shown = clip(poses(steps))
+    token, drawn = await asked(service)
+    shown = clip(poses(drawn.steps))
     for number in range(CAPTURES_MAX):
-        torn = replace(watched(steps, shown[: 10 + number], nonce), dropped=100)
+        torn = replace(watched(drawn, shown[: 10 + number]), dropped=100)
         assert (await submit(service.deps, token, torn)).http_status == 422
     session = await service.only_session()
     assert (session.captures, session.state) == (CAPTURES_MAX, State.DECLINED)
@@ -197,14 +197,14 @@ async def test_captures_that_were_torn_are_bounded(service: Service) -> None:
 
 async def test_a_clip_of_nobody_is_no_attempt(service: Service) -> None:
     """It may be taken again, of the same challenge."""
-    token, steps, nonce = await asked(service)
-    shown = clip(poses(steps))
+    token, drawn = await asked(service)
+    shown = clip(poses(drawn.steps))
     nobody = [replace(each, seen=None, faces=0, digest=b"blank" + each.digest) for each in shown]
-    answer = await submit(service.deps, token, watched(steps, nobody, nonce))
+    answer = await submit(service.deps, token, watched(drawn, nobody))
     assert answer.http_status == 422
     assert json.loads(answer.body)["feedback"] == ["face_not_found"]
     assert (await service.only_session()).failed_attempts == 0
-    again = await submit(service.deps, token, watched(steps, shown, nonce))
+    again = await submit(service.deps, token, watched(drawn, shown))
     assert said(again) == ("approved", [])
 
 

@@ -10,7 +10,7 @@ from aiohttp import ClientSession
 from redis.asyncio import Redis
 
 from pipeline.decision.policy import LivenessPolicy
-from pipeline.liveness.challenge import Step
+from pipeline.liveness.challenge import Asked, Step
 from serve.domain.headroom import Shortage
 from serve.domain.ids import Mode
 from serve.domain.liveness.sight import Sight
@@ -28,6 +28,7 @@ from tests.serve.stream.stage import Talk, clip, faces_of, stream_door, talking
 
 NEVER_S = 60  # a gap that no test makes
 STEPS = (Step.NOD, Step.BLINK)
+ASKED = Asked(STEPS, b"lot")
 
 
 @asynccontextmanager
@@ -235,7 +236,7 @@ async def test_nothing_is_parked_for_a_customer_who_is_gone(link: Redis, keyring
 
 def sight() -> tuple[Sight, StreamClip]:
     """What was seen of a whole clip, and the clip."""
-    seen = Sight.begun(STEPS)
+    seen = Sight.begun(ASKED)
     for number, observation in enumerate(heads.clip(heads.poses(STEPS))):
         seen.add(observation, b"frame %d" % number)
     return seen, StreamClip("ab", tuple(seen.observations), dict(seen.images))
@@ -244,9 +245,9 @@ def sight() -> tuple[Sight, StreamClip]:
 def test_a_parked_clip_is_the_same_clip() -> None:
     """All that it is judged by comes back to the last bit, and so does its digest."""
     before, submitted = sight()
-    parked = Parked("ab", 41, STEPS, before, [(1.5, 0.25)], dropped=3)
+    parked = Parked("ab", 41, ASKED, before, [(1.5, 0.25)], dropped=3)
     found = unpacked(packed(parked))
-    assert (found.nonce, found.least, found.steps) == ("ab", 41, STEPS)
+    assert (found.nonce, found.least, found.asked) == ("ab", 41, ASKED)
     assert (found.light, found.dropped) == ([(1.5, 0.25)], 3)
     assert found.sight is not None
     assert found.sight.progress == before.progress
@@ -266,7 +267,7 @@ def test_what_is_too_large_is_parked_without_what_was_seen() -> None:
     before, _ = sight()
     number = next(iter(before.images))
     before.images[number] = bytes(PARKED_BYTES_MAX)
-    found = unpacked(packed(Parked("ab", 41, STEPS, before)))
+    found = unpacked(packed(Parked("ab", 41, ASKED, before)))
     assert (found.least, found.sight) == (41, None)
 
 
