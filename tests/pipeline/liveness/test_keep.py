@@ -59,7 +59,7 @@ def test_some_are_drawn_by_a_lot_that_nobody_foresees() -> None:
     frames = clip([*[Held()] * 20, *[Held(yaw=35.0)] * 10])
     drawn = [set(key_frames(asked((), bytes([lot])), frames)) for lot in range(200)]
     common = set.intersection(*drawn)
-    assert {len(each - common) for each in drawn} <= {1, 2}
+    assert {len(each - common) for each in drawn} <= {2, 3, 4}
     assert set.union(*drawn) - common == set(range(20)) - common
     away = clip([Held(yaw=35.0)] * 10)
     assert (
@@ -74,5 +74,5 @@ def test_whoever_replaces_what_can_be_foreseen_is_seen() -> None:
     lots = [bytes([lot]) for lot in range(100)]
     drawn = [set(key_frames(asked(steps, lot), frames)) for lot in lots]
     foreseen = set.intersection(*drawn)
-    assert len(foreseen) >= KEPT_MAX - 3
-    assert sum(each <= foreseen for each in drawn) <= 5
+    assert len(foreseen) >= 5
+    assert sum(each <= foreseen for each in drawn) <= 1
