@@ -55,7 +55,7 @@ def judge(
         found = [rule(clip) for rule in RULES]
     findings = [
         *found,
-        same_person(wanted, keeper.best_shot, looks, compare, DEFAULT_BARS),
+        same_person(wanted, looks, compare, DEFAULT_BARS),
         alive,
     ]
     doubts = {finding.doubt for finding in findings if finding.is_doubtful}

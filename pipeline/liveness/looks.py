@@ -1,7 +1,7 @@
 """What the looks at key frames say: one person all along, and alive in each."""
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from itertools import combinations_with_replacement
 
 from pipeline.evidence import Missing, PassiveLiveness, Template
 from pipeline.liveness.bars import Bars
@@ -13,20 +13,11 @@ Compare = Callable[[Template, Template], bool]
 
 
 def same_person(
-    wanted: Sequence[int],
-    best_shot: int | None,
-    looks: Mapping[int, Look],
-    compare: Compare,
-    bars: Bars,
+    wanted: Sequence[int], looks: Mapping[int, Look], compare: Compare, bars: Bars
 ) -> Finding:
-    """Every key frame is of the person of the best shot and of the key frame before it.
-
-    A key frame without a template matches nothing. Without a best shot the first stands for it.
-    """
+    """Every key frame is of the person of every other; one without a template matches nothing."""
     templates = [_template(looks.get(number)) for number in wanted]
-    anchor = _template(looks.get(wanted[0] if best_shot is None else best_shot))
-    pairs = [(anchor, template) for template in templates]
-    pairs += pairwise(templates)
+    pairs = list(combinations_with_replacement(templates, 2))
     alike = sum(
         one is not None and other is not None and (one is other or compare(one, other))
         for one, other in pairs
