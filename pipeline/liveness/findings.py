@@ -233,9 +233,10 @@ def _within(framed: Sequence[Framed], span: Span) -> list[Framed]:
 def _on_the_way(clip: Viewed, span: Span) -> int:
     """In how many frames of a swing of the head it is neither at rest nor where it goes."""
     is_nod, (low, high) = span.step is Step.NOD, clip.bars.way
-    postures = (frame.posture for frame in _within(clip.framed, span))
-    angles = (abs(each.pitch_deg if is_nod else each.yaw_deg) for each in postures)
-    return sum(low < angle / span.height < high for angle in angles)
+    swung = _within(clip.framed, span)
+    angles = [each.posture.pitch_deg if is_nod else each.posture.yaw_deg for each in swung]
+    furthest = max(angles, key=abs, default=0.0) or 1.0
+    return sum(low < angle / furthest < high for angle in angles)
 
 
 def _reach(clip: Viewed) -> dict[Signal, float]:
