@@ -131,7 +131,9 @@ def change(  # noqa: PLR0913 (one parameter for each option)
     *,
     liveness_policy: Policy = None,
     origin: Origins = None,
-    no_origins: Annotated[bool, typer.Option(help="Take all origins away.")] = False,
+    no_origins: Annotated[
+        bool, typer.Option("--no-origins", help="Take all origins away.")
+    ] = False,
     frontend_base_url: FrontEnd = None,
     keep_reference_images: KeepImages = None,
     session_retention_days: Retention = None,

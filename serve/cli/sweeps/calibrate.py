@@ -41,7 +41,9 @@ def calibrate(  # noqa: PLR0913 (one parameter for each option)
             help="Have the duplicate gate follow this target from now on.",
         ),
     ] = None,
-    unset: Annotated[bool, typer.Option(help="Have it keep to the pack's threshold.")] = False,
+    unset: Annotated[
+        bool, typer.Option("--unset", help="Have it keep to the pack's threshold.")
+    ] = False,
     plot: Annotated[Path | None, typer.Option(help="Write a picture of it here, PNG.")] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
