@@ -1,5 +1,7 @@
 """Builders of the service's records, valid by default; a test gives what it is about."""
 
+from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ from serve.domain.alert import Alert, AlertType
 from serve.domain.callback import CallbackEvent, callback_for
 from serve.domain.customer import Customer
 from serve.domain.handoff import Handoff
-from serve.domain.ids import Mode, Prefix, make_id, make_token
+from serve.domain.ids import Mode, Prefix, Subject, make_id, make_token
 from serve.domain.session import Session, State
 from serve.domain.tenancy.preferences import Event, Reactions
 
@@ -26,6 +28,16 @@ def an_id(prefix: Prefix, partition: int, number: int = 0) -> str:
 def a_token(partition: int, number: int = 0) -> str:
     """A session token of that partition."""
     return make_token(partition, number.to_bytes(32, "big"))
+
+
+def subjects_apart(subject_of: Callable[[str, Mode, str], Subject], number: int) -> list[Subject]:
+    """So many customers, each in a partition of its own, which keys made anew may well share."""
+    found: dict[int, Subject] = {}
+    numbers = count()
+    while len(found) < number:
+        subject = subject_of(TENANT, Mode.TEST, f"customer-{next(numbers)}")
+        found.setdefault(subject.partition, subject)
+    return list(found.values())
 
 
 def a_customer(**changes: Any) -> Customer:

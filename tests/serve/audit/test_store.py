@@ -19,7 +19,7 @@ from serve.store.directory import RedisDirectory
 from serve.store.ledger import RedisLedger
 from serve.store.scripts import Argument
 from serve.store.vault.keyring import Keyring
-from tests.helpers.records import NOW_MS, TENANT, a_customer, an_alert, an_id
+from tests.helpers.records import NOW_MS, TENANT, a_customer, an_alert, an_id, subjects_apart
 from tests.serve.audit.trail import actions, raw_trail
 from tests.serve.store.test_directory import a_key, a_tenant
 from tests.serve.store.test_ledger import a_receipt
@@ -172,7 +172,7 @@ async def test_what_is_written_while_somebody_pages_moves_no_page(
     added in between, of the same millisecond as well.
     """
     await ledger.link.flushall()
-    subjects = [ledger.subject(TENANT, Mode.TEST, f"customer-{n}") for n in range(6)]
+    subjects = subjects_apart(ledger.subject, 6)
     number = 0
 
     async def write(stream: int, times: int, at_ms: int) -> None:

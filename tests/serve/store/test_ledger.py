@@ -3,7 +3,6 @@
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -31,6 +30,7 @@ from tests.helpers.records import (
     a_token,
     an_alert,
     an_id,
+    subjects_apart,
 )
 
 JOBS_BYTES_MAX = 64 * 1_000
@@ -293,10 +293,7 @@ async def test_a_customer_who_comes_back_meets_no_old_version(
 
 async def test_records_moved_to_another_customer_do_not_open(ledger: RedisLedger) -> None:
     """A sealed session copied under another customer's id is refused, not misread."""
-    first = ledger.subject(TENANT, Mode.TEST, "alice")
-    others = (ledger.subject(TENANT, Mode.TEST, f"bob-{number}") for number in count())
-    second = next(each for each in others if each.partition != first.partition)  # or one key
-    alice, bob = [await enrolled(ledger, subject) for subject in (first, second)]
+    alice, bob = [await enrolled(ledger, subject) for subject in subjects_apart(ledger.subject, 2)]
     stolen = names.session(alice.subject.partition, an_id(Prefix.SESSION, alice.subject.partition))
     target = names.session(bob.subject.partition, an_id(Prefix.SESSION, bob.subject.partition))
     sealed = await ledger.link.hget(stolen, "d")
