@@ -49,6 +49,15 @@ async def until(door: Door, token: str, status: str) -> None:
         await asyncio.sleep(0.01)
 
 
+async def held(door: Door, talk: Talk, token: str) -> tuple[str, asyncio.Event]:
+    """A stream that is being judged until the event is set; its id, and the event."""
+    stream = await begun(talk, token)
+    faces_of(door).gate = gate = asyncio.Event()
+    await hand_in(talk)
+    await until(door, token, "processing")
+    return stream, gate
+
+
 async def until_judged(door: Door, token: str, left: int) -> None:
     while (await told(door, token))[1] != left:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
@@ -84,10 +93,7 @@ async def test_who_asks_too_early_is_told_when_to_ask_again(doors: Doors) -> Non
     one, two = doors
     token = await one.ready_token()
     async with talking(one) as silent:
-        stream = await begun(silent, token)
-        faces_of(one).gate = gate = asyncio.Event()
-        await hand_in(silent)
-        await until(one, token, "processing")
+        stream, gate = await held(one, silent, token)
         async with talking(two) as early:
             answer = await early.start(token, resume=stream)
             assert (said(answer), answer["retry_after_s"]) == ("submission_in_progress", 1)
@@ -144,10 +150,7 @@ async def test_who_left_during_the_judging_hears_it_later(doors: Doors) -> None:
     one, two = doors
     token = await one.ready_token()
     async with talking(one) as talk:
-        stream = await begun(talk, token)
-        faces_of(one).gate = gate = asyncio.Event()
-        await hand_in(talk)
-        await until(one, token, "processing")
+        stream, gate = await held(one, talk, token)
         await talk.socket.close(code=WSCloseCode.GOING_AWAY)
     gate.set()
     await until(one, token, "declined")
@@ -160,10 +163,7 @@ async def test_a_session_that_is_erased_while_it_is_judged_is_gone(doors: Doors)
     one, _ = doors
     token = await one.ready_token()
     async with talking(one) as talk:
-        await begun(talk, token)
-        faces_of(one).gate = gate = asyncio.Event()
-        await hand_in(talk)
-        await until(one, token, "processing")
+        _, gate = await held(one, talk, token)
         assert (await one.call("DELETE", "/api/v1/customers/alice")).status == 200
         gate.set()
         assert await talk.closing() == (4404, "not_found")
@@ -174,10 +174,7 @@ async def test_a_session_that_is_judged_cannot_be_canceled(doors: Doors) -> None
     one, _ = doors
     token = await one.ready_token()
     async with talking(one) as talk:
-        await begun(talk, token)
-        faces_of(one).gate = gate = asyncio.Event()
-        await hand_in(talk)
-        await until(one, token, "processing")
+        _, gate = await held(one, talk, token)
         listed = await one.call("GET", f"{KYC}/face/sessions?customer_id=alice")
         path = f"{KYC}/face/sessions/{listed.body['data'][0]['id']}/cancel"
         assert (await one.call("POST", path)).code == "submission_in_progress"
