@@ -169,7 +169,7 @@ SENTENCES: Mapping[PipelineCode | Code, str] = {
     Code.ORIGIN_REFUSED: "Pages of this origin may not use the session.",
     Code.MESSAGE_INVALID: "A message of the stream breaks the rules of `limen.capture.v1`.",
     Code.FRAME_INVALID: "A frame of the stream has a wrong tag or size, or its sequence went by.",
-    Code.TOO_MANY_FRAMES: "A frame of the stream came without a credit.",
+    Code.TOO_MANY_FRAMES: "A frame of the stream came without a credit, or too many pings.",
     Code.STREAM_TOO_SLOW: "The stream was not started, or not submitted, in time.",
     Code.STREAM_SUPERSEDED: "The session went on in a newer stream.",
     Code.FLAG_CLOSED: "A dismissed flag stays dismissed: they are different people.",

@@ -13,8 +13,6 @@ from serve.errors import STATUSES, Code, ServeError
 
 CLOSE_S_MAX = 2.0  # to wait for the other side's goodbye
 ABNORMAL = int(WSCloseCode.ABNORMAL_CLOSURE)  # in no close frame: the connection was lost
-
-
 UNREADABLE = frozenset(
     {WSCloseCode.PROTOCOL_ERROR, WSCloseCode.INVALID_TEXT, WSCloseCode.MESSAGE_TOO_BIG}
 )

@@ -41,8 +41,8 @@ Closing codes are thus 1000 after `done`; 1001 when the front door goes: resume 
 message over the limit; and 4400 a message that breaks these rules, 4403 a foreign origin, 4404 an
 unknown token, 4408 no start or no submit in time, 4409 the session is closed, is being judged, or
 went on in a newer stream, 4410 it has expired, 4422 a frame with a wrong tag or sequence, of
-another size or too large, 4429 a frame without a credit, more than 2,000 pings and pongs, or a
-quota used up, 4503 no models, no room or no store, 4500 a defect.
+another size or format, or too large, 4429 a frame without a credit, more than 2,000 pings and
+pongs, or a quota used up, 4503 no models, no room or no store, 4500 a defect.
 
 Whoever loses the connection starts anew with `resume`, on any front door, within 15 s. The
 challenge is the same, and sequence numbers go on from `next`. Where no more than 0.7 s went by

@@ -39,7 +39,6 @@ class Parked:
 
     nonce: str = field(repr=False)
     least: int = 0
-    asked: Asked = NOTHING
     sight: Sight | None = field(default=None, repr=False)
     light: Sequence[tuple[float, float]] = ()
     answer: SubmitAnswer | None = None
@@ -72,6 +71,7 @@ async def unpark(deps: Deps, handoff: Handoff, name: str) -> Parked | None:
 def packed(parked: Parked) -> bytes:
     """`parked` as bytes; without what was seen where that is more than is kept."""
     sight = parked.sight
+    asked = NOTHING if sight is None else sight.asked
     seen = [] if sight is None else sight.observations
     images = {} if sight is None else sight.images
     size = len(seen) * (_POINT_BYTES + _SCENE_BYTES) + sum(map(len, images.values()))
@@ -80,8 +80,8 @@ def packed(parked: Parked) -> bytes:
     head = {
         "nonce": parked.nonce,
         "least": parked.least,
-        "steps": list(parked.asked.steps),
-        "lot": parked.asked.lot.hex(),
+        "steps": list(asked.steps),
+        "lot": asked.lot.hex(),
         "light": list(parked.light),
         "dropped": parked.dropped,
         "answer": None if parked.answer is None else parked.answer.dump().decode(),
@@ -111,7 +111,6 @@ def unpacked(data: bytes) -> Parked:
     return Parked(
         nonce=head["nonce"],
         least=head["least"],
-        asked=asked,
         sight=_sight(asked, seen, images) if seen else None,
         light=[(at_ms, level) for at_ms, level in head["light"]],
         answer=None if answer is None else SubmitAnswer.load(answer.encode()),

@@ -200,7 +200,7 @@ class Stream:
         if viewing is not None:
             viewing.close()
         if keeps and (viewing is not None or self.answer is not None):
-            parked = Parked(self._nonce, self._least, self._asked, answer=self.answer)
+            parked = Parked(self._nonce, self._least, answer=self.answer)
             if viewing is not None and self.answer is None:
                 parked = replace(
                     parked, sight=viewing.sight, light=viewing.light, dropped=viewing.dropped

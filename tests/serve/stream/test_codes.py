@@ -21,6 +21,7 @@ from tests.helpers.images import bare_jpeg, jpeg, jpeg_frame, picture
 from tests.serve.stream.stage import faces_of, stream_door, talking
 
 BYTES_MAX = 2**14
+LARGE = jpeg_frame(0xC0, 2_900, 2_900)
 
 
 @pytest_asyncio.fixture
@@ -140,11 +141,18 @@ async def test_a_sequence_that_went_by_is_refused(door: Door) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [jpeg(picture(64, 96)), bare_jpeg(jpeg_frame(0xC0, 2_900, 2_900))]
+    "other",
+    [
+        jpeg(picture(64, 96)),
+        bare_jpeg(LARGE),
+        bare_jpeg(*[b"\xff\xfe\x00\x02"] * 300, LARGE),
+        b"GIF89a",
+    ],
+    ids=["turned", "large", "large behind 300 empty comments", "of another format"],
 )
 async def test_a_frame_of_another_size_is_refused(door: Door, other: bytes) -> None:
-    """4422, and no attempt: a phone that was turned, or one that sends more pixels than it may.
-    No model has looked at it.
+    """4422, and no attempt: a phone that was turned, one that sends more pixels than it may, also
+    where nobody reads that far, or what no phone's camera is. No model has looked at it.
     """
     token = await door.ready_token()
     first = jpeg(picture(96, 64))

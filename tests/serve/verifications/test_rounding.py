@@ -87,3 +87,8 @@ def test_liveness_is_told_on_its_side(score: float, method: LivenessMethod) -> N
         LivenessScore(score=score, threshold=0.5, is_live=is_live, method=method)
     )
     assert (told.score >= told.threshold == 0.5) == told.is_live == is_live
+
+
+def test_what_is_no_number_is_told_as_nothing() -> None:
+    """NaN passes no line, and no belief near one is made of it."""
+    assert told_score(math.nan, THRESHOLD, is_passed=False) == 0.0
