@@ -27,7 +27,7 @@ from serve.settings import Server, Settings
 from serve.store.vault.keyring import Keyring
 from tests.helpers import front_door as plain
 from tests.helpers.builders import a_trace, face_evidence
-from tests.helpers.front_door import BOUNDLESS, ORIGIN, PHONE, Door, ScriptedFaces, serving
+from tests.helpers.front_door import BOUNDLESS, KYC, ORIGIN, PHONE, Door, ScriptedFaces, serving
 from tests.helpers.records import a_template
 from tests.pipeline.liveness import heads
 
@@ -192,3 +192,9 @@ def faces_of(door: Door) -> MovingFaces:
     """What stands where its models stand."""
     assert isinstance(door.faces, MovingFaces)
     return door.faces
+
+
+async def told(door: Door, token: str) -> tuple[str, int]:
+    """How the session stands, and how many attempts are left."""
+    answer = await door.call("GET", f"{KYC}/face/verify/{token}", key="")
+    return answer.body["status"], answer.body["data"]["retries_remaining"]

@@ -18,7 +18,7 @@ from serve.observe import metrics
 from serve.store.vault.keyring import Keyring
 from tests.helpers.front_door import JOHN, KYC, ORIGIN, Door
 from tests.helpers.images import bare_jpeg, jpeg, jpeg_frame, picture
-from tests.serve.stream.stage import faces_of, stream_door, talking
+from tests.serve.stream.stage import faces_of, stream_door, talking, told
 
 BYTES_MAX = 2**14
 LARGE = jpeg_frame(0xC0, 2_900, 2_900)
@@ -28,11 +28,6 @@ LARGE = jpeg_frame(0xC0, 2_900, 2_900)
 async def door(link: Redis, keyring: Keyring) -> AsyncIterator[Door]:
     async with stream_door(link, keyring, frame_bytes_max=BYTES_MAX, frames_per_s_max=60) as opened:
         yield opened
-
-
-async def attempts_left(door: Door, token: str) -> int:
-    told = await door.call("GET", f"{KYC}/face/verify/{token}", key="")
-    return int(told.body["data"]["retries_remaining"])
 
 
 @pytest.mark.parametrize(
@@ -69,7 +64,7 @@ async def test_a_message_out_of_place_is_refused(door: Door, later: str | bytes)
         else:
             await talk.socket.send_bytes(later)
         assert await talk.closing() == (4400, "message_invalid")
-    assert await attempts_left(door, token) == 3
+    assert (await told(door, token))[1] == 3
 
 
 async def test_a_silent_client_is_not_waited_for(link: Redis, keyring: Keyring) -> None:
@@ -86,7 +81,7 @@ async def test_a_clip_is_submitted_in_time(link: Redis, keyring: Keyring) -> Non
             await talk.start(token)
             await talk.frame(JOHN)
             assert await talk.closing() == (4408, "stream_too_slow")
-        assert await attempts_left(door, token) == 3
+        assert (await told(door, token))[1] == 3
 
 
 @pytest.mark.parametrize("token", ["st_x", "", make_token(7, bytes(32))])
@@ -163,7 +158,7 @@ async def test_a_frame_of_another_size_is_refused(door: Door, other: bytes) -> N
         await talk.frame(other)
         assert await talk.closing() == (4422, "frame_invalid")
     assert faces_of(door).frames == [first]
-    assert await attempts_left(door, token) == 3
+    assert (await told(door, token))[1] == 3
 
 
 async def test_a_flood_is_ended(door: Door) -> None:
@@ -176,7 +171,7 @@ async def test_a_flood_is_ended(door: Door) -> None:
             await talk.frame(JOHN)
         assert await talk.closing() == (4429, "too_many_frames")
     assert len(faces_of(door).frames) <= 2
-    assert await attempts_left(door, token) == 3
+    assert (await told(door, token))[1] == 3
 
 
 async def test_a_frame_over_the_limit_is_not_taken(door: Door) -> None:
@@ -242,7 +237,7 @@ async def test_models_that_refuse_for_long_end_it(door: Door) -> None:
             heard = await talk.hear()
         assert talk.socket.close_code == 4503
         assert talk.heard[-1]["problem"]["code"] == "overloaded"
-    assert await attempts_left(door, token) == 3
+    assert (await told(door, token))[1] == 3
 
 
 async def test_no_clip_begins_while_frames_wait_for_long(door: Door) -> None:
@@ -261,7 +256,7 @@ async def test_no_clip_begins_while_frames_wait_for_long(door: Door) -> None:
         await talk.start(token)
         await talk.frame(JOHN)
         await talk.hear_until("hint")
-    assert await attempts_left(door, token) == 3
+    assert (await told(door, token))[1] == 3
 
 
 async def test_a_defect_says_nothing(door: Door) -> None:

@@ -22,9 +22,9 @@ from serve.flows.liveness.parking import PARKED_BYTES_MAX, Parked, packed, unpac
 from serve.flows.tenants import change_settings
 from serve.store import names
 from serve.store.vault.keyring import Keyring
-from tests.helpers.front_door import JOHN, KYC, Door
+from tests.helpers.front_door import JOHN, Door
 from tests.pipeline.liveness import heads
-from tests.serve.stream.stage import Talk, clip, faces_of, stream_door, talking
+from tests.serve.stream.stage import Talk, clip, faces_of, stream_door, talking, told
 
 NEVER_S = 60  # a gap that no test makes
 STEPS = (Step.NOD, Step.BLINK)
@@ -88,8 +88,7 @@ async def test_an_action_in_the_gap_costs_no_attempt(link: Redis, keyring: Keyri
             await talk.show(frames[18:20])
             answer = await talk.submit()
         assert (answer["status"], answer["code"]) == (422, "capture_unfit")
-        told = await door.call("GET", f"{KYC}/face/verify/{token}", key="")
-        assert told.body["data"]["retries_remaining"] == 3
+        assert (await told(door, token))[1] == 3
 
 
 async def test_after_a_long_gap_the_clip_begins_anew(link: Redis, keyring: Keyring) -> None:
@@ -105,8 +104,7 @@ async def test_after_a_long_gap_the_clip_begins_anew(link: Redis, keyring: Keyri
             assert (again["nonce"], again["next"], again["done"]) == (hello["nonce"], 1, 0)
             await talk.frame(JOHN)
             assert (await talk.submit())["status"] == 422
-        told = await door.call("GET", f"{KYC}/face/verify/{token}", key="")
-        assert told.body["data"]["retries_remaining"] == 3
+        assert (await told(door, token))[1] == 3
 
 
 async def test_a_stream_is_taken_up_once(link: Redis, keyring: Keyring) -> None:
@@ -167,13 +165,11 @@ async def test_a_done_that_was_lost_is_said_again(link: Redis, keyring: Keyring)
             assert (answer["type"], answer["status"]) == ("done", 200)
             assert answer["result"]["status"] == "declined"
             assert await talk.closing() == (1000, "")
-        told = await door.call("GET", f"{KYC}/face/verify/{token}", key="")
-        assert told.body["data"]["retries_remaining"] == 2
+        assert (await told(door, token))[1] == 2
 
 
 async def is_processing(door: Door, token: str) -> bool:
-    told = await door.call("GET", f"{KYC}/face/verify/{token}", key="")
-    return bool(told.body["status"] == "processing")
+    return (await told(door, token))[0] == "processing"
 
 
 async def test_an_erased_customer_leaves_no_stream(link: Redis, keyring: Keyring) -> None:

@@ -13,7 +13,7 @@ from serve.flows.handoff import find_handoff
 from serve.flows.liveness.parking import name_of, unpark
 from serve.store.vault.keyring import Keyring
 from tests.helpers.front_door import KYC, Door
-from tests.serve.stream.stage import Talk, clip, faces_of, stream_door, talking
+from tests.serve.stream.stage import Talk, clip, faces_of, stream_door, talking, told
 
 Doors = tuple[Door, Door]
 
@@ -36,12 +36,6 @@ async def begun(talk: Talk, token: str) -> str:
 
 async def hand_in(talk: Talk) -> None:
     await talk.socket.send_json({"type": "submit"})
-
-
-async def told(door: Door, token: str) -> tuple[str, int]:
-    """How the session stands, and how many attempts are left."""
-    answer = await door.call("GET", f"{KYC}/face/verify/{token}", key="")
-    return answer.body["status"], answer.body["data"]["retries_remaining"]
 
 
 async def until(door: Door, token: str, status: str) -> None:
